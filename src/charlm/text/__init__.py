@@ -1,0 +1,1 @@
+"""From a table of documents to encoded characters."""

@@ -1,0 +1,1 @@
+"""Training: streams of characters, optimisation, checkpoints and the loop."""
