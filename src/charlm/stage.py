@@ -1,0 +1,52 @@
+"""How a stage speaks: its log, and one line for whatever a user can mend."""
+
+import logging
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from charlm.errors import CharlmError
+
+
+@contextmanager
+def stage(log_file: str | Path) -> Iterator[None]:
+    """Send log records to `log_file` and to standard error, and end on errors as users expect.
+
+    What a user can cause ends in one line and exit status 1; a defect of ours leaves its traceback
+    in the log.
+    """
+    log_file = Path(log_file)
+    log_file.parent.mkdir(parents=True, exist_ok=True)
+    logging.basicConfig(
+        level=logging.INFO,
+        format="%(message)s",
+        handlers=[
+            logging.FileHandler(log_file, mode="w", encoding="utf-8"),
+            logging.StreamHandler(sys.stderr),
+        ],
+        force=True,
+    )
+    logging.captureWarnings(True)
+    try:
+        yield
+    except CharlmError as error:
+        _end(str(error))
+    except OSError as error:
+        place = f"{error.filename}: " if error.filename else ""
+        _end(f"{place}{error.strerror or error}; mend this and run again")
+    except MemoryError:
+        _end("out of memory; close other programs or use less text at a time, and run again")
+    except KeyboardInterrupt:
+        raise SystemExit(130) from None
+    except Exception:
+        with log_file.open("a", encoding="utf-8") as file:
+            logging.getLogger().handlers = [logging.StreamHandler(file)]
+            logging.exception("a defect in charlm")
+        print(f"a defect in charlm; please report it with {log_file}", file=sys.stderr)
+        raise SystemExit(1) from None
+
+
+def _end(line: str) -> None:
+    logging.error("error: %s", line)
+    raise SystemExit(1)
