@@ -1,0 +1,98 @@
+"""The two engines that need no explanation: our equations as written, and PyTorch's own layers.
+
+An engine is a pair of functions, `lstm` and `gru`, that run one layer over a sequence:
+``(inputs, indices, h, [c,] weight_ih, weight_hh, bias_ih, bias_hh, precision)`` gives
+``(outputs, h, [c])``. Shapes are those of `charlm.recurrent.equations`; with `indices` (T, B),
+`inputs` is a table (V, I) and step t of example b reads its row ``indices[t, b]``.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+from torch.nn import functional
+
+from charlm.recurrent import equations
+
+
+class _LSTM(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, *arguments: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        outputs, c, ctx.steps = equations.lstm(*arguments)
+        ctx.weights = arguments[3:5]
+        return outputs, outputs[-1].clone(), c
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, ...]:
+        *others, d_bias = equations.lstm_backward(ctx.steps, *ctx.weights, *gradients)
+        return *others, d_bias, d_bias
+
+
+class _GRU(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, *arguments: Tensor) -> tuple[Tensor, Tensor]:
+        outputs, ctx.steps = equations.gru(*arguments)
+        ctx.weights = arguments[2:4]
+        return outputs, outputs[-1].clone()
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, ...]:
+        return equations.gru_backward(ctx.steps, *ctx.weights, *gradients)
+
+
+class Reference:
+    """`equations`, forward and backward, in the precision of the parameters."""
+
+    @staticmethod
+    def lstm(inputs: Tensor, indices: Tensor | None, *others: Any) -> tuple[Tensor, ...]:
+        """Run an LSTM layer."""
+        return _LSTM.apply(_look_up(inputs, indices), *others[:-1])  # type: ignore[no-any-return, no-untyped-call]
+
+    @staticmethod
+    def gru(inputs: Tensor, indices: Tensor | None, *others: Any) -> tuple[Tensor, ...]:
+        """Run a GRU layer."""
+        return _GRU.apply(_look_up(inputs, indices), *others[:-1])  # type: ignore[no-any-return, no-untyped-call]
+
+
+class Torch:
+    """The functions that `torch.nn.LSTM` and `torch.nn.GRU` call."""
+
+    @staticmethod
+    def lstm(
+        inputs: Tensor,
+        indices: Tensor | None,
+        h: Tensor,
+        c: Tensor,
+        *weights_and_precision: Any,
+    ) -> tuple[Tensor, ...]:
+        """Run an LSTM layer."""
+        *weights, precision = weights_and_precision
+        with _autocast(inputs, precision):
+            outputs, h, c = torch.lstm(
+                _look_up(inputs, indices), (h[None], c[None]), weights, True, 1, 0.0, True, False,
+                False,
+            )  # fmt: skip
+        return outputs, h[0], c[0]
+
+    @staticmethod
+    def gru(
+        inputs: Tensor, indices: Tensor | None, h: Tensor, *weights_and_precision: Any
+    ) -> tuple[Tensor, ...]:
+        """Run a GRU layer."""
+        *weights, precision = weights_and_precision
+        with _autocast(inputs, precision):
+            outputs, h = torch.gru(
+                _look_up(inputs, indices), h[None], weights, True, 1, 0.0, True, False, False
+            )
+        return outputs, h[0]
+
+
+def _look_up(inputs: Tensor, indices: Tensor | None) -> Tensor:
+    return inputs if indices is None else functional.embedding(indices, inputs)
+
+
+def _autocast(inputs: Tensor, precision: str) -> torch.autocast:
+    return torch.autocast(inputs.device.type, torch.bfloat16, enabled=precision == "bfloat16")

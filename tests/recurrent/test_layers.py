@@ -1,0 +1,266 @@
+"""Every engine against torch's own layers and against `equations`, values and gradients."""
+
+import itertools
+
+import pytest
+import torch
+
+from charlm.errors import CharlmError
+from charlm.recurrent import GRU, LSTM
+
+PEERS = {LSTM: torch.nn.LSTM, GRU: torch.nn.GRU}
+CELLS = tuple(PEERS)
+ENGINES = ("reference", "fused", "torch")
+
+
+def make(cell, *sizes, engine, seed=0, **options):
+    torch.manual_seed(seed)
+    options.setdefault("dtype", torch.float64)
+    return cell(*sizes, engine=engine, **options)
+
+
+def random_state(cell, layers, batch, hidden, dtype=torch.float64):
+    parts = tuple(torch.randn(layers, batch, hidden, dtype=dtype) for _ in range(2))
+    return parts if cell in (LSTM, torch.nn.LSTM) else parts[0]
+
+
+def parts(state):
+    return state if isinstance(state, tuple) else (state,)
+
+
+def results(layer, inputs, state):
+    """Outputs, final states and every gradient of a fixed random function of them."""
+    inputs = inputs.clone().requires_grad_()
+    state = None if state is None else tuple(p.clone().requires_grad_() for p in parts(state))
+    given = None if state is None else (state if len(state) == 2 else state[0])
+    outputs, final = layer(inputs, given)
+    generator = torch.Generator().manual_seed(1)
+    values = (outputs, *parts(final))
+    loss = sum(
+        (v * torch.randn(v.shape, generator=generator, dtype=torch.float64).to(v)).sum()
+        for v in values
+    )
+    leaves = (inputs, *(state or ()), *layer.parameters())
+    names = ["outputs", *("h", "c")[: len(values) - 1]]
+    names += ["d_input", *("d_h", "d_c")[: len(state or ())]]
+    names += [f"d_{name}" for name, _ in layer.named_parameters()]
+    return dict(zip(names, (*values, *torch.autograd.grad(loss, leaves)), strict=True))
+
+
+def compare(ours, theirs, rtol=1e-10, atol=1e-10):
+    assert ours.keys() == theirs.keys()
+    for name in ours:
+        torch.testing.assert_close(
+            ours[name].double(),
+            theirs[name].double(),
+            rtol=rtol,
+            atol=atol,
+            msg=f"{name} differs",
+        )
+
+
+@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize(
+    ("hidden", "batch", "steps", "layers", "state"),
+    [(1, 1, 1, 1, False), (7, 3, 5, 2, True), (16, 1, 9, 3, True), (33, 4, 4, 1, False)],
+)
+def test_matches_torch_in_float64(cell, engine, hidden, batch, steps, layers, state):
+    layer = make(cell, 5, hidden, layers, engine=engine)
+    torch.manual_seed(0)
+    peer = PEERS[cell](5, hidden, layers, dtype=torch.float64)
+    compare(dict(layer.named_parameters()), dict(peer.named_parameters()), 0, 0)
+    inputs = torch.randn(steps, batch, 5, dtype=torch.float64)
+    initial = random_state(cell, layers, batch, hidden) if state else None
+    compare(results(layer, inputs, initial), results(peer, inputs, initial))
+
+
+@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("engine", ["reference", "fused"])
+def test_gradcheck(cell, engine):
+    layer = make(cell, 3, 4, 2, engine=engine)
+    inputs = torch.randn(3, 2, 3, dtype=torch.float64, requires_grad=True)
+    state = tuple(p.requires_grad_() for p in parts(random_state(cell, 2, 2, 4)))
+    leaves = dict(layer.named_parameters())
+
+    def function(inputs, *tensors):
+        given, weights = tensors[: len(state)], tensors[len(state) :]
+        outputs, final = torch.func.functional_call(
+            layer,
+            dict(zip(leaves, weights, strict=True)),
+            (inputs, given if len(given) == 2 else given[0]),
+        )
+        return outputs, *parts(final)
+
+    assert torch.autograd.gradcheck(function, (inputs, *state, *leaves.values()))
+
+
+@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("engine", ENGINES)
+def test_indices_are_a_look_up(cell, engine):
+    layer = make(cell, 5, 6, 2, engine=engine, batch_first=True)
+    table = torch.randn(9, 5, dtype=torch.float64, requires_grad=True)
+    indices = torch.randint(9, (3, 8))
+    weight = torch.randn(3, 8, 6, dtype=torch.float64)
+    leaves = (table, *layer.parameters())
+    found = []
+    for outputs, _ in (layer.forward_indices(indices, table), layer(table[indices])):
+        found.append((outputs, *torch.autograd.grad((outputs * weight).sum(), leaves)))
+    for ours, theirs in zip(*found, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_state_is_carried_across_calls(cell):
+    layer = make(cell, 5, 6, 2, engine="fused")
+    inputs = torch.randn(10, 3, 5, dtype=torch.float64)
+    whole, final = layer(inputs)
+    first, state = layer(inputs[:4])
+    second, state = layer(inputs[4:], state)
+    torch.testing.assert_close(torch.cat([first, second]), whole)
+    for ours, theirs in zip(parts(state), parts(final), strict=True):
+        torch.testing.assert_close(ours, theirs)
+
+
+@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("locked", [False, True])
+def test_dropouts_are_the_same_in_every_engine(cell, locked):
+    inputs = torch.randn(6, 3, 5, dtype=torch.float64)
+    found = []
+    for engine in ENGINES:
+        layer = make(
+            cell, 5, 8, 3, engine=engine, dropout=0.4, locked_dropout=locked, weight_dropout=0.3
+        )
+        torch.manual_seed(3)
+        found.append(results(layer, inputs, None))
+    compare(found[1], found[0])
+    compare(found[2], found[0])
+    torch.manual_seed(3)
+    again = results(layer, inputs, None)
+    compare(again, found[2], 0, 0)
+    layer.eval()
+    torch.testing.assert_close(layer(inputs)[0], layer(inputs)[0], rtol=0, atol=0)
+
+
+def test_inter_layer_dropout_draws_as_torch_does():
+    inputs = torch.randn(6, 3, 5, dtype=torch.float64)
+    layer = make(LSTM, 5, 8, 3, engine="fused", dropout=0.4)
+    peer = torch.nn.LSTM(5, 8, 3, dropout=0.4, dtype=torch.float64)
+    peer.load_state_dict(layer.state_dict())
+    torch.manual_seed(3)
+    ours = results(layer, inputs, None)
+    torch.manual_seed(3)
+    compare(ours, results(peer, inputs, None))
+
+
+def test_locked_dropout_is_one_draw_for_all_steps():
+    layer = make(LSTM, 2, 50, engine="fused", dropout=0.5, locked_dropout=True)
+    dropped = layer._drop(torch.ones(7, 3, 50, dtype=torch.float64)) == 0
+    assert dropped.any()
+    assert not dropped.all()
+    assert (dropped == dropped[0]).all()
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_state_dicts_move_both_ways(cell):
+    layer, peer = make(cell, 5, 8, 2, engine="fused"), PEERS[cell](5, 8, 2, dtype=torch.float64)
+    inputs = torch.randn(4, 3, 5, dtype=torch.float64)
+    layer.load_state_dict(peer.state_dict())
+    torch.testing.assert_close(layer(inputs)[0], peer(inputs)[0])
+    layer.reset_parameters()
+    peer.load_state_dict(layer.state_dict())
+    torch.testing.assert_close(layer(inputs)[0], peer(inputs)[0])
+
+
+@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("engine", ENGINES)
+def test_layouts_and_missing_biases_are_torch_s(cell, engine):
+    for batch_first, bias in itertools.product((False, True), repeat=2):
+        options = {"batch_first": batch_first, "bias": bias}
+        layer = make(cell, 5, 8, 2, engine=engine, **options)
+        peer = PEERS[cell](5, 8, 2, dtype=torch.float64, **options)
+        peer.load_state_dict(layer.state_dict())
+        for shape in ((4, 3, 5), (4, 5)):
+            inputs = torch.randn(shape, dtype=torch.float64)
+            compare(results(layer, inputs, None), results(peer, inputs, None))
+
+
+@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+def test_non_finite_inputs_end_as_in_torch(cell, engine, value):
+    for dtype in (torch.float64, torch.float32):
+        layer = make(cell, 5, 20, engine=engine, dtype=dtype)
+        peer = PEERS[cell](5, 20, dtype=dtype)
+        peer.load_state_dict(layer.state_dict())
+        inputs = torch.randn(4, 3, 5, dtype=dtype)
+        inputs[2, 1, 3] = value
+        torch.testing.assert_close(
+            layer(inputs)[0], peer(inputs)[0], equal_nan=True, rtol=1e-4, atol=1e-5
+        )
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_an_empty_batch_gives_an_empty_result(cell):
+    layer = make(cell, 5, 8, 2, engine="fused")
+    outputs, state = layer(torch.zeros(4, 0, 5, dtype=torch.float64))
+    assert outputs.shape == (4, 0, 8)
+    assert parts(state)[0].shape == (2, 0, 8)
+    outputs.sum().backward()
+    assert all((p.grad == 0).all() for p in layer.parameters())
+
+
+@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize(
+    ("options", "word"),
+    [
+        ({"bidirectional": True}, "bidirectional"),
+        ({"proj_size": 3}, "proj_size"),
+        ({"dropout": 1.5}, "dropout"),
+        ({"weight_dropout": -0.1}, "weight_dropout"),
+        ({"engine": "fast"}, "engine"),
+        ({"precision": "float16"}, "precision"),
+        ({"num_layers": 0}, "num_layers"),
+    ],
+)
+def test_refuses_what_it_cannot_do(cell, options, word):
+    with pytest.raises(CharlmError, match=word):
+        cell(5, 8, **options)
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_refuses_inputs_that_do_not_fit(cell):
+    layer = cell(5, 8)
+    packed = torch.nn.utils.rnn.pack_sequence([torch.zeros(3, 5)])
+    for inputs, state, word in [
+        (packed, None, "PackedSequence"),
+        (torch.zeros(3, 2, 4), None, "expected 5 features"),
+        (torch.zeros(5), None, "expected 5 features"),
+        (torch.zeros(0, 2, 5), None, "length 0"),
+        (torch.zeros(3, 2, 5, dtype=torch.float64), None, "float64"),
+        (torch.zeros(3, 2, 5), random_state(cell, 1, 3, 8, torch.float32), "state"),
+    ]:
+        with pytest.raises(CharlmError, match=word):
+            layer(inputs, state)
+    with pytest.raises(CharlmError, match="indices"):
+        layer.forward_indices(torch.zeros(3, 2), torch.zeros(4, 5))
+    with pytest.raises(CharlmError, match="table"):
+        layer.forward_indices(torch.zeros(3, 2, dtype=torch.long), torch.zeros(4, 6))
+
+
+@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("with_table", [False, True])
+def test_stepping_is_running(cell, with_table):
+    layer = make(cell, 5, 8, 2, engine="fused", dropout=0.5)
+    table = torch.randn(9, 5, dtype=torch.float64)
+    indices = torch.randint(9, (6, 3))
+    state = random_state(cell, 2, 3, 8)
+    expected, final = layer.eval().forward_indices(indices, table, state)
+    layer.train()
+    stepper = layer.stepper(3, table if with_table else None)
+    stepper.state = state
+    inputs = indices if with_table else table[indices]
+    for step, output in zip(inputs, expected, strict=True):
+        torch.testing.assert_close(stepper(step), output)
+    for ours, theirs in zip(parts(stepper.state), parts(final), strict=True):
+        torch.testing.assert_close(ours, theirs)
