@@ -1,0 +1,20 @@
+rule baseline:
+    input:
+        vocabulary=f"{RESULTS}/vocabulary.json",
+        tokens=f"{RESULTS}/tokens",
+    output:
+        baselines=f"{RESULTS}/baselines.json",
+    log:
+        f"logs/{CORPUS}/baseline.log",
+    benchmark:
+        f"benchmarks/results/{CORPUS}/baseline.tsv"
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=2048,
+    params:
+        one_stream=ONE_STREAM,
+        code=code_digest("charlm.evaluation.ngram"),
+    script:
+        "../scripts/baseline.py"

@@ -1,0 +1,48 @@
+rule clean:
+    input:
+        documents=f"{RESULTS}/documents.parquet",
+    output:
+        corpus=f"{RESULTS}/corpus.parquet",
+        summary=report(
+            f"{RESULTS}/cleaning.tsv",
+            category="Corpus",
+            labels={"stage": "clean", "shows": "what each rule did"},
+            caption="../report/clean.rst",
+        ),
+    log:
+        f"logs/{CORPUS}/clean.log",
+    benchmark:
+        f"benchmarks/results/{CORPUS}/clean.tsv"
+    conda:
+        ENVIRONMENT
+    threads: 2
+    resources:
+        mem_mb=1024,
+    params:
+        cleaning=lookup("cleaning", within=config),
+        splits=lookup("splits", within=config),
+        code=code_digest("charlm.text.cleaning"),
+    script:
+        "../scripts/clean.py"
+
+
+rule plain_text:
+    input:
+        corpus=f"{RESULTS}/corpus.parquet",
+    output:
+        f"{RESULTS}/corpus.txt",
+    log:
+        f"logs/{CORPUS}/plain_text.log",
+    benchmark:
+        f"benchmarks/results/{CORPUS}/plain_text.tsv"
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=1024,
+    params:
+        # As the model reads it: with nothing between documents where nothing marks their ends.
+        separator="\n\n" if config["vocabulary"]["end_of_document"] else "",
+        code=code_digest("charlm.text.cleaning"),
+    script:
+        "../scripts/plain_text.py"

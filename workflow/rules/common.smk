@@ -1,0 +1,48 @@
+# What all rules share: the checked configuration, where things lie, and what is made in the end.
+from snakemake.exceptions import WorkflowError
+
+from charlm.config import resolve
+from charlm.errors import CharlmError
+from charlm.provenance import code_digest
+from charlm.text.sources import resolve_source
+
+# A --configfile stands alone: it replaces the demo's settings and is not merged into them.
+if not workflow.overwrite_configfiles:
+
+    configfile: "config/config.yaml"
+
+
+try:
+    config = resolve(config, " + ".join(map(str, workflow.configfiles)))
+    SOURCES = resolve_source(config["corpus"]["source"])
+except CharlmError as error:
+    raise WorkflowError(str(error)) from None
+
+CORPUS = config["corpus"]["name"]
+RESULTS = f"results/{CORPUS}"
+MODEL = f"{RESULTS}/models/{{model}}"
+ONE_STREAM = config["splits"]["method"] == "contiguous"
+ENVIRONMENT = "../envs/charlm.yaml"
+
+
+wildcard_constraints:
+    model="|".join(map(re.escape, config["models"])),
+
+
+def final_outputs():
+    """Return all that a whole run makes."""
+    return [f"{RESULTS}/report.html", f"{RESULTS}/rejected.parquet", *each_model("")]
+
+
+def each_model(file):
+    """Return a file of each trained model."""
+    return expand(f"{MODEL}/{file}", model=config["models"])
+
+
+def training_settings(wildcards):
+    return config["models"][wildcards.model]["training"]
+
+
+def architecture(wildcards):
+    settings = config["models"][wildcards.model]
+    return {key: value for key, value in settings.items() if key != "training"}

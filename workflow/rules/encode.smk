@@ -1,0 +1,19 @@
+rule encode:
+    input:
+        corpus=f"{RESULTS}/corpus.parquet",
+        vocabulary=f"{RESULTS}/vocabulary.json",
+    output:
+        tokens=directory(f"{RESULTS}/tokens"),
+    log:
+        f"logs/{CORPUS}/encode.log",
+    benchmark:
+        f"benchmarks/results/{CORPUS}/encode.tsv"
+    conda:
+        ENVIRONMENT
+    threads: 2
+    resources:
+        mem_mb=1024,
+    params:
+        code=code_digest("charlm.text.tokens"),
+    script:
+        "../scripts/encode.py"

@@ -1,0 +1,20 @@
+rule ingest:
+    input:
+        SOURCES,
+    output:
+        documents=f"{RESULTS}/documents.parquet",
+        rejected=f"{RESULTS}/rejected.parquet",
+    log:
+        f"logs/{CORPUS}/ingest.log",
+    benchmark:
+        f"benchmarks/results/{CORPUS}/ingest.tsv"
+    conda:
+        ENVIRONMENT
+    threads: 2
+    resources:
+        mem_mb=1024,
+    params:
+        corpus=lookup("corpus", within=config),
+        code=code_digest("charlm.text.sources"),
+    script:
+        "../scripts/ingest.py"

@@ -1,0 +1,37 @@
+rule report:
+    input:
+        documents=f"{RESULTS}/documents.parquet",
+        rejected=f"{RESULTS}/rejected.parquet",
+        corpus=f"{RESULTS}/corpus.parquet",
+        cleaning=f"{RESULTS}/cleaning.tsv",
+        vocabulary=f"{RESULTS}/vocabulary.json",
+        baselines=f"{RESULTS}/baselines.json",
+        descriptions=each_model("model.json"),
+        histories=each_model("history.csv"),
+        timings=each_model("timing.json"),
+        metrics=each_model("metrics.json"),
+        scores=each_model("document_scores.parquet"),
+        samples=each_model("samples.jsonl"),
+    output:
+        page=report(
+            f"{RESULTS}/report.html",
+            category="Overview",
+            labels={"stage": "report", "shows": "everything on one page"},
+            caption="../report/report.rst",
+        ),
+    log:
+        f"logs/{CORPUS}/report.log",
+    benchmark:
+        f"benchmarks/results/{CORPUS}/report.tsv"
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=2048,
+    params:
+        results=RESULTS,
+        models=list(config["models"]),
+        config=config,
+        code=code_digest("charlm.report.page"),
+    script:
+        "../scripts/report.py"

@@ -1,0 +1,28 @@
+rule sample:
+    input:
+        each_model("samples.jsonl"),
+
+
+rule sample_model:
+    input:
+        weights=f"{MODEL}/model.safetensors",
+        description=f"{MODEL}/model.json",
+    output:
+        samples=f"{MODEL}/samples.jsonl",
+    log:
+        f"logs/{CORPUS}/sample/{{model}}.log",
+    benchmark:
+        f"benchmarks/results/{CORPUS}/sample/{{model}}.tsv"
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=1024,
+        gpu=lambda wildcards: int(training_settings(wildcards)["device"] != "cpu"),
+    params:
+        folder=MODEL,
+        sampling=lookup("sampling", within=config),
+        device=lambda wildcards: training_settings(wildcards)["device"],
+        code=code_digest("charlm.sampling"),
+    script:
+        "../scripts/sample_model.py"

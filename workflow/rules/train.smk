@@ -1,0 +1,38 @@
+rule train:
+    input:
+        each_model("model.safetensors"),
+
+
+rule train_model:
+    input:
+        vocabulary=f"{RESULTS}/vocabulary.json",
+        tokens=f"{RESULTS}/tokens",
+    output:
+        weights=f"{MODEL}/model.safetensors",
+        description=f"{MODEL}/model.json",
+        history=report(
+            f"{MODEL}/history.csv",
+            category="Models",
+            labels={"model": "{model}", "shows": "learning curve"},
+            caption="../report/train.rst",
+        ),
+        timing=f"{MODEL}/timing.json",
+    log:
+        f"logs/{CORPUS}/train/{{model}}.log",
+    benchmark:
+        f"benchmarks/results/{CORPUS}/train/{{model}}.tsv"
+    conda:
+        ENVIRONMENT
+    threads: 8
+    resources:
+        mem_mb=4096,
+        gpu=lambda wildcards: int(training_settings(wildcards)["device"] != "cpu"),
+    params:
+        # Snakemake deletes the outputs of a job that fails: checkpoints lie beside them.
+        checkpoints=f"{RESULTS}/checkpoints/{{model}}",
+        folder=MODEL,
+        architecture=architecture,
+        training=training_settings,
+        code=code_digest("charlm.training.trainer"),
+    script:
+        "../scripts/train_model.py"

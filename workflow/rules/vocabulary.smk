@@ -1,0 +1,19 @@
+rule vocabulary:
+    input:
+        corpus=f"{RESULTS}/corpus.parquet",
+    output:
+        vocabulary=f"{RESULTS}/vocabulary.json",
+    log:
+        f"logs/{CORPUS}/vocabulary.log",
+    benchmark:
+        f"benchmarks/results/{CORPUS}/vocabulary.tsv"
+    conda:
+        ENVIRONMENT
+    threads: 2
+    resources:
+        mem_mb=1024,
+    params:
+        vocabulary=lookup("vocabulary", within=config),
+        code=code_digest("charlm.text.vocabulary"),
+    script:
+        "../scripts/vocabulary.py"

@@ -1,0 +1,15 @@
+"""Rule `encode`: corpus.parquet, vocabulary.json -> tokens/."""
+
+from snakemake.iocontainers import Snakemake
+
+from charlm.stage import stage
+from charlm.text.tokens import encode
+
+
+def main(snakemake: Snakemake) -> None:
+    encode(snakemake.input.corpus, snakemake.input.vocabulary, snakemake.output.tokens)
+
+
+if __name__ == "__main__":
+    with stage(snakemake.log[0]):
+        main(snakemake)

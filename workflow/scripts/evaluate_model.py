@@ -1,0 +1,22 @@
+"""Rule `evaluate_model`: models/{model}/, tokens/ -> metrics.json, document_scores.parquet."""
+
+from snakemake.iocontainers import Snakemake
+
+from charlm.evaluation.scoring import evaluate
+from charlm.stage import stage
+
+
+def main(snakemake: Snakemake) -> None:
+    evaluate(
+        snakemake.params.folder,
+        snakemake.input.tokens,
+        snakemake.output.metrics,
+        snakemake.output.document_scores,
+        one_stream=snakemake.params.one_stream,
+        device=snakemake.params.device,
+    )
+
+
+if __name__ == "__main__":
+    with stage(snakemake.log[0]):
+        main(snakemake)

@@ -1,0 +1,17 @@
+"""Rule `ingest`: the user's files -> documents.parquet, rejected.parquet."""
+
+from snakemake.iocontainers import Snakemake
+
+from charlm.stage import stage
+from charlm.text.sources import ingest
+
+
+def main(snakemake: Snakemake) -> None:
+    settings = dict(snakemake.params.corpus)
+    del settings["name"]
+    ingest(documents=snakemake.output.documents, rejected=snakemake.output.rejected, **settings)
+
+
+if __name__ == "__main__":
+    with stage(snakemake.log[0]):
+        main(snakemake)

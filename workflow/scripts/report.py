@@ -1,0 +1,20 @@
+"""Rule `report`: all results -> report.html."""
+
+from snakemake.iocontainers import Snakemake
+
+from charlm.report.page import write_report
+from charlm.stage import stage
+
+
+def main(snakemake: Snakemake) -> None:
+    write_report(
+        snakemake.params.results,
+        snakemake.output.page,
+        models=snakemake.params.models,
+        config=snakemake.params.config,
+    )
+
+
+if __name__ == "__main__":
+    with stage(snakemake.log[0]):
+        main(snakemake)

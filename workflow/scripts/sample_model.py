@@ -1,0 +1,20 @@
+"""Rule `sample_model`: models/{model}/ -> samples.jsonl."""
+
+from snakemake.iocontainers import Snakemake
+
+from charlm.sampling import sample
+from charlm.stage import stage
+
+
+def main(snakemake: Snakemake) -> None:
+    sample(
+        snakemake.params.folder,
+        snakemake.output.samples,
+        device=snakemake.params.device,
+        **snakemake.params.sampling,
+    )
+
+
+if __name__ == "__main__":
+    with stage(snakemake.log[0]):
+        main(snakemake)

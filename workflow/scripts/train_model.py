@@ -1,0 +1,23 @@
+"""Rule `train_model`: vocabulary.json, tokens/ -> models/{model}/."""
+
+from snakemake.iocontainers import Snakemake
+
+from charlm.stage import stage
+from charlm.training.trainer import train
+
+
+def main(snakemake: Snakemake) -> None:
+    train(
+        snakemake.input.vocabulary,
+        snakemake.input.tokens,
+        snakemake.params.folder,
+        snakemake.params.checkpoints,
+        architecture=snakemake.params.architecture,
+        training=snakemake.params.training,
+        code=snakemake.params.code,
+    )
+
+
+if __name__ == "__main__":
+    with stage(snakemake.log[0]):
+        main(snakemake)
