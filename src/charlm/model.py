@@ -14,6 +14,7 @@ from torch.nn import functional
 from charlm.errors import CharlmError
 from charlm.files import atomic, write_text
 from charlm.recurrent import GRU, LSTM
+from charlm.recurrent.layers import Engine, Precision
 from charlm.text.vocabulary import Vocabulary
 
 State = Any
@@ -43,6 +44,8 @@ class CharacterLanguageModel(nn.Module):
         precision: `float32` or `bfloat16` for the products; state and weights stay in float32.
     """
 
+    one_hot: Tensor
+
     def __init__(
         self,
         vocabulary_size: int,
@@ -58,8 +61,8 @@ class CharacterLanguageModel(nn.Module):
         output_dropout: float = 0.0,
         weight_dropout: float = 0.0,
         locked_dropout: bool = False,
-        engine: str = "auto",
-        precision: str = "float32",
+        engine: Engine = "auto",
+        precision: Precision = "float32",
     ) -> None:
         super().__init__()
         self.vocabulary_size = vocabulary_size
@@ -69,10 +72,10 @@ class CharacterLanguageModel(nn.Module):
         self.locked_dropout = locked_dropout
         self.precision = precision
 
-        if one_hot:
+        self.embedding = None if one_hot else nn.Embedding(vocabulary_size, embedding_size)
+        if self.embedding is None:
             self.register_buffer("one_hot", torch.eye(vocabulary_size), persistent=False)
         else:
-            self.embedding = nn.Embedding(vocabulary_size, embedding_size)
             nn.init.uniform_(self.embedding.weight, -0.1, 0.1)
         self.recurrent = {"lstm": LSTM, "gru": GRU}[cell](
             vocabulary_size if one_hot else embedding_size,
@@ -86,7 +89,7 @@ class CharacterLanguageModel(nn.Module):
         )
         self.output = nn.Linear(self.hidden_size, vocabulary_size)
         nn.init.zeros_(self.output.bias)
-        if tie_weights:
+        if tie_weights and self.embedding is not None:
             self.output.weight = self.embedding.weight
         else:
             nn.init.uniform_(self.output.weight, -0.1, 0.1)
@@ -102,11 +105,7 @@ class CharacterLanguageModel(nn.Module):
             Logits of the symbol after each one read, float32 of shape (length, batch, V), and the
             state after the last.
         """
-        table = self.one_hot if hasattr(self, "one_hot") else self.embedding.weight
-        if self.training and self.embedding_dropout:
-            kept = table.new_empty(len(table), 1).bernoulli_(1 - self.embedding_dropout)
-            table = table * (kept / (1 - self.embedding_dropout))
-        hidden, state = self.recurrent.forward_indices(symbols, table, state)
+        hidden, state = self.recurrent.forward_indices(symbols, self._table(), state)
         return self.predict(self._drop_output(hidden)), state
 
     def predict(self, hidden: Tensor) -> Tensor:
@@ -114,7 +113,16 @@ class CharacterLanguageModel(nn.Module):
         if self.precision == "bfloat16":
             weight, bias = self.output.weight.bfloat16(), self.output.bias.bfloat16()
             return functional.linear(hidden.bfloat16(), weight, bias).float()
-        return self.output(hidden)
+        logits: Tensor = self.output(hidden)
+        return logits
+
+    def _table(self) -> Tensor:
+        """Return the vectors of all symbols, (V, E), some of them dropped in training."""
+        table: Tensor = self.one_hot if self.embedding is None else self.embedding.weight
+        if self.training and self.embedding_dropout:
+            kept = table.new_empty(len(table), 1).bernoulli_(1 - self.embedding_dropout)
+            table = table * (kept / (1 - self.embedding_dropout))
+        return table
 
     def _drop_output(self, hidden: Tensor) -> Tensor:
         if not (self.training and self.output_dropout):
@@ -173,7 +181,11 @@ def read_description(folder: str | Path) -> dict[str, Any]:
 
 
 def load_model(
-    folder: str | Path, *, engine: str = "auto", precision: str = "float32", device: str = "cpu"
+    folder: str | Path,
+    *,
+    engine: Engine = "auto",
+    precision: Precision = "float32",
+    device: str | torch.device = "cpu",
 ) -> tuple[CharacterLanguageModel, Vocabulary]:
     """Load a trained model, ready to predict, and its vocabulary.
 

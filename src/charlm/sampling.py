@@ -117,7 +117,7 @@ class TrainedModel:
             raise CharlmError("score: the text is empty; give at least one character")
         symbols = self.vocabulary.encode(text)
         (nats,) = surprise(self.model, [symbols], self.vocabulary.end_of_document)
-        unknown = self.vocabulary.count_unknown(text)
+        unknown: int = self.vocabulary.count_unknown(text)
         total = float(nats.sum(dtype=np.float64)) + unknown * math.log(self.vocabulary.unseen)
         return total / len(text)
 
@@ -235,7 +235,7 @@ def load(folder: str | Path, *, device: str = "cpu") -> TrainedModel:
     Raises:
         CharlmError: A file is missing, damaged or foreign.
     """
-    return TrainedModel(*load_model(folder, device=choose_device(device).type))
+    return TrainedModel(*load_model(folder, device=choose_device(device)))
 
 
 def sample(

@@ -107,8 +107,9 @@ def document_nats(
             costs[0][start : start + length]
             for start, length in zip(documents["start"], documents["tokens"], strict=True)
         ]
-    sums = np.array([cost.sum(dtype=np.float64) for cost in costs], np.float64)
-    return sums + documents["unknown_characters"] * math.log(max(1, unseen))
+    nats = np.array([cost.sum(dtype=np.float64) for cost in costs], np.float64)
+    nats += documents["unknown_characters"] * math.log(max(1, unseen))
+    return nats
 
 
 def split_texts(split: TokenSplit, one_stream: bool) -> list[npt.NDArray[Any]]:
@@ -158,7 +159,7 @@ def evaluate(
     Raises:
         CharlmError: The model cannot be loaded.
     """
-    model, vocabulary = load_model(model_folder, device=choose_device(device).type)
+    model, vocabulary = load_model(model_folder, device=choose_device(device))
     training = read_description(model_folder)["training"]
     record: dict[str, Any] = {}
     tables = []

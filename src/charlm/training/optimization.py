@@ -42,15 +42,16 @@ def learning_rate_at(step: int, steps: int, settings: Mapping[str, Any]) -> floa
     A linear warm-up, then `cosine` (down to a hundredth; Loshchilov & Hutter 2017,
     arXiv:1608.03983), `step` (a tenth at 60 % of the steps and again at 85 %) or `constant`.
     """
-    highest = float(settings["learning_rate"])
-    warmup = min(settings["warmup_steps"], steps // 10)
+    highest: float = settings["learning_rate"]
+    warmup: int = min(settings["warmup_steps"], steps // 10)
     if step < warmup:
         return highest * (step + 1) / warmup
     done = (step - warmup) / max(1, steps - warmup)
     match settings["schedule"]:
         case "cosine":
-            return highest * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * done)))
+            factor = 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * done))
         case "step":
-            return highest * 0.1 ** ((done >= 0.6) + (done >= 0.85))
+            factor = 1.0 if done < 0.6 else 0.1 if done < 0.85 else 0.01
         case _:
-            return highest
+            factor = 1.0
+    return highest * factor

@@ -152,10 +152,10 @@ class Trainer:
             sequence_length=training["sequence_length"],
             seed=training["seed"],
         )
-        self.steps = training["steps"] or max(
+        self.steps: int = training["steps"] or max(
             1, round(training["epochs"] * self.streams.steps_per_epoch)
         )
-        self.validate_every = training["validate_every"] or max(1, math.ceil(self.steps / 10))
+        self.validate_every: int = training["validate_every"] or max(1, math.ceil(self.steps / 10))
         torch.manual_seed(seed_for(training["seed"]))
         self.model = CharacterLanguageModel(
             len(vocabulary), **architecture, engine=training["engine"], precision=precision
@@ -189,7 +189,7 @@ class Trainer:
     @property
     def validates_now(self) -> bool:
         """Whether a pass over the validation text is due after the step just made."""
-        return self.step % self.validate_every == 0 or self.step == self.steps
+        return self.step == self.steps or not self.step % self.validate_every
 
     def advance(self) -> None:
         """Make one step: one window, forward and backward, one update.
@@ -208,7 +208,7 @@ class Trainer:
         logits, state = self.model(read.to(self.device), self.state)
         loss = functional.cross_entropy(logits.flatten(0, 1), expected.to(self.device).flatten())
         self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         if self.settings["clip_norm"]:
             torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.settings["clip_norm"])
         self.optimizer.step()

@@ -1,0 +1,48 @@
+# Each target is one command that can be typed as well; see README.md.
+PYTHON ?= python3
+PIP = .venv/bin/python -m pip install --disable-pip-version-check --constraint requirements.lock
+
+.PHONY: run test bench lint docs lock clean
+
+run: .venv/installed
+	.venv/bin/snakemake --cores all
+
+test: .venv/installed-test
+	.venv/bin/python -m pytest
+
+bench: .venv/installed-test
+	.venv/bin/python -m benchmarks
+
+lint: .venv/installed-lint
+	.venv/bin/ruff format --check .
+	.venv/bin/ruff check .
+	.venv/bin/snakefmt --check Snakefile workflow
+	.venv/bin/mypy
+	.venv/bin/snakemake --lint
+
+# The generated schema and reference of the configuration.
+docs: .venv/installed
+	.venv/bin/python -m charlm.config
+
+# New pins of all that pyproject.toml allows; `make lock UPGRADE=--upgrade` takes the newest.
+lock: .venv/installed-lint
+	.venv/bin/uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 \
+	    --no-annotate --custom-compile-command "make lock" $(UPGRADE) -o requirements.lock
+	(sed '/^ *- pip:$$/q' workflow/envs/charlm.yaml; sed -n 's/^[a-z]/      - &/p' requirements.lock) > .lock.tmp
+	mv .lock.tmp workflow/envs/charlm.yaml
+
+clean:
+	rm -rf .venv .snakemake .mypy_cache .pytest_cache .ruff_cache
+
+.venv/installed: requirements.lock pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(PIP) --editable '.[workflow]'
+	touch $@
+
+.venv/installed-test: .venv/installed
+	$(PIP) --editable '.[workflow,test]'
+	touch $@
+
+.venv/installed-lint: .venv/installed-test
+	$(PIP) --editable '.[workflow,test,lint]'
+	touch $@
