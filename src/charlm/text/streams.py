@@ -1,0 +1,128 @@
+"""Bounded-memory plumbing of the text stages: work on all cores, results in order."""
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from charlm.errors import CharlmError
+from charlm.files import atomic
+
+BLOCK_BYTES = 4 << 20
+"""What one unit of work holds: large enough to amortise a call, small enough for a cache."""
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+def ordered_map(function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
+    """Yield `function(item)` for each item, in order, computed on all cores.
+
+    Threads suffice, since Arrow, NumPy and hashlib release the interpreter's lock. Only a few items
+    are in flight at a time: memory stays bounded however long `items` is. The number of threads is
+    Arrow's, which follows `OMP_NUM_THREADS`; it never shows in the results.
+    """
+    threads = pa.cpu_count()
+    waiting: deque[Future[Result]] = deque()
+    with ThreadPoolExecutor(threads) as pool:
+        try:
+            for item in items:
+                waiting.append(pool.submit(function, item))
+                if len(waiting) > threads:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()
+
+
+@contextmanager
+def output(path: str | Path) -> Iterator[Path]:
+    """Write `path` atomically, and say in one line why it could not be written."""
+    try:
+        with atomic(path) as temporary:
+            yield temporary
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise CharlmError(f"{path}: cannot be written: {reason}; mend that and run again") from None
+
+
+class TableWriter:
+    """A Parquet file written one row group of at least `BLOCK_BYTES` at a time.
+
+    Row groups end at the ends of the tables added, so the bytes follow from the sequence of tables
+    alone.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._writer: pq.ParquetWriter | None = None
+        self._tables: list[pa.Table] = []
+        self._bytes = 0
+
+    def add(self, table: pa.Table) -> None:
+        """Append rows; all tables have the first one's schema."""
+        if self._writer is None:
+            self._schema = table.schema
+            # Texts and numbers hardly repeat: a dictionary of them would only cost time.
+            self._writer = pq.ParquetWriter(
+                self._path,
+                table.schema,
+                compression="lz4",
+                use_dictionary=["split"] if "split" in table.schema.names else False,
+            )
+        if table.schema != self._schema:
+            table = table.cast(self._schema)
+        if len(table):
+            self._tables.append(table)
+            self._bytes += table.nbytes
+        if self._bytes >= BLOCK_BYTES:
+            self.flush()
+
+    def flush(self) -> None:
+        """End the current row group."""
+        if self._tables and self._writer:
+            table = pa.concat_tables(self._tables)
+            self._writer.write_table(table, row_group_size=len(table))
+            self._tables, self._bytes = [], 0
+
+    def note(self, key: str, value: str) -> None:
+        """Put a key and its value into the file's footer."""
+        assert self._writer is not None
+        self._writer.add_key_value_metadata({key: value})
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if kind is None:
+            self.flush()
+        if self._writer:
+            self._writer.close()
+
+
+def row_groups(
+    path: str | Path, columns: list[str], *, shard: int = 0, shards: int = 1
+) -> Iterator[pa.Table]:
+    """Yield the row groups of a Parquet file of ours; with `shards`, an even, contiguous share."""
+    with pq.ParquetFile(path) as file:
+        groups = file.num_row_groups
+        for group in range(groups * shard // shards, groups * (shard + 1) // shards):
+            yield file.read_row_group(group, columns=columns, use_threads=False)
+
+
+def column(table: pa.Table, name: str) -> Any:
+    """Return a column of a row group as one array."""
+    return table[name].combine_chunks()

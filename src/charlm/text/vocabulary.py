@@ -1,0 +1,257 @@
+"""The alphabet of a corpus: its symbols in the order of their ids."""
+
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import regex
+from numpy.typing import NDArray
+
+from charlm import files
+from charlm.errors import CharlmError
+from charlm.progress import progress
+from charlm.text.streams import column, ordered_map, row_groups
+
+UNITS = ("character", "grapheme", "byte")
+ORDERS = ("first_seen", "frequency")
+UNKNOWN = "<unknown>"
+END_OF_DOCUMENT = "<end_of_document>"
+CODE_POINTS = 0x110000 - 0x800
+"""How many code points a text can hold: all but the surrogates."""
+
+PIECE_BYTES = 1 << 18
+GRAPHEME = regex.compile(r"\X")
+
+
+def build_vocabulary(
+    corpus: str | Path,
+    vocabulary: str | Path,
+    *,
+    unit: str = "character",
+    order: str = "first_seen",
+    min_count: int = 1,
+    fit_on: str = "train",
+    end_of_document: bool = True,
+) -> None:
+    """Write `vocabulary`: JSON with unit, symbols in id order, their counts, and special ids.
+
+    Args:
+        corpus: the table that `charlm.text.cleaning.clean` wrote.
+        vocabulary: the file to write.
+        unit: `character` (code point), `grapheme` (extended cluster of UAX #29) or `byte` (all 256
+            bytes of UTF-8, in order, so that nothing is ever unknown).
+        order: `first_seen`, or `frequency`: the most frequent first, then the first seen.
+        min_count: symbols seen less often are unknown.
+        fit_on: `train`, or `all` splits.
+        end_of_document: add a symbol for the end of a document.
+
+    Raises:
+        CharlmError: if there is no text to fit on.
+    """
+    counts: Counter[str] = Counter()
+    documents = 0
+    tables = (
+        table if fit_on == "all" else table.filter(pc.equal(table["split"], "train"))
+        for table in row_groups(corpus, ["split", "text"])
+    )
+    with progress(None, "vocabulary", " documents") as bar:
+        for rows, seen in ordered_map(partial(_count, unit=unit), tables):
+            for symbol, count in seen.items():
+                counts[symbol] += count
+            documents += rows
+            bar.update(rows)
+    if not counts:
+        raise CharlmError(
+            f"{corpus}: there is no text to fit a vocabulary on; see vocabulary.fit_on"
+        )
+    total = counts.total()
+    if unit == "byte":
+        counts = Counter({symbol: counts[symbol] for symbol in map(byte_symbol, range(256))})
+    else:
+        kept = [item for item in counts.items() if item[1] >= min_count]
+        if order == "frequency":
+            kept.sort(key=lambda item: -item[1])
+        counts = Counter(dict(kept))
+    special: dict[str, int | None] = {"unknown": None, "end_of_document": None}
+    symbols, numbers = list(counts), list(counts.values())
+    if unit != "byte" and (fit_on == "train" or min_count > 1):
+        special["unknown"] = len(symbols)
+        symbols.append(UNKNOWN)
+        numbers.append(total - counts.total())
+    if end_of_document:
+        special["end_of_document"] = len(symbols)
+        symbols.append(END_OF_DOCUMENT)
+        numbers.append(documents)
+    content = {"unit": unit, "symbols": symbols, "counts": numbers, "special": special}
+    files.write_text(vocabulary, json.dumps(content, ensure_ascii=False, indent=1) + "\n")
+
+
+def _count(table: pa.Table, *, unit: str) -> tuple[int, dict[str, int]]:
+    """Return the number of rows and the counts of their symbols, in the order first seen."""
+    texts = column(table, "text")
+    if unit == "grapheme":
+        return len(texts), Counter(
+            symbol for text in texts.to_pylist() for symbol in GRAPHEME.findall(text)
+        )
+    counts: Counter[str] = Counter()
+    for piece in utf8_pieces(texts):
+        codes: NDArray[Any] = np.frombuffer(piece, np.uint8)
+        if unit == "character":
+            codes = code_points(piece)
+        numbers = np.bincount(codes)
+        present = np.flatnonzero(numbers)
+        first = np.empty(len(numbers), np.int64)
+        # Of the places of one symbol the last assigned stays: in reverse order, the first.
+        first[codes[::-1]] = np.arange(len(codes))[::-1]
+        name = byte_symbol if unit == "byte" else chr
+        for code in present[np.argsort(first[present])].tolist():
+            counts[name(code)] += int(numbers[code])
+    return len(texts), counts
+
+
+def utf8_pieces(texts: pa.Array) -> Iterator[memoryview]:
+    """Yield the UTF-8 of all texts, one after another, in pieces that cut no code point."""
+    width = np.int64 if pa.types.is_large_string(texts.type) else np.int32
+    _, offsets, data = texts.buffers()
+    ends = np.frombuffer(offsets, width)[texts.offset : texts.offset + len(texts) + 1]
+    if len(ends) == 0 or ends[0] == ends[-1]:
+        return
+    start, end = int(ends[0]), int(ends[-1])
+    view = memoryview(data)
+    while start < end:
+        stop = min(start + PIECE_BYTES, end)
+        while stop < end and view[stop] & 0xC0 == 0x80:
+            stop -= 1
+        yield view[start:stop]
+        start = stop
+
+
+def code_points(utf8: memoryview) -> NDArray[Any]:
+    """Return the code points of a UTF-8 text, as uint8 where that holds them, else as uint32."""
+    text = str(utf8, "utf-8")
+    try:
+        return np.frombuffer(text.encode("latin-1"), np.uint8)
+    except UnicodeEncodeError:
+        return np.frombuffer(text.encode("utf-32-le"), np.uint32)
+
+
+def byte_symbol(byte: int) -> str:
+    """Return how a byte is written among the symbols: ASCII as it is, others as <0xE9>."""
+    return chr(byte) if byte < 0x80 else f"<0x{byte:02X}>"
+
+
+class Vocabulary:
+    """Symbols and their ids, to encode and decode with."""
+
+    def __init__(
+        self,
+        symbols: list[str],
+        counts: list[int],
+        special: Mapping[str, int | None],
+        unit: str = "character",
+    ) -> None:
+        self.unit = unit
+        self.symbols = symbols
+        self.counts = counts
+        self.special = dict(special)
+        self.unknown = self.special["unknown"]
+        self.end_of_document = self.special["end_of_document"]
+
+    @classmethod
+    def load(cls, path: str | Path) -> Self:
+        """Read a `vocabulary.json`."""
+        return cls.from_dict(json.loads(Path(path).read_text(encoding="utf-8")))
+
+    @classmethod
+    def from_dict(cls, content: Mapping[str, Any]) -> Self:
+        """Return the vocabulary that `to_dict` described."""
+        return cls(content["symbols"], content["counts"], content["special"], content["unit"])
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what `vocabulary.json` holds."""
+        return {
+            "unit": self.unit,
+            "symbols": self.symbols,
+            "counts": self.counts,
+            "special": self.special,
+        }
+
+    def __len__(self) -> int:
+        return len(self.symbols)
+
+    @cached_property
+    def ids(self) -> dict[str, int]:
+        """The id of each symbol, special ones left out."""
+        special = set(self.special.values())
+        return {symbol: id for id, symbol in enumerate(self.symbols) if id not in special}
+
+    @cached_property
+    def dtype(self) -> np.dtype[Any]:
+        """The smallest unsigned type that holds every id."""
+        return np.min_scalar_type(max(len(self) - 1, 0))
+
+    @cached_property
+    def unseen(self) -> int:
+        """How many of the 1,112,064 code points have no symbol of their own."""
+        if self.unit == "byte":
+            return 0
+        return CODE_POINTS - sum(len(symbol) == 1 for symbol in self.ids)
+
+    @cached_property
+    def table(self) -> NDArray[np.int32]:
+        """The id of each code point (or byte), -1 where it has none."""
+        if self.unit == "byte":
+            return np.arange(256, dtype=np.int32)
+        table = np.full(0x110000, -1, np.int32)
+        for symbol, id in self.ids.items():
+            if len(symbol) == 1:
+                table[ord(symbol)] = id
+        return table
+
+    def encode(self, text: str) -> NDArray[Any]:
+        """Return the ids of a text's symbols, of type `dtype`.
+
+        Raises:
+            CharlmError: if a symbol is unknown and there is no id for unknown ones.
+        """
+        raw = memoryview(text.encode("utf-8"))
+        if self.unit == "grapheme":
+            graphemes = GRAPHEME.findall(text)
+            ids = np.array([self.ids.get(symbol, -1) for symbol in graphemes], np.int64)
+        elif self.unit == "byte":
+            ids = np.frombuffer(raw, np.uint8).astype(np.int64)
+        else:
+            ids = self.table[code_points(raw)]
+        if (ids < 0).any():
+            if self.unknown is None:
+                strange = self.unknown_characters(text)
+                raise CharlmError(
+                    f"the vocabulary has no {', '.join(map(repr, strange[:5]))}; use symbols it has"
+                )
+            ids = np.where(ids < 0, self.unknown, ids)
+        return ids.astype(self.dtype)
+
+    def decode(self, ids: Any) -> str:
+        """Return the text of ids: unknown ones as U+FFFD, the end of a document as nothing."""
+        names = [*self.symbols]
+        if self.unknown is not None:
+            names[self.unknown] = "\N{REPLACEMENT CHARACTER}"
+        if self.end_of_document is not None:
+            names[self.end_of_document] = ""
+        numbers = [int(id) for id in ids]
+        if self.unit == "byte":
+            return bytes(id for id in numbers if id < 256).decode("utf-8", "replace")
+        return "".join(names[id] for id in numbers)
+
+    def unknown_characters(self, text: str) -> list[str]:
+        """Return the distinct symbols of a text that the vocabulary lacks, in order."""
+        if self.unit == "byte":
+            return []
+        symbols = GRAPHEME.findall(text) if self.unit == "grapheme" else text
+        return [symbol for symbol in dict.fromkeys(symbols) if symbol not in self.ids]

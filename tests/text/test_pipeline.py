@@ -1,0 +1,118 @@
+"""From a file to tokens, with every format."""
+
+import gzip
+import json
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from charlm.errors import CharlmError
+from charlm.text.cleaning import clean, write_plain_text
+from charlm.text.sources import ingest
+from charlm.text.tokens import TokenSplit, encode
+from charlm.text.vocabulary import Vocabulary, build_vocabulary
+
+SPLITS = {"method": "document", "validation": 0.1, "test": 0.1, "key": "charlm"}
+TEXTS = ["one <b>wo</b>rd", "two\r\nlines, and a comma", 'three "quotes"', "四 \U0001f600 ünï"]
+LABELS = ["1", "0", "1", "0"]
+
+
+def write(path, kind):
+    table = pd.DataFrame({"label": LABELS, "text": TEXTS})
+    if kind in ("csv", "tsv"):
+        table.to_csv(path, index=False, sep="\t" if kind == "tsv" else ",")
+    elif kind == "jsonl":
+        lines = [json.dumps(record) for record in table.to_dict("records")]
+        path.write_text("\n".join(lines), encoding="utf-8")
+    elif kind == "parquet":
+        table.to_parquet(path)
+
+
+def run_ingest(folder, source, **options):
+    options = {"text_columns": ["text"]} | options
+    ingest(source, folder / "documents.parquet", folder / "rejected.parquet", **options)
+    return pq.read_table(folder / "documents.parquet")
+
+
+@pytest.mark.parametrize("kind", ["csv", "tsv", "jsonl", "parquet"])
+def test_every_table_gives_the_same_documents(tmp_path, kind):
+    write(tmp_path / f"a.{kind}", kind)
+    table = run_ingest(tmp_path, str(tmp_path / f"a.{kind}"), keep_columns=["label"])
+    assert table.schema.names == ["doc_id", "text", "label"]
+    assert table["doc_id"].to_pylist() == [0, 1, 2, 3]
+    assert table["text"].to_pylist() == TEXTS
+    assert table["label"].to_pylist() == LABELS
+
+
+def test_plain_text_is_one_document_a_file(tmp_path):
+    (tmp_path / "a.txt").write_text("first\n", encoding="utf-8")
+    with gzip.open(tmp_path / "b.txt.gz", "wb") as file:
+        file.write("sécond".encode())
+    table = run_ingest(tmp_path, str(tmp_path / "*.txt*"))
+    assert table["text"].to_pylist() == ["first\n", "sécond"]
+
+
+def test_tokens_hold_each_document_where_the_table_says(tmp_path):
+    texts = [f"document {number} é" for number in range(200)]
+    pd.DataFrame({"text": texts}).to_csv(tmp_path / "a.csv", index=False)
+    run_ingest(tmp_path, str(tmp_path / "a.csv"))
+    clean(
+        tmp_path / "documents.parquet",
+        tmp_path / "corpus.parquet",
+        tmp_path / "cleaning.tsv",
+        splits=SPLITS,
+    )
+    build_vocabulary(tmp_path / "corpus.parquet", tmp_path / "vocabulary.json")
+    encode(tmp_path / "corpus.parquet", tmp_path / "vocabulary.json", tmp_path / "tokens")
+    vocabulary = Vocabulary.load(tmp_path / "vocabulary.json")
+    found = {}
+    for name in ("train", "validation", "test"):
+        split = TokenSplit.load(tmp_path / "tokens", name)
+        assert split.tokens.dtype == np.uint8
+        assert len(split.documents["doc_id"]) > 0
+        for doc_id, start, tokens in zip(
+            *(split.documents[key] for key in ("doc_id", "start", "tokens")), strict=True
+        ):
+            found[doc_id] = vocabulary.decode(split.tokens[start : start + tokens])
+            assert split.tokens[start + tokens] == vocabulary.end_of_document
+    assert [found[number] for number in range(200)] == texts
+    write_plain_text(tmp_path / "corpus.parquet", tmp_path / "corpus.txt", separator="\n--\n")
+    assert (tmp_path / "corpus.txt").read_text(encoding="utf-8") == "\n--\n".join(texts)
+
+
+def test_contiguous_split_cuts_tinyshakespeare_sized_text_as_nanogpt_does(tmp_path):
+    documents = pa.table({"doc_id": [0], "text": ["x" * 1_115_394]})
+    pq.write_table(documents, tmp_path / "documents.parquet")
+    clean(
+        tmp_path / "documents.parquet",
+        tmp_path / "corpus.parquet",
+        tmp_path / "cleaning.tsv",
+        profile="none",
+        splits=SPLITS | {"method": "contiguous", "test": 0.0},
+    )
+    table = pq.read_table(tmp_path / "corpus.parquet")
+    assert table["doc_id"].to_pylist() == [0, 0]
+    assert table["split"].to_pylist() == ["train", "validation"]
+    assert [len(text) for text in table["text"].to_pylist()] == [1_003_854, 111_540]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "there is no such file"),
+        ("", "it is empty"),
+        ("text\n", "there is no record"),
+        ("txet,label\na,1\n", "no column 'text'; the columns are 'txet', 'label'; did you mean"),
+        ("text,label\n,1\nNaN,2\n", "'text' is empty or missing in all 2 records"),
+    ],
+)
+def test_basic_bad_input_is_one_line(tmp_path, content, message):
+    if content is not None:
+        (tmp_path / "a.csv").write_text(content)
+    with pytest.raises(CharlmError, match=message) as caught:
+        run_ingest(tmp_path, str(tmp_path / "a.csv"))
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "documents.parquet").exists()
