@@ -24,6 +24,7 @@ from charlm.evaluation.scoring import validation_loss
 from charlm.files import write_text
 from charlm.model import CharacterLanguageModel, load_model, save_model
 from charlm.progress import progress
+from charlm.recurrent.layers import Precision
 from charlm.text.tokens import TokenSplit
 from charlm.text.vocabulary import Vocabulary
 from charlm.training.checkpoint import fingerprint, load_checkpoint, save_checkpoint
@@ -141,7 +142,7 @@ class Trainer:
         architecture: Mapping[str, Any],
         training: Mapping[str, Any],
         device: torch.device,
-        precision: str,
+        precision: Precision,
     ) -> None:
         self.vocabulary = vocabulary
         self.settings = training
