@@ -9,12 +9,20 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from tests.conftest import TINY, Checkout, new_checkout
 
 import charlm
-from tests.conftest import TINY, Checkout, new_checkout
 
 CONFIG = ("--configfile", TINY)
 MODELS = ("lstm", "gru")
+STAGES = (
+    *("ingest", "clean", "vocabulary", "encode", "baseline"),
+    *("train", "evaluate", "sample", "report"),
+)
+OF_EACH_MODEL = (
+    *("model.safetensors", "model.json", "history.csv", "timing.json"),
+    *("metrics.json", "document_scores.parquet", "samples.jsonl"),
+)
 
 
 @pytest.fixture
@@ -24,10 +32,6 @@ def results(tiny_run: Checkout) -> Path:
 
 def test_every_file_of_the_contract_is_there(results: Path) -> None:
     files = {str(path.relative_to(results)) for path in results.rglob("*") if path.is_file()}
-    of_each_model = (
-        "model.safetensors model.json history.csv timing.json metrics.json "
-        "document_scores.parquet samples.jsonl"
-    ).split()
     assert files >= {
         "documents.parquet",
         "rejected.parquet",
@@ -37,7 +41,7 @@ def test_every_file_of_the_contract_is_there(results: Path) -> None:
         "tokens/train.npy",
         "baselines.json",
         "report.html",
-        *(f"models/{model}/{file}" for model in MODELS for file in of_each_model),
+        *(f"models/{model}/{file}" for model in MODELS for file in OF_EACH_MODEL),
     }
     assert not (results / "checkpoints").exists() or not any((results / "checkpoints").iterdir())
 
@@ -186,7 +190,7 @@ def test_one_models_setting_reruns_that_model_alone(tiny_copy: Checkout) -> None
 
 @pytest.mark.parametrize(
     "target",
-    "ingest clean vocabulary encode baseline train evaluate sample report".split(),
+    STAGES,
 )
 def test_every_stages_name_is_a_target(checkout: Checkout, target: str) -> None:
     rules = checkout.planned(target, *CONFIG)

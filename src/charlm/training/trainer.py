@@ -10,6 +10,7 @@ import signal
 import threading
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any, Self
@@ -102,7 +103,8 @@ def train(
             bar.update(1)
             if trainer.validates_now:
                 row = trainer.validate(validation)
-                bar.set_postfix_str(f"{row['validation_bits_per_character']} bits per character")
+                bits = f"{row['validation_bits_per_character']} bits per character"
+                bar.set_postfix_str(bits, refresh=False)
                 write_text(Path(checkpoints) / "history.csv", _as_csv(trainer.history))
             done = trainer.step == trainer.steps
             if interruption.signal or done or trainer.step % training["checkpoint_every"] == 0:
@@ -125,6 +127,8 @@ def train(
         training={**training, **resolved, "engine": trainer.model.recurrent.engine},
     )
     shutil.rmtree(checkpoints)
+    with suppress(OSError):  # other models may still be training
+        Path(checkpoints).parent.rmdir()
 
 
 class Trainer:
