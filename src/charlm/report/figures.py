@@ -1,0 +1,182 @@
+"""The charts of the report: Vega-Lite specifications, each with a still picture of itself.
+
+Colours are CSS variables of the page, so that one chart serves the light and the dark page.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import altair as alt
+import numpy as np
+import numpy.typing as npt
+import vl_convert
+from markupsafe import Markup
+
+VEGA_LITE = ".".join(alt.SCHEMA_VERSION.removeprefix("v").split(".")[:2])
+SERIES_COLORS = 8
+"""The page's style sheet has that many colours for models, `--series-0` and so on."""
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A chart: `specification` draws it anew at any width, `picture` is it as an SVG element."""
+
+    specification: dict[str, Any]
+    picture: Markup
+
+
+@cache
+def library() -> str:
+    """Return the script that draws the specifications; it defines `vegaEmbed`."""
+    return str(vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed", vl_version=VEGA_LITE))
+
+
+def learning_curves(rows: Sequence[Mapping[str, Any]], baselines: Mapping[str, float]) -> Figure:
+    """Draw bits per character against the characters read in training.
+
+    Args:
+        rows: The points: `model` (told apart by seed), `name` (of one colour), `text`
+            (`training` or `validation`), `characters`, `step`, `bits`.
+        baselines: Bits per character of baselines by name, drawn as rules.
+    """
+    names = list(dict.fromkeys(row["name"] for row in rows))
+    near = alt.selection_point(
+        on="pointermove", nearest=True, clear="pointerout", fields=["model", "characters"]
+    )
+    points = alt.Chart(alt.InlineData(values=list(rows))).encode(
+        x=alt.X(
+            "characters:Q",
+            title="characters read in training",
+            axis=alt.Axis(format="~s", tickCount=5),
+        ),
+        y=alt.Y(
+            "bits:Q",
+            title="bits per character",
+            axis=alt.Axis(format=".1f", tickCount=5),
+            scale=alt.Scale(zero=False),
+        ),
+        color=alt.Color(
+            "name:N",
+            title=None,
+            scale=alt.Scale(domain=names, range=[series_color(i) for i in range(len(names))]),
+        ),
+        detail="model:N",
+    )
+    lines = points.mark_line(strokeWidth=2, interpolate="monotone").encode(
+        strokeDash=alt.StrokeDash(
+            "text:N",
+            title=None,
+            scale=alt.Scale(domain=["validation", "training"], range=[[1, 0], [2, 4]]),
+        )
+    )
+    marks = points.mark_point(filled=True, size=64, opacity=0).encode(
+        opacity=alt.condition(near, alt.value(1), alt.value(0), empty=False),
+        tooltip=[
+            alt.Tooltip("model:N"),
+            alt.Tooltip("text:N"),
+            alt.Tooltip("step:Q", format=","),
+            alt.Tooltip("characters:Q", title="characters read", format=","),
+            alt.Tooltip("bits:Q", title="bits per character", format=".3f"),
+        ],
+    )
+    known = [{"baseline": name, "bits": bits} for name, bits in baselines.items()]
+    rules = alt.Chart(alt.InlineData(values=known)).encode(y="bits:Q")
+    named = rules.mark_text(align="right", baseline="bottom", dx=-2, dy=-3).encode(
+        x=alt.value("width"), text="baseline:N", color=alt.value("var(--muted)")
+    )
+    return _figure(
+        alt.layer(rules.mark_rule(stroke="var(--muted)", strokeDash=[6, 3]), named, lines)
+        + marks.add_params(near),
+        "Learning curves: bits per character on the training and the validation text against the "
+        "number of characters read. The table below holds the same figures.",
+        height=320,
+    )
+
+
+def document_histogram(bits: npt.NDArray[np.float64], color: int) -> Figure:
+    """Draw how many documents cost how many bits per character.
+
+    The outermost bars also hold the documents that are farther than three times the interquartile
+    range from the quartiles (Tukey's outer fences).
+
+    Args:
+        bits: Bits per character of each document, shape (documents,).
+        color: Number of the model's colour.
+    """
+    lower, upper = np.quantile(bits, [0.25, 0.75])
+    fences = 3 * (upper - lower) * np.array([-1, 1]) + [lower, upper]
+    counts, edges = np.histogram(np.clip(bits, *fences), bins=40)
+    values = [
+        {"from": round(float(start), 4), "to": round(float(stop), 4), "documents": int(count)}
+        for start, stop, count in zip(edges, edges[1:], counts, strict=False)
+    ]
+    chart = (
+        alt.Chart(alt.InlineData(values=values))
+        .mark_bar(binSpacing=1, fill=series_color(color))
+        .encode(
+            x=alt.X(
+                "from:Q",
+                bin="binned",
+                title="bits per character",
+                axis=alt.Axis(format=".1f", tickCount=5),
+            ),
+            x2="to:Q",
+            y=alt.Y(
+                "documents:Q",
+                title="documents",
+                axis=alt.Axis(format="~s", tickCount=5, tickMinStep=1),
+            ),
+            tooltip=[
+                alt.Tooltip("documents:Q", format=","),
+                alt.Tooltip("from:Q", format=".2f"),
+                alt.Tooltip("to:Q", format=".2f"),
+            ],
+        )
+    )
+    return _figure(chart, "Histogram of the documents' bits per character.", height=180)
+
+
+def series_color(index: int) -> str:
+    """Return the colour of the model that comes `index`-th, from 0."""
+    return f"var(--series-{index % SERIES_COLORS})"
+
+
+def _figure(chart: alt.TopLevelMixin, description: str, height: int) -> Figure:
+    specification = chart.to_dict()
+    specification |= {
+        "description": description,
+        "height": height,
+        "background": None,
+        "autosize": {"type": "fit-x", "contains": "padding"},
+        "config": {
+            "font": "system-ui, sans-serif",
+            "view": {"stroke": None},
+            "axis": {
+                "labelColor": "var(--muted)",
+                "titleColor": "var(--muted)",
+                "gridColor": "var(--line)",
+                "domain": False,
+                "ticks": False,
+                "labelPadding": 6,
+                "labelFontSize": 12,
+                "titleFontSize": 12,
+                "titleFontWeight": "normal",
+            },
+            "axisX": {"grid": False, "labelFlush": True, "titlePadding": 10},
+            "axisY": {"titleAlign": "left", "titleAngle": 0, "titleAnchor": "start"}
+            | {"titleX": 0, "titleY": -14, "titleBaseline": "bottom"},
+            "legend": {
+                "orient": "top",
+                "offset": 28,
+                "labelColor": "var(--ink)",
+                "labelFontSize": 13,
+                "symbolType": "stroke",
+                "symbolStrokeWidth": 3,
+                "symbolStrokeColor": "var(--muted)",
+            },
+        },
+    }
+    picture = vl_convert.vegalite_to_svg(specification | {"width": 720}, vl_version=VEGA_LITE)
+    return Figure(specification | {"width": "container"}, Markup(picture))

@@ -1,0 +1,447 @@
+"""The page that a person opens: everything in one self-contained HTML file.
+
+All text that comes from the corpus is untrusted. Jinja escapes it, `shown` takes the power from
+control characters, and the page's content security policy runs no script but the page's own.
+"""
+
+import base64
+import csv
+import hashlib
+import json
+import platform
+import unicodedata
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import yaml
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup, escape
+
+from charlm import __version__
+from charlm.files import write_text
+from charlm.report import figures
+
+EXTREMES = 8
+"""Strangest documents in the list, and as many ordinary ones."""
+EXCERPT = 320
+"""Characters of a document that the page quotes."""
+SHORT = 100
+"""Characters below which a document's score says little."""
+MOST = {"prompts": 12, "samples": 4, "symbols": 400, "rejected": 20, "columns": 8}
+"""The most of each that the page shows; the files hold them all."""
+
+
+@dataclass(frozen=True)
+class Model:
+    """What the results folder holds about one trained model."""
+
+    label: str
+    """Its name, with its seed where there are several."""
+    name: str
+    """Its name in the configuration."""
+    color: int
+    settings: Mapping[str, Any]
+    metrics: Mapping[str, Any]
+    history: Sequence[Mapping[str, str]]
+    samples: Sequence[Mapping[str, Any]]
+    timing: Mapping[str, Any]
+    hashes: Mapping[str, str]
+
+
+def write_report(
+    results: str | Path, output: str | Path, *, models: Sequence[str], config: Mapping[str, Any]
+) -> None:
+    """Write the report of a run as one HTML file.
+
+    Args:
+        results: The folder `results/{corpus}`; all its files but the report are there.
+        output: The HTML file to write.
+        models: Names of the trained models, `NAME.seed1` and so on where there are several seeds.
+        config: The resolved configuration; see `charlm.config.resolve`.
+    """
+    results = Path(results)
+    names = list(dict.fromkeys(label.split(".")[0] for label in models))
+    trained = [
+        _read_model(results / "models" / label, config["models"][label], names) for label in models
+    ]
+    baselines = _read_baselines(results / "baselines.json")
+    split = next(
+        (name for name in ("test", "validation") if any(m.metrics[name] for m in trained)), None
+    )
+    ranking = _rank(trained, baselines, split)
+    best = next((entry["model"] for entry in ranking if entry["model"]), trained[0])
+    scores = pq.read_table(results / "models" / best.label / "document_scores.parquet")
+
+    script = Markup(figures.library().replace("</script", r"<\/script"))
+    starter, style = _own("charts.js"), _own("page.css")
+    write_text(
+        output,
+        _environment()
+        .get_template("page.html")
+        .render(
+            corpus=config["corpus"]["name"],
+            source=_without_folders(config["corpus"]["source"]),
+            sizes=_corpus_sizes(results / "corpus.parquet"),
+            split=split,
+            ranking=ranking,
+            best=best,
+            models=trained,
+            baselines=baselines,
+            prompts=_samples_by_prompt(trained),
+            curves=_learning_curves(trained, baselines),
+            histogram=_histogram(scores, best),
+            extremes=_extremes(results, scores),
+            cleaning=_read_table(results / "cleaning.tsv", "\t"),
+            rejected=_read_rejected(results / "rejected.parquet"),
+            vocabulary=_read_vocabulary(results / "vocabulary.json"),
+            config=_as_written(config),
+            versions={
+                "charlm": __version__,
+                "Python": platform.python_version(),
+                "PyTorch": version("torch"),
+            },
+            most=MOST,
+            style=style,
+            scripts=[script, starter],
+            policy="; ".join(
+                [
+                    "default-src 'none'",
+                    f"script-src {_source_hash(script)} {_source_hash(starter)}",
+                    f"style-src {_source_hash(style)}",
+                    "base-uri 'none'",
+                    "form-action 'none'",
+                ]
+            ),
+        ),
+    )
+
+
+# Models and baselines ---------------------------------------------------------------------------
+
+
+def _read_model(folder: Path, settings: Mapping[str, Any], names: Sequence[str]) -> Model:
+    name = folder.name.split(".")[0]
+    lines = (folder / "samples.jsonl").read_text(encoding="utf-8").split("\n")
+    return Model(
+        label=folder.name,
+        name=name,
+        color=names.index(name),
+        settings=settings,
+        metrics=_read_json(folder / "metrics.json"),
+        history=_read_table(folder / "history.csv", ","),
+        samples=[json.loads(line) for line in lines if line],
+        timing=_read_json(folder / "timing.json"),
+        hashes={
+            file: hashlib.sha256((folder / file).read_bytes()).hexdigest()
+            for file in ("model.safetensors", "model.json")
+        },
+    )
+
+
+def _read_baselines(path: Path) -> dict[str, Mapping[str, Any]]:
+    """Return the scores of each baseline by the name that people know it by."""
+    return {
+        f"{scores['order']}-gram" if name == "ngram" else name: scores
+        for name, scores in _read_json(path).items()
+    }
+
+
+def _rank(
+    models: Sequence[Model], baselines: Mapping[str, Mapping[str, Any]], split: str | None
+) -> list[dict[str, Any]]:
+    """Return models and baselines with their scores on `split`, the best first."""
+    if split is None:
+        return []
+    entries = [(model.label, model, model.metrics[split]) for model in models]
+    entries += [(name, None, scores.get(split)) for name, scores in baselines.items()]
+    ranked = [{"label": label, "model": model, **score} for label, model, score in entries if score]
+    return sorted(ranked, key=lambda entry: entry["bits_per_character"])
+
+
+def _learning_curves(
+    models: Sequence[Model], baselines: Mapping[str, Mapping[str, Any]]
+) -> figures.Figure:
+    rows = [
+        {
+            "model": model.label,
+            "name": model.name,
+            "text": text,
+            "characters": int(row["characters"]),
+            "step": int(row["step"]),
+            "bits": float(row[f"{column}_bits_per_character"]),
+        }
+        for model in models
+        for text, column in (("validation", "validation"), ("training", "train"))
+        for row in model.history
+        if row[f"{column}_bits_per_character"]
+    ]
+    validated = {
+        name: scores["validation"]["bits_per_character"]
+        for name, scores in baselines.items()
+        if scores["validation"]
+    }
+    return figures.learning_curves(rows, validated)
+
+
+def _samples_by_prompt(models: Sequence[Model]) -> list[dict[str, Any]]:
+    """Return for each prompt the samples of each model, temperature by temperature.
+
+    Of several seeds of a model the first one speaks for all.
+    """
+    speakers = {model.name: model for model in reversed(models)}
+    prompts = dict.fromkeys(sample["prompt"] for model in models for sample in model.samples)
+    return [
+        {
+            "prompt": prompt,
+            "rows": [
+                (
+                    model,
+                    _grouped(
+                        (sample["temperature"], sample)
+                        for sample in model.samples
+                        if sample["prompt"] == prompt
+                    ),
+                )
+                for model in reversed(speakers.values())
+            ],
+        }
+        for prompt in prompts
+    ]
+
+
+def _grouped(pairs: Iterator[tuple[Any, Any]]) -> dict[Any, list[Any]]:
+    groups: dict[Any, list[Any]] = {}
+    for key, value in pairs:
+        groups.setdefault(key, []).append(value)
+    return groups
+
+
+# The corpus -------------------------------------------------------------------------------------
+
+
+def _corpus_sizes(path: Path) -> dict[str, dict[str, int]]:
+    """Return documents and characters of each split and, as `all`, of the whole corpus."""
+    sizes = {name: [0, 0] for name in ("train", "validation", "test")}
+    documents, last = 0, None
+    for batch in pq.ParquetFile(path).iter_batches(columns=["doc_id", "split", "text"]):
+        ids = batch["doc_id"].to_numpy()
+        # The two rows of a document that a contiguous split cuts follow one another.
+        documents += int((np.diff(ids, prepend=-1 if last is None else last) != 0).sum())
+        last = ids[-1] if len(ids) else last
+        for name, size in sizes.items():
+            lengths = pc.utf8_length(batch["text"].filter(pc.equal(batch["split"], name)))
+            size[0] += len(lengths)
+            size[1] += pc.sum(lengths).as_py() or 0
+    sizes["all"] = [documents, sum(characters for _, characters in sizes.values())]
+    return {name: {"documents": size[0], "characters": size[1]} for name, size in sizes.items()}
+
+
+def _histogram(scores: pa.Table, model: Model) -> figures.Figure | None:
+    """Draw the documents' scores; None where there are none."""
+    if not len(scores):
+        return None
+    return figures.document_histogram(scores["bits_per_character"].to_numpy(), model.color)
+
+
+def _extremes(results: Path, scores: pa.Table) -> dict[str, Any]:
+    """Return the documents that cost the most and the least bits per character.
+
+    Very short documents are left out, unless most of the documents are short.
+    """
+    characters = scores["characters"].to_numpy()
+    least = int(min(SHORT, np.median(characters))) if len(characters) else 0
+    long = scores.filter(pa.array(characters >= least)).sort_by(
+        [("bits_per_character", "descending"), ("doc_id", "ascending")]
+    )
+    rows = long.to_pylist()
+    count = min(EXTREMES, len(rows) // 2)
+    strangest, ordinary = rows[:count], rows[len(rows) - count :][::-1]
+    ids = pa.array([row["doc_id"] for row in strangest + ordinary], pa.int64())
+    chosen = pc.field("doc_id").isin(ids)
+    texts = {
+        (row["doc_id"], row["split"]): row["text"]
+        for row in pq.read_table(results / "corpus.parquet", filters=chosen).to_pylist()
+    }
+    documents = results / "documents.parquet"
+    kept = [name for name in pq.read_schema(documents).names if name not in ("doc_id", "text")]
+    beside = {
+        row.pop("doc_id"): row
+        for row in pq.read_table(
+            documents, columns=["doc_id", *kept[: MOST["columns"]]], filters=chosen
+        ).to_pylist()
+    }
+    for row in strangest + ordinary:
+        row["text"] = texts[row["doc_id"], row["split"]]
+        row["kept"] = {
+            name: "" if value is None else str(value)
+            for name, value in beside[row["doc_id"]].items()
+        }
+    return {"least": least, "strangest": strangest, "ordinary": ordinary}
+
+
+def _read_rejected(path: Path) -> dict[str, Any]:
+    rows = pq.ParquetFile(path)
+    first = next(rows.iter_batches(MOST["rejected"]), None)
+    return {
+        "count": rows.metadata.num_rows,
+        "rows": first.to_pylist() if first is not None else [],
+    }
+
+
+def _read_vocabulary(path: Path) -> dict[str, Any]:
+    """Return the symbols, the most frequent first, and how many there are of each kind."""
+    vocabulary = _read_json(path)
+    special = {number for number in vocabulary["special"].values() if number is not None}
+    symbols = [
+        {"symbol": symbol, "count": count, **_described(symbol, number in special)}
+        for number, (symbol, count) in enumerate(
+            zip(vocabulary["symbols"], vocabulary["counts"], strict=True)
+        )
+    ]
+    kinds = _grouped((symbol["kind"], symbol) for symbol in symbols)
+    return {
+        "unit": vocabulary["unit"],
+        "symbols": sorted(symbols, key=lambda symbol: -(symbol["count"] or 0)),
+        "kinds": sorted(
+            ((kind, len(members)) for kind, members in kinds.items()), key=lambda pair: -pair[1]
+        ),
+    }
+
+
+KINDS = {
+    "L": "letters",
+    "M": "combining marks",
+    "N": "digits and numbers",
+    "P": "punctuation marks",
+    "S": "other signs",
+    "Z": "spaces",
+    "C": "control characters",
+}
+
+
+def _described(symbol: str, special: bool) -> dict[str, Any]:
+    """Return the kind and the name of a symbol, and whether only its name can be shown."""
+    if special:
+        name = symbol.strip("<>").replace("_", " ")
+        return {"kind": "special symbols", "name": name, "hidden": True}
+    if symbol.startswith("<0x"):
+        return {"kind": "bytes beyond ASCII", "name": symbol.strip("<>"), "hidden": True}
+    name = " + ".join(map(character_name, symbol))
+    if len(symbol) > 1:
+        return {"kind": "clusters of characters", "name": name, "hidden": symbol.isspace()}
+    category = unicodedata.category(symbol)[0]
+    kind = "spaces" if symbol in "\t\n\r" else KINDS[category]
+    return {"kind": kind, "name": name, "hidden": category in "ZC"}
+
+
+# What is shown ----------------------------------------------------------------------------------
+
+CONTROLS = {"\t": "tab", "\n": "line feed", "\r": "carriage return", "\0": "null"}
+
+
+def character_name(character: str) -> str:
+    """Return a character's name: Unicode's, or a plain one for control characters."""
+    known = CONTROLS.get(character) or unicodedata.name(character, "").lower()
+    return known or f"U+{ord(character):04X}"
+
+
+def shown(text: str, longest: int | None = None) -> Markup:
+    """Return `text` as HTML that stays within its bounds.
+
+    It is escaped, isolated from the direction of the text around it, cut to `longest` characters,
+    and what is invisible or moves other text (control and formatting characters, but for the line
+    feed, the tab and the joiners) is written out as its code point.
+    """
+    cut = text if longest is None or len(text) <= longest else text[:longest].rstrip() + "…"
+    pieces = [
+        Markup('<span class="code-point" title="{}">U+{:04X}</span>').format(
+            character_name(character), ord(character)
+        )
+        if unicodedata.category(character) in ("Cc", "Cf", "Cn", "Co", "Cs", "Zl", "Zp")
+        and character not in "\n\t\u200c\u200d"
+        else escape(character)
+        for character in cut
+    ]
+    return Markup("<bdi>{}</bdi>").format(Markup("").join(pieces))
+
+
+def compared(score: float, other: float) -> str:
+    """Say how much less, or more, `score` is than `other`, in whole percent.
+
+    >>> compared(1.84, 2.0)
+    '8\u2009% fewer'
+    """
+    percent = round(100 * (1 - score / other))
+    if percent == 0:
+        return "about as many"
+    return f"{abs(percent)}\u2009% {'fewer' if percent > 0 else 'more'}"
+
+
+def _as_written(config: Mapping[str, Any]) -> str:
+    """Return the resolved configuration as YAML that resolves to it again."""
+    general = config["training"]
+    models: dict[str, Any] = {}
+    for label, settings in config["models"].items():
+        training = settings["training"]
+        own = {key: value for key, value in training.items() if value != general[key]}
+        model = {key: value for key, value in settings.items() if key != "training"} | own
+        model["seed"] = training["seed"]
+        same = models.setdefault(label.split(".")[0], model)
+        if same is not model:
+            same["seeds"] = [*same.get("seeds", [same.pop("seed", 0)]), training["seed"]]
+    corpus = config["corpus"] | {"source": _without_folders(config["corpus"]["source"])}
+    whole = {**config, "corpus": corpus, "models": models}
+    return yaml.safe_dump(whole, sort_keys=False, allow_unicode=True, width=88)
+
+
+def _without_folders(source: str | Sequence[str]) -> Any:
+    """Name a source as the results do: an absolute path says too much about a machine."""
+    if not isinstance(source, str):
+        return [_without_folders(entry) for entry in source]
+    return Path(source).name if Path(source).is_absolute() else source
+
+
+# Files and templates ----------------------------------------------------------------------------
+
+
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("charlm.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["shown"] = shown
+    environment.filters["number"] = "{:,}".format
+    environment.filters["bits"] = "{:.3f}".format
+    environment.globals["compared"] = compared
+    environment.globals["EXCERPT"] = EXCERPT
+    return environment
+
+
+def _own(name: str) -> Markup:
+    """Return a style sheet or script of the page's own."""
+    return Markup((Path(__file__).parent / "templates" / name).read_text(encoding="utf-8"))
+
+
+def _source_hash(text: str) -> str:
+    """Return how a content security policy names an inline script or style sheet."""
+    digest = hashlib.sha256(text.encode()).digest()
+    return f"'sha256-{base64.b64encode(digest).decode()}'"
+
+
+def _read_json(path: Path) -> Any:
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def _read_table(path: Path, delimiter: str) -> list[dict[str, str]]:
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file, delimiter=delimiter))
