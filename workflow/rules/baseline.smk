@@ -15,6 +15,6 @@ rule baseline:
         mem_mb=2048,
     params:
         one_stream=ONE_STREAM,
-        code=code_digest("charlm.evaluation.ngram"),
+        code=code_of("baseline"),
     script:
         "../scripts/baseline.py"

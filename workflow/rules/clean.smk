@@ -21,7 +21,7 @@ rule clean:
     params:
         cleaning=lookup("cleaning", within=config),
         splits=lookup("splits", within=config),
-        code=code_digest("charlm.text.cleaning"),
+        code=code_of("clean"),
     script:
         "../scripts/clean.py"
 
@@ -43,6 +43,6 @@ rule plain_text:
     params:
         # As the model reads it: with nothing between documents where nothing marks their ends.
         separator="\n\n" if config["vocabulary"]["end_of_document"] else "",
-        code=code_digest("charlm.text.cleaning"),
+        code=code_of("plain_text"),
     script:
         "../scripts/plain_text.py"

@@ -39,6 +39,11 @@ def each_model(file):
     return expand(f"{MODEL}/{file}", model=config["models"])
 
 
+def code_of(script):
+    """Return a digest of a script and of all modules that it imports, to be tracked as a param."""
+    return code_digest(workflow.source_path(f"../scripts/{script}.py"))
+
+
 def training_settings(wildcards):
     return config["models"][wildcards.model]["training"]
 

@@ -14,6 +14,6 @@ rule encode:
     resources:
         mem_mb=1024,
     params:
-        code=code_digest("charlm.text.tokens"),
+        code=code_of("encode"),
     script:
         "../scripts/encode.py"

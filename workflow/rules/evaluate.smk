@@ -25,6 +25,6 @@ rule evaluate_model:
         folder=MODEL,
         one_stream=ONE_STREAM,
         device=lambda wildcards: training_settings(wildcards)["device"],
-        code=code_digest("charlm.evaluation.scoring"),
+        code=code_of("evaluate_model"),
     script:
         "../scripts/evaluate_model.py"

@@ -15,6 +15,6 @@ rule ingest:
         mem_mb=1024,
     params:
         corpus=lookup("corpus", within=config),
-        code=code_digest("charlm.text.sources"),
+        code=code_of("ingest"),
     script:
         "../scripts/ingest.py"

@@ -32,6 +32,6 @@ rule report:
         results=RESULTS,
         models=list(config["models"]),
         config=config,
-        code=code_digest("charlm.report.page"),
+        code=code_of("report"),
     script:
         "../scripts/report.py"

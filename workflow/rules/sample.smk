@@ -23,6 +23,6 @@ rule sample_model:
         folder=MODEL,
         sampling=lookup("sampling", within=config),
         device=lambda wildcards: training_settings(wildcards)["device"],
-        code=code_digest("charlm.sampling"),
+        code=code_of("sample_model"),
     script:
         "../scripts/sample_model.py"

@@ -33,6 +33,6 @@ rule train_model:
         folder=MODEL,
         architecture=architecture,
         training=training_settings,
-        code=code_digest("charlm.training.trainer"),
+        code=code_of("train_model"),
     script:
         "../scripts/train_model.py"

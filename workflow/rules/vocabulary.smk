@@ -14,6 +14,6 @@ rule vocabulary:
         mem_mb=1024,
     params:
         vocabulary=lookup("vocabulary", within=config),
-        code=code_digest("charlm.text.vocabulary"),
+        code=code_of("vocabulary"),
     script:
         "../scripts/vocabulary.py"

@@ -57,20 +57,23 @@ def surprise(
     longest_first = sorted(range(len(texts)), key=lambda index: -len(texts[index]))
     total = sum(len(text) for text in texts)
     with progress(total, "scoring", unit="symbol") as bar:
-        for first in range(0, len(texts), batch_size):
-            batch = longest_first[first : first + batch_size]
+        # Batches of one shape: a matrix product of few rows has other bits on other numbers of
+        # threads.
+        width = 1 if len(texts) == 1 else batch_size
+        for first in range(0, len(texts), width):
+            batch = longest_first[first : first + width]
             lengths = [len(texts[index]) for index in batch]
-            padded = np.zeros((max(lengths, default=0), len(batch)), np.int64)
+            padded = np.zeros((math.ceil(max(lengths) / WINDOW) * WINDOW, width), np.int64)
             for column, index in enumerate(batch):
                 padded[: lengths[column], column] = texts[index]
                 costs[index] = np.empty(lengths[column], np.float32)
             symbols = torch.from_numpy(padded).to(device)
-            previous = torch.full((1, len(batch)), start or 0, device=device)
+            previous = torch.full((1, width), start or 0, device=device)
             state = None
             for begin in range(0, len(symbols), WINDOW):
                 expected = symbols[begin : begin + WINDOW]
                 if begin == 0 and start is None:
-                    at_rest = symbols.new_zeros(1, len(batch), model.hidden_size).float()
+                    at_rest = symbols.new_zeros(1, width, model.hidden_size).float()
                     logits = model.predict(at_rest)
                     if len(expected) > 1:
                         following, state = model(expected[:-1])
