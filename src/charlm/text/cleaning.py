@@ -11,7 +11,7 @@ import re
 import tempfile
 import unicodedata
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain, pairwise
 from pathlib import Path
@@ -28,7 +28,7 @@ from charlm import files
 from charlm.errors import CharlmError
 from charlm.progress import progress
 from charlm.text import splits as split_rules
-from charlm.text.streams import TableWriter, column, ordered_map, output, row_groups
+from charlm.text.streams import TableWriter, column, ordered_map, output, row_groups, utf8_rows
 
 Builtin = Callable[[str], tuple[str, int]]
 
@@ -39,12 +39,14 @@ class Rule:
 
     `pattern` is RE2; its matches become `replacement`. With a `builtin` instead, the pattern tells
     which documents the function has to look at; it returns the new text and its count of matches.
+    `beyond_ascii` says that the pattern matches nothing in ASCII text, which is then passed over.
     """
 
     name: str
     pattern: str
     replacement: str = ""
     builtin: Builtin | None = None
+    beyond_ascii: bool = False
 
 
 # What the notebook's code does, said in RE2, whose \S is ASCII alone: a link ends there at what
@@ -131,6 +133,7 @@ EMOJI = regex.compile(
     """,
     regex.VERBOSE | regex.VERSION1,
 )
+STACKED_MARKS = regex.compile(r"(\p{M}{30})\p{M}+")
 JOINERS = regex.compile(rf"(?<![{JOINING}])[\u200c\u200d]+")
 
 
@@ -149,19 +152,31 @@ def _decode_windows_1252(text: str) -> tuple[str, int]:
     return re.subn("[\x80-\x9f]", lambda match: html.unescape(f"&#{ord(match[0])};"), text)
 
 
+def _unstack_marks(text: str) -> tuple[str, int]:
+    """Leave 30 marks on a letter, as Unicode's stream-safe format; more stall any normaliser."""
+    removed: tuple[str, int] = STACKED_MARKS.subn(r"\1", text, concurrent=True)
+    return removed
+
+
 BUILTINS = {
     "entities": Rule("entities", "&[#a-zA-Z]", builtin=_decode_entities),
-    "nfc": Rule("nfc", r"[^\x{0}-\x{2ff}]", builtin=_compose),
+    "nfc": Rule("nfc", r"[^\x{0}-\x{2ff}]", builtin=_compose, beyond_ascii=True),
     "emoji": Rule(
         "emoji",
         r"[\x{a9}\x{ae}\x{20e3}\x{203c}-\x{3299}\x{1f000}-\x{1faff}]",
         builtin=_remove_emoji,
+        beyond_ascii=True,
     ),
-    "windows_1252": Rule("windows_1252", r"[\x{80}-\x{9f}]", builtin=_decode_windows_1252),
-    "joiners": Rule("joiners", r"[\x{200c}\x{200d}]", builtin=_remove_joiners),
+    "windows_1252": Rule(
+        "windows_1252", r"[\x{80}-\x{9f}]", builtin=_decode_windows_1252, beyond_ascii=True
+    ),
+    "stacked_marks": Rule(
+        "stacked_marks", r"\pM\pM\pM\pM", builtin=_unstack_marks, beyond_ascii=True
+    ),
+    "joiners": Rule("joiners", r"[\x{200c}\x{200d}]", builtin=_remove_joiners, beyond_ascii=True),
 }
 STANDARD = (
-    Rule("line_ends", r"\r\n?", "\n"),
+    Rule("line_ends", r"\r\n?|[\x0b\x0c]", "\n"),
     Rule("comments", r"(?s)<!--.*?-->"),
     Rule("scripts", r"(?is)<script\b[^>]*>.*?</script\s*>", " "),
     Rule("styles", r"(?is)<style\b[^>]*>.*?</style\s*>", " "),
@@ -170,13 +185,12 @@ STANDARD = (
     Rule("other_tags", rf"(?i)</?[a-z][^\s/<>]*{ATTRIBUTES}|<[!?][a-z\[][^<>]*>", " "),
     Rule("links", r"""(?i)\b(?:https?://|www\.)[^\s<>"]*[^\s<>".,;:!?()\[\]'*]""", " "),
     BUILTINS["entities"],
-    # Unicode's stream-safe format allows 30 marks on a letter; more stall every normaliser.
-    Rule("stacked_marks", r"(\pM{30})\pM+", r"\1"),
+    BUILTINS["stacked_marks"],
     BUILTINS["nfc"],
     BUILTINS["emoji"],
     BUILTINS["joiners"],
     BUILTINS["windows_1252"],
-    Rule("line_separators", r"[\x0b\x0c\x{2028}\x{2029}]", "\n"),
+    Rule("line_separators", r"[\x{2028}\x{2029}]", "\n", beyond_ascii=True),
     Rule(
         "invisible",
         r"[\x00-\x08\x0e-\x1f\x7f-\x{9f}\x{ad}\x{61c}\x{200b}\x{200e}\x{200f}"
@@ -326,8 +340,7 @@ def rules_of(profile: str, rules: Sequence[Mapping[str, str]] = ()) -> list[Rule
         if builtin is None:
             rule = Rule(name, entry["pattern"], entry.get("replacement", ""))
         elif builtin in BUILTINS:
-            rule = BUILTINS[builtin]
-            rule = Rule(name, rule.pattern, builtin=rule.builtin)
+            rule = replace(BUILTINS[builtin], name=name)
         else:
             raise CharlmError(
                 f"cleaning.rules: rule {name!r}: there is no built-in {builtin!r}; "
@@ -346,6 +359,10 @@ def rules_of(profile: str, rules: Sequence[Mapping[str, str]] = ()) -> list[Rule
 
 def apply_rule(rule: Rule, texts: pa.Array) -> tuple[pa.Array, NDArray[np.int64]]:
     """Return the texts (large_string, no nulls) after a rule, and [matches, removed, documents]."""
+    if rule.beyond_ascii:
+        concerned = pc.invert(pc.string_is_ascii(texts))
+        some, counts = apply_rule(replace(rule, beyond_ascii=False), texts.filter(concerned))
+        return (pc.replace_with_mask(texts, concerned, some) if counts.any() else texts), counts
     counts = pc.count_substring_regex(texts, rule.pattern)
     hit = pc.greater(counts, 0)
     documents = pc.sum(hit).as_py() or 0
@@ -368,12 +385,12 @@ def apply_rule(rule: Rule, texts: pa.Array) -> tuple[pa.Array, NDArray[np.int64]
 def _clean_table(
     table: pa.Table, *, rules: Sequence[Rule], missing: str | None, key: str
 ) -> tuple[pa.Table, NDArray[np.int64]]:
-    texts = column(table, "text").cast(pa.large_string())
-    texts = texts.fill_null(missing or "")
+    # Offsets of 64 bits, since a replacement can make a text much longer.
+    texts = column(table, "text").cast(pa.large_string()).fill_null(missing or "")
     counts = np.zeros((len(rules), 3), np.int64)
     for index, rule in enumerate(rules):
         texts, counts[index] = apply_rule(rule, texts)
-    prints = [split_rules.fingerprint(text, key=key) for text in texts.to_pylist()]
+    prints = [split_rules.fingerprint(utf8, key=key) for utf8 in utf8_rows(texts)]
     return pa.table(
         {
             "doc_id": table["doc_id"],

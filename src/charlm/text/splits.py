@@ -23,9 +23,9 @@ def fractions(validation: float, test: float) -> tuple[Fraction, Fraction]:
     return exact
 
 
-def fingerprint(text: str, *, key: str) -> bytes:
-    """Return 16 bytes that stand for the text: BLAKE2b (RFC 7693), keyed."""
-    return blake2b(text.encode("utf-8"), key=key.encode("utf-8")[:64], digest_size=16).digest()
+def fingerprint(utf8: bytes | memoryview, *, key: str) -> bytes:
+    """Return 16 bytes that stand for a text in UTF-8: BLAKE2b (RFC 7693), keyed."""
+    return blake2b(utf8, key=key.encode("utf-8")[:64], digest_size=16).digest()
 
 
 def split_of_fingerprint(digest: bytes, *, validation: float, test: float) -> str:
@@ -42,7 +42,7 @@ def split_of_document(text: str, *, validation: float, test: float, key: str) ->
 
     A keyed hash decides: adding documents moves none, and equal documents share a split.
     """
-    digest = fingerprint(text, key=key)
+    digest = fingerprint(text.encode("utf-8"), key=key)
     return split_of_fingerprint(digest, validation=validation, test=test)
 
 
