@@ -74,12 +74,13 @@ class TableWriter:
         """Append rows; all tables have the first one's schema."""
         if self._writer is None:
             self._schema = table.schema
-            # Texts and numbers hardly repeat: a dictionary of them would only cost time.
+            # Compression, dictionaries and statistics would cost most of the time of a stage.
             self._writer = pq.ParquetWriter(
                 self._path,
                 table.schema,
-                compression="lz4",
+                compression="none",
                 use_dictionary=["split"] if "split" in table.schema.names else False,
+                write_statistics=False,
             )
         if table.schema != self._schema:
             table = table.cast(self._schema)
