@@ -9,9 +9,8 @@ import html
 import json
 import re
 import tempfile
-import unicodedata
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain, pairwise
 from pathlib import Path
@@ -28,7 +27,8 @@ from charlm import files
 from charlm.errors import CharlmError
 from charlm.progress import progress
 from charlm.text import splits as split_rules
-from charlm.text.streams import TableWriter, column, ordered_map, output, row_groups
+from charlm.text.duplicates import BINS, nearly_repeated, repeated, sketch
+from charlm.text.streams import TableWriter, column, ordered_map, output, row_groups, utf8_rows
 
 Builtin = Callable[[str], tuple[str, int]]
 
@@ -39,12 +39,22 @@ class Rule:
 
     `pattern` is RE2; its matches become `replacement`. With a `builtin` instead, the pattern tells
     which documents the function has to look at; it returns the new text and its count of matches.
+    `beyond_ascii` says that the pattern matches nothing in ASCII text, which is then passed over.
     """
 
     name: str
     pattern: str
     replacement: str = ""
     builtin: Builtin | None = None
+    beyond_ascii: bool = False
+
+
+@dataclass(frozen=True)
+class DocumentRule:
+    """A named step that drops whole documents: `empty_documents`, `duplicates` or the like."""
+
+    name: str
+    kind: str
 
 
 # What the notebook's code does, said in RE2, whose \S is ASCII alone: a link ends there at what
@@ -110,12 +120,14 @@ def _decode_entities(text: str) -> tuple[str, int]:
 
 
 def _decoded(match: re.Match[str]) -> str:
-    return html.unescape(match[0])
+    # Python refuses to read numbers of thousands of digits; HTML takes too large ones for unknown.
+    return html.unescape(match[0]) if len(match[0]) < 4000 else "\N{REPLACEMENT CHARACTER}"
 
 
 def _compose(text: str) -> tuple[str, int]:
     """Return the text in NFC, and how often 1 if that changes it."""
-    composed = unicodedata.normalize("NFC", text)
+    # Arrow's normaliser, not Python's: its version of Unicode is the lock file's.
+    composed: str = pc.utf8_normalize(pa.scalar(text, pa.large_string()), "NFC").as_py()
     return composed, int(composed != text)
 
 
@@ -124,13 +136,14 @@ EMOJI = regex.compile(
     \p{Regional_Indicator}{1,2}
     | [0-9\#*]\ufe0f?\u20e3
     | (?: \p{Emoji_Presentation} | \p{Extended_Pictographic}\ufe0f
-        | [\u2600-\u27bf\U0001f000-\U0001faff--[\u2768-\u2775]]&&\p{Extended_Pictographic} )
+        | [[\u2600-\u27bf\U0001f000-\U0001faff]&&\p{Extended_Pictographic}] )
       [\ufe0e\ufe0f\u20e3\p{Emoji_Modifier}\U000e0020-\U000e007f]*
       (?: \u200d \p{Extended_Pictographic}
           [\ufe0e\ufe0f\u20e3\p{Emoji_Modifier}\U000e0020-\U000e007f]* )*
     """,
     regex.VERBOSE | regex.VERSION1,
 )
+STACKED_MARKS = regex.compile(r"(\p{M}{30})\p{M}+")
 JOINERS = regex.compile(rf"(?<![{JOINING}])[\u200c\u200d]+")
 
 
@@ -149,19 +162,31 @@ def _decode_windows_1252(text: str) -> tuple[str, int]:
     return re.subn("[\x80-\x9f]", lambda match: html.unescape(f"&#{ord(match[0])};"), text)
 
 
+def _unstack_marks(text: str) -> tuple[str, int]:
+    """Leave 30 marks on a letter, as Unicode's stream-safe format; more stall any normaliser."""
+    removed: tuple[str, int] = STACKED_MARKS.subn(r"\1", text, concurrent=True)
+    return removed
+
+
 BUILTINS = {
     "entities": Rule("entities", "&[#a-zA-Z]", builtin=_decode_entities),
-    "nfc": Rule("nfc", r"[^\x{0}-\x{2ff}]", builtin=_compose),
+    "nfc": Rule("nfc", r"[^\x{0}-\x{2ff}]", builtin=_compose, beyond_ascii=True),
     "emoji": Rule(
         "emoji",
         r"[\x{a9}\x{ae}\x{20e3}\x{203c}-\x{3299}\x{1f000}-\x{1faff}]",
         builtin=_remove_emoji,
+        beyond_ascii=True,
     ),
-    "windows_1252": Rule("windows_1252", r"[\x{80}-\x{9f}]", builtin=_decode_windows_1252),
-    "joiners": Rule("joiners", r"[\x{200c}\x{200d}]", builtin=_remove_joiners),
+    "windows_1252": Rule(
+        "windows_1252", r"[\x{80}-\x{9f}]", builtin=_decode_windows_1252, beyond_ascii=True
+    ),
+    "stacked_marks": Rule(
+        "stacked_marks", r"\pM\pM\pM\pM", builtin=_unstack_marks, beyond_ascii=True
+    ),
+    "joiners": Rule("joiners", r"[\x{200c}\x{200d}]", builtin=_remove_joiners, beyond_ascii=True),
 }
 STANDARD = (
-    Rule("line_ends", r"\r\n?", "\n"),
+    Rule("line_ends", r"\r\n?|[\x0b\x0c]", "\n"),
     Rule("comments", r"(?s)<!--.*?-->"),
     Rule("scripts", r"(?is)<script\b[^>]*>.*?</script\s*>", " "),
     Rule("styles", r"(?is)<style\b[^>]*>.*?</style\s*>", " "),
@@ -170,13 +195,12 @@ STANDARD = (
     Rule("other_tags", rf"(?i)</?[a-z][^\s/<>]*{ATTRIBUTES}|<[!?][a-z\[][^<>]*>", " "),
     Rule("links", r"""(?i)\b(?:https?://|www\.)[^\s<>"]*[^\s<>".,;:!?()\[\]'*]""", " "),
     BUILTINS["entities"],
-    # Unicode's stream-safe format allows 30 marks on a letter; more stall every normaliser.
-    Rule("stacked_marks", r"(\pM{30})\pM+", r"\1"),
+    BUILTINS["stacked_marks"],
     BUILTINS["nfc"],
     BUILTINS["emoji"],
     BUILTINS["joiners"],
     BUILTINS["windows_1252"],
-    Rule("line_separators", r"[\x0b\x0c\x{2028}\x{2029}]", "\n"),
+    Rule("line_separators", r"[\x{2028}\x{2029}]", "\n", beyond_ascii=True),
     Rule(
         "invisible",
         r"[\x00-\x08\x0e-\x1f\x7f-\x{9f}\x{ad}\x{61c}\x{200b}\x{200e}\x{200f}"
@@ -187,8 +211,16 @@ STANDARD = (
     Rule("line_edges", r" +\n *|\n +", "\n"),
     Rule("blank_lines", r"\n{3,}", "\n\n"),
     Rule("edges", r"\A\s+|\s+\z"),
+    DocumentRule("empty_documents", "empty_documents"),
+    DocumentRule("duplicates", "duplicates"),
 )
-PROFILES: dict[str, tuple[Rule, ...]] = {"none": (), "notebook": NOTEBOOK, "standard": STANDARD}
+LABELS = pa.array(split_rules.NAMES)
+DOCUMENT_RULES = ("empty_documents", "duplicates", "near_duplicates")
+PROFILES: dict[str, tuple[Rule | DocumentRule, ...]] = {
+    "none": (),
+    "notebook": NOTEBOOK,
+    "standard": STANDARD,
+}
 
 
 def clean(
@@ -233,15 +265,21 @@ def clean_shard(
     shards: int = 1,
 ) -> None:
     """Clean one of several even shares of the documents, for `gather` to put together."""
-    chosen = rules_of(profile, rules)
-    missing = "nan" if profile == "notebook" else None
-    work = partial(_clean_table, rules=chosen, missing=missing, key=str(splits["key"]))
+    chosen, document_rules = rules_of(profile, rules)
+    work = partial(
+        _clean_table,
+        rules=chosen,
+        missing="nan" if profile == "notebook" else "",
+        key=str(splits["key"]),
+        sketched=any(rule.kind == "near_duplicates" for rule in document_rules),
+    )
     totals = np.zeros((len(chosen), 3), np.int64)
     with output(part) as temporary, TableWriter(temporary) as writer:
         with progress(None, "clean", " documents") as bar:
             tables = row_groups(documents, ["doc_id", "text"], shard=shard, shards=shards)
             for table, counts in ordered_map(work, tables):
                 writer.add(table)
+                writer.flush()  # a row group for a row group: `gather` sees no shards
                 totals += counts
                 bar.update(len(table))
         writer.note("counts", json.dumps(totals.tolist()))
@@ -257,28 +295,27 @@ def gather(
     splits: Mapping[str, Any],
 ) -> None:
     """Drop empty and duplicate documents, split the others, and write what `clean` writes."""
-    chosen = rules_of(profile, rules)
-    rows = [
-        (rule.name, counts)
-        for rule, counts in zip(chosen, _sum_of_counts(parts).tolist(), strict=True)
-    ]
-    facts = [table for part in parts for table in row_groups(part, ["fingerprint", "characters"])]
-    prints = _fingerprints(facts)
-    characters = np.concatenate([np.asarray(column(table, "characters")) for table in facts])
-    keep = np.ones(len(prints), np.bool_)
-    if profile == "standard":
-        for name, dropped in (
-            ("empty_documents", characters == 0),
-            ("duplicates", _repeated(prints)),
-        ):
-            dropped &= keep
-            keep &= ~dropped
-            removed = int(characters[dropped].sum())
-            rows.append((name, [int(dropped.sum()), removed, int(dropped.sum())]))
+    chosen, document_rules = rules_of(profile, rules)
+    counts = _sum_of_counts(parts, len(chosen))
+    rows = [(rule.name, *numbers) for rule, numbers in zip(chosen, counts, strict=True)]
+    fingerprints = _numbers(parts, "fingerprint", np.dtype(">u8")).astype(np.uint64)
+    characters = _numbers(parts, "characters", np.dtype(np.int64))[:, 0]
+    keep = np.ones(len(characters), np.bool_)
+    for rule in document_rules:
+        if rule.kind == "empty_documents":
+            dropped = characters == 0
+        elif rule.kind == "duplicates":
+            dropped = repeated(fingerprints)
+        else:
+            dropped = nearly_repeated(_numbers(parts, "sketch", np.dtype(np.uint16)))
+        dropped &= keep
+        keep &= ~dropped
+        number = int(dropped.sum())
+        rows.append((rule.name, number, int(characters[dropped].sum()), number))
     if not characters[keep].any():
         raise CharlmError(f"{corpus}: cleaning leaves no text; mend cleaning.rules or the source")
-    names = _splits(prints, np.where(keep, characters, 0), splits)
-    if not characters[keep & (names[:, 0] == 0)].any():
+    names, cuts = _splits(fingerprints, np.where(keep, characters, 0), splits)
+    if not characters[keep & (names == 0)].any():
         raise CharlmError(
             f"{corpus}: {int(keep.sum()):,} documents are too few to split: none is left to train "
             "on; give more documents, other fractions or splits.method: contiguous"
@@ -286,12 +323,20 @@ def gather(
     with output(corpus) as temporary, TableWriter(temporary) as writer:
         start = 0
         for table in chain.from_iterable(row_groups(part, ["doc_id", "text"]) for part in parts):
-            rows_here = slice(start, start + len(table))
-            start += len(table)
-            for piece in _pieces(table, keep[rows_here], names[rows_here]):
-                writer.add(piece)
+            end = start + len(table)
+            cut = [row for row in cuts if start <= row < end]
+            edges = [start, *(edge for row in cut for edge in (row, row + 1)), end]
+            for low, high in pairwise(edges):
+                piece = table.slice(low - start, high - low)
+                if low in cuts and high == low + 1:
+                    writer.add(_cut(piece, cuts[low]))
+                else:
+                    split = LABELS.take(pa.array(names[low:high]))
+                    piece = piece.add_column(1, "split", split)
+                    writer.add(piece.filter(pa.array(keep[low:high])))
+            start = end
     lines = ["rule\tmatches\tcharacters_removed\tdocuments"]
-    lines += ["\t".join(map(str, (name, *counts))) for name, counts in rows]
+    lines += ["\t".join(map(str, row)) for row in rows]
     files.write_text(summary, "\n".join(lines) + "\n")
 
 
@@ -311,8 +356,12 @@ def write_plain_text(corpus: str | Path, path: str | Path, *, separator: str) ->
 # Rules ----------------------------------------------------------------------------------------
 
 
-def rules_of(profile: str, rules: Sequence[Mapping[str, str]] = ()) -> list[Rule]:
+def rules_of(
+    profile: str, rules: Sequence[Mapping[str, str]] = ()
+) -> tuple[list[Rule], list[DocumentRule]]:
     """Return the rules of a profile with those of the user in their places.
+
+    Those that change texts come first, those that drop documents follow, in their own orders.
 
     Raises:
         CharlmError: if there is no such profile or built-in, or the engine refuses a pattern.
@@ -320,32 +369,79 @@ def rules_of(profile: str, rules: Sequence[Mapping[str, str]] = ()) -> list[Rule
     if profile not in PROFILES:
         raise CharlmError(f"cleaning.profile: {profile!r} is none of {', '.join(PROFILES)}")
     named = {rule.name: rule for rule in PROFILES[profile]}
+    rule: Rule | DocumentRule
     for entry in rules:
         name = entry["name"]
         builtin = entry.get("builtin")
         if builtin is None:
             rule = Rule(name, entry["pattern"], entry.get("replacement", ""))
+        elif builtin in DOCUMENT_RULES:
+            rule = DocumentRule(name, builtin)
         elif builtin in BUILTINS:
-            rule = BUILTINS[builtin]
-            rule = Rule(name, rule.pattern, builtin=rule.builtin)
+            rule = replace(BUILTINS[builtin], name=name)
         else:
             raise CharlmError(
                 f"cleaning.rules: rule {name!r}: there is no built-in {builtin!r}; "
-                f"there is {', '.join(BUILTINS)}"
+                f"there is {', '.join([*BUILTINS, *DOCUMENT_RULES])}"
             )
-        try:
-            pc.replace_substring_regex(pa.array([""]), rule.pattern, rule.replacement)
-        except pa.ArrowInvalid as error:
-            raise CharlmError(
-                f"cleaning.rules: rule {name!r}: {' '.join(str(error).split())}; patterns are "
-                "RE2's, which has no look-around and no back-references"
-            ) from None
+        if isinstance(rule, Rule):
+            _check(rule)
         named[name] = rule
-    return list(named.values())
+    return (
+        [rule for rule in named.values() if isinstance(rule, Rule)],
+        [rule for rule in named.values() if isinstance(rule, DocumentRule)],
+    )
+
+
+def _check(rule: Rule) -> None:
+    """Raise an error if the engine cannot run a rule."""
+    try:
+        pc.replace_substring_regex(pa.array([""]), rule.pattern, rule.replacement)
+    except pa.ArrowInvalid as error:
+        raise CharlmError(
+            f"cleaning.rules: rule {rule.name!r}: {' '.join(str(error).split())}; patterns are "
+            "RE2's, which has no look-around and no back-references"
+        ) from None
+
+
+def rule_examples(
+    documents: str | Path,
+    *,
+    profile: str = "standard",
+    rules: Sequence[Mapping[str, str]] = (),
+    limit: int = 3,
+) -> list[dict[str, str]]:
+    """Return up to `limit` places where each rule changed a text: rule, before, after.
+
+    Taken from the first row group of the documents, each rule after those before it.
+    """
+    examples = []
+    table = next(row_groups(documents, ["text"]))
+    texts = column(table, "text").cast(pa.large_string()).fill_null("")
+    for rule in rules_of(profile, rules)[0]:
+        after, _ = apply_rule(rule, texts)
+        changed = pc.indices_nonzero(pc.not_equal(texts, after))[:limit].to_pylist()
+        for row in changed:
+            before, now = _around_change(texts[row].as_py(), after[row].as_py())
+            examples.append({"rule": rule.name, "before": before, "after": now})
+        texts = after
+    return examples
+
+
+def _around_change(before: str, after: str, context: int = 40) -> tuple[str, str]:
+    """Return two different texts from shortly before their first difference on."""
+    pairs = enumerate(zip(before, after, strict=False))
+    start = next((place for place, (old, new) in pairs if old != new), min(len(before), len(after)))
+    low, high = max(0, start - context // 2), start + context
+    return before[low:high], after[low:high]
 
 
 def apply_rule(rule: Rule, texts: pa.Array) -> tuple[pa.Array, NDArray[np.int64]]:
     """Return the texts (large_string, no nulls) after a rule, and [matches, removed, documents]."""
+    if rule.beyond_ascii:
+        concerned = pc.invert(pc.string_is_ascii(texts))
+        some, counts = apply_rule(replace(rule, beyond_ascii=False), texts.filter(concerned))
+        return (pc.replace_with_mask(texts, concerned, some) if counts.any() else texts), counts
     counts = pc.count_substring_regex(texts, rule.pattern)
     hit = pc.greater(counts, 0)
     documents = pc.sum(hit).as_py() or 0
@@ -366,22 +462,24 @@ def apply_rule(rule: Rule, texts: pa.Array) -> tuple[pa.Array, NDArray[np.int64]
 
 
 def _clean_table(
-    table: pa.Table, *, rules: Sequence[Rule], missing: str | None, key: str
+    table: pa.Table, *, rules: Sequence[Rule], missing: str, key: str, sketched: bool
 ) -> tuple[pa.Table, NDArray[np.int64]]:
-    texts = column(table, "text").cast(pa.large_string())
-    texts = texts.fill_null(missing or "")
+    # Offsets of 64 bits, since a replacement can make a text much longer.
+    texts = column(table, "text").cast(pa.large_string()).fill_null(missing)
     counts = np.zeros((len(rules), 3), np.int64)
     for index, rule in enumerate(rules):
         texts, counts[index] = apply_rule(rule, texts)
-    prints = [split_rules.fingerprint(text, key=key) for text in texts.to_pylist()]
-    return pa.table(
-        {
-            "doc_id": table["doc_id"],
-            "text": texts,
-            "fingerprint": pa.array(prints, pa.binary(16)),
-            "characters": pc.utf8_length(texts).cast(pa.int64()),
-        }
-    ), counts
+    prints = [split_rules.fingerprint(utf8, key=key) for utf8 in utf8_rows(texts)]
+    columns = {
+        "doc_id": table["doc_id"],
+        "text": texts,
+        "fingerprint": pa.array(prints, pa.binary(16)),
+        "characters": pc.utf8_length(texts),
+    }
+    if sketched:
+        sketches = [sketch(text).tobytes() for text in texts.to_pylist()]
+        columns["sketch"] = pa.array(sketches, pa.binary(2 * BINS))
+    return pa.table(columns), counts
 
 
 # Putting together -----------------------------------------------------------------------------
@@ -393,73 +491,55 @@ def _folder(path: str | Path) -> Path:
     return folder
 
 
-def _sum_of_counts(parts: Sequence[str | Path]) -> NDArray[np.int64]:
+def _sum_of_counts(parts: Sequence[str | Path], rules: int) -> list[list[int]]:
     counts = [json.loads(pq.read_metadata(part).metadata[b"counts"]) for part in parts]
-    total: NDArray[np.int64] = np.array(counts, np.int64).reshape(len(parts), -1, 3).sum(axis=0)
+    total: list[list[int]] = np.reshape(counts, (len(parts), rules, 3)).sum(axis=0).tolist()
     return total
 
 
-def _fingerprints(facts: Sequence[pa.Table]) -> NDArray[np.uint64]:
-    """Return the fingerprints as two big-endian numbers a row."""
-    arrays = [column(table, "fingerprint") for table in facts]
-    raw = b"".join(array.buffers()[1].slice(16 * array.offset, 16 * len(array)) for array in arrays)
-    return np.frombuffer(raw, ">u8").reshape(-1, 2).astype(np.uint64)
-
-
-def _repeated(prints: NDArray[np.uint64]) -> NDArray[np.bool_]:
-    """Tell which rows are equal to an earlier one."""
-    order = np.lexsort((prints[:, 1], prints[:, 0]))  # stable: the first of equals comes first
-    same = (prints[order[1:]] == prints[order[:-1]]).all(axis=1)
-    repeated = np.zeros(len(prints), np.bool_)
-    repeated[order[1:][same]] = True
-    return repeated
+def _numbers(parts: Sequence[str | Path], name: str, dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Return a column of fixed width from all parts as one array of rows."""
+    arrays = [column(table, name) for part in parts for table in row_groups(part, [name])]
+    width = arrays[0].type.bit_width // 8
+    raw = b"".join(
+        array.buffers()[1].slice(width * array.offset, width * len(array)) for array in arrays
+    )
+    return np.frombuffer(raw, dtype).reshape(-1, width // dtype.itemsize)
 
 
 def _splits(
-    prints: NDArray[np.uint64], characters: NDArray[np.int64], splits: Mapping[str, Any]
-) -> NDArray[np.int64]:
-    """Return a row [split at its start, validation's start, test's start] for each document.
+    fingerprints: NDArray[np.uint64], characters: NDArray[np.int64], splits: Mapping[str, Any]
+) -> tuple[NDArray[np.int8], dict[int, list[int]]]:
+    """Return the split of each document (a place in `splits.NAMES`), and the ones that are cut.
 
-    Splits count from 0 as in `charlm.text.splits.NAMES`; the starts are offsets in the document,
-    at or beyond its ends where the document is not cut there.
+    A cut document is given by its row and the offsets in it at which validation and test begin.
     """
     fractions = {name: splits[name] for name in ("validation", "test")}
-    ends = np.cumsum(characters)
     if splits["method"] == "contiguous":
+        ends = np.cumsum(characters)
+        edges = split_rules.contiguous_boundaries(int(ends[-1]), **fractions)
         starts = ends - characters
-        cuts = np.array(split_rules.contiguous_boundaries(int(ends[-1]), **fractions))
-        first = (starts[:, None] >= cuts).sum(axis=1)
-        return np.column_stack([first, cuts - starts[:, None]])
-    validation, test = split_rules.fractions(**fractions)
-    limits = np.array([int(test * 2**64), int((test + validation) * 2**64)], np.uint64)
-    first = np.array([2, 1, 0])[(prints[:, :1] >= limits).sum(axis=1)]
-    return np.column_stack([first, np.full((len(first), 2), -1)])
+        names = np.searchsorted(edges, starts, side="right")
+        rows = {int(np.searchsorted(ends, edge, side="right")) for edge in edges}
+        cuts = {
+            row: [int(np.clip(edge - starts[row], 0, characters[row])) for edge in edges]
+            for row in sorted(rows - {len(ends)})
+        }
+        return names.astype(np.int8), {row: inside for row, inside in cuts.items() if any(inside)}
+    limits = np.array(split_rules.document_limits(**fractions), np.uint64)
+    names = 2 - np.searchsorted(limits, fingerprints[:, 0], side="right")
+    return names.astype(np.int8), {}
 
 
-def _pieces(
-    table: pa.Table, keep: NDArray[np.bool_], names: NDArray[np.int64]
-) -> Iterator[pa.Table]:
-    """Yield the kept rows with their split, those that a boundary cuts as several."""
-    texts = table["text"]
-    lengths = np.asarray(pc.utf8_length(texts))
-    inside = keep & ((names[:, 1:] > 0) & (names[:, 1:] < lengths[:, None])).any(axis=1)
-    labels = pa.array(split_rules.NAMES)
-    start = 0
-    for row in [*np.flatnonzero(inside).tolist(), len(table)]:
-        whole = table.slice(start, row - start)
-        split = labels.take(pa.array(names[start:row, 0]))
-        yield whole.add_column(1, "split", split).filter(pa.array(keep[start:row]))
-        if row < len(table):
-            text = texts[row].as_py()
-            edges = [0, *np.clip(names[row, 1:], 0, len(text)).tolist(), len(text)]
-            cut = [text[low:high] for low, high in pairwise(edges)]
-            kept = [(name, part) for name, part in zip(split_rules.NAMES, cut, strict=True) if part]
-            yield pa.table(
-                [
-                    pa.array([table["doc_id"][row].as_py()] * len(kept), pa.int64()),
-                    pa.array([name for name, _ in kept]),
-                    pa.array([part for _, part in kept], texts.type),
-                ],
-                names=["doc_id", "split", "text"],
-            )
-        start = row + 1
+def _cut(document: pa.Table, edges: list[int]) -> pa.Table:
+    """Return one document as several rows, of different splits."""
+    text = document["text"][0].as_py()
+    bounds = zip(split_rules.NAMES, pairwise([0, *edges, len(text)]), strict=True)
+    pieces = [(name, text[low:high]) for name, (low, high) in bounds if low < high]
+    return pa.table(
+        {
+            "doc_id": pa.array([document["doc_id"][0].as_py()] * len(pieces), pa.int64()),
+            "split": [name for name, _ in pieces],
+            "text": pa.array([piece for _, piece in pieces], document["text"].type),
+        }
+    )

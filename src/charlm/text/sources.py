@@ -54,31 +54,12 @@ PACKAGES = {
         "d4acac55fe7f38d09d551abf248647e257ec1ee13f5bb9ce524c2fb0b613675d",
     )
 }
+# fmt: off
 MISSING = pa.array(
-    # fmt: off
-    [
-        "",
-        "#N/A",
-        "#N/A N/A",
-        "#NA",
-        "-1.#IND",
-        "-1.#QNAN",
-        "-NaN",
-        "-nan",
-        "1.#IND",
-        "1.#QNAN",
-        "<NA>",
-        "N/A",
-        "NA",
-        "NULL",
-        "NaN",
-        "None",
-        "n/a",
-        "nan",
-        "null",
-    ]
-    # fmt: on
+    ["", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN",
+     "<NA>", "N/A", "NA", "NULL", "NaN", "None", "n/a", "nan", "null"]
 )
+# fmt: on
 """What `pandas.read_csv` takes for a missing value."""
 
 REJECTED = pa.schema(
@@ -157,7 +138,7 @@ class Request:
         texts = columns[: len(self.text_columns) or 1]
         kept = columns[len(texts) :]
         if missing is not None:
-            texts = [pc.if_else(pc.is_in(text, missing), None, text) for text in texts]
+            texts = [_without(text, missing) for text in texts]
         if len(texts) > 1:
             joined = pc.binary_join_element_wise(*texts, self.separator, null_handling="skip")
             none = texts[0].is_null()
@@ -236,7 +217,7 @@ def ingest(
         for name, path in files:
             row = 0
             request = Request(name, tuple(text_columns), tuple(keep_columns), separator, encoding)
-            for records in _read_file(path, request, format):
+            for records in read_file(path, request, format):
                 yield name, first_id, row, records
                 first_id += records.total
                 row += records.total
@@ -355,7 +336,7 @@ def _one_line_errors(request: Request) -> Iterator[None]:
         raise request.error(f"it is damaged or cut off: {one_line(error)}") from None
 
 
-def _read_file(path: Path, request: Request, format: str) -> Iterator[Records]:
+def read_file(path: Path, request: Request, format: str) -> Iterator[Records]:
     """Yield the records of a file, block by block and in order."""
     ending = path.suffix.lower()
     codec = {".gz": "gzip", ".zst": "zstd"}.get(ending)
@@ -450,34 +431,34 @@ def _check_text(start: bytes, encoding: str, request: Request) -> None:
     raise request.error(f"it is no text: there is a NUL byte at offset {head.index(0)}")
 
 
-# Blocks of whole records, as bytes; False marks what is left at the end of a file within a quote.
+# Blocks of whole records; False marks what is left at the end of a file within a quote.
 Blocks = Iterator[tuple[bytes, bool]]
 
 
 def _blocks(chunks: Iterable[bytes], cut: Callable[[bytes], int], request: Request) -> Blocks:
     """Join chunks to blocks of whole records; `cut` tells where the last whole one ends."""
-    buffer, wanted = bytearray(), BLOCK_BYTES
-    for chunk in chunks:
-        buffer += chunk
-        if len(buffer) < wanted:
+    pending, size, wanted = [b""], 0, 0
+    for chunk in chain(chunks, [b""]):
+        final = not chunk
+        pending.append(chunk)
+        size += len(chunk)
+        if size < wanted and not final:
             continue
-        if end := cut(bytes(buffer)):
-            yield bytes(buffer[:end]), True
-            del buffer[:end]
-        # Twice as much before the next look, so that a long record is looked at in linear time.
-        wanted = max(BLOCK_BYTES, 2 * len(buffer))
-        if len(buffer) > RECORD_BYTES:
+        if final and not pending[-2].endswith((b"\n", b"\r")):
+            pending.append(b"\n")
+        block = b"".join(pending)
+        if end := cut(block):
+            yield block[:end], True
+        rest = block[end:]
+        if final and rest:
+            yield rest, False
+        if len(rest) > RECORD_BYTES:
             raise request.error(
                 f"a record is longer than {RECORD_BYTES >> 30} GiB; is a quote left open at "
-                f"{excerpt(bytes(buffer[:200]))!r}?"
+                f"{excerpt(rest[:200])!r}?"
             )
-    if buffer and not buffer.endswith((b"\n", b"\r")):
-        buffer += b"\n"
-    end = cut(bytes(buffer))
-    if end:
-        yield bytes(buffer[:end]), True
-    if end < len(buffer):
-        yield bytes(buffer[end:]), False
+        # Twice as much before the next look, so that a long record is looked at in linear time.
+        pending, size, wanted = [rest], len(rest), 2 * len(rest)
 
 
 # CSV and TSV ----------------------------------------------------------------------------------
@@ -489,8 +470,9 @@ def _read_delimited(
     blocks = _blocks(
         _utf8(path, codec, request), partial(_whole_records, delimiter=delimiter), request
     )
-    block, whole = next(blocks, (b"", True))
-    names, start = _header(block.lstrip(b"\r\n"), delimiter)
+    first, whole = next(blocks, (b"", True))
+    block = first.lstrip(b"\r\n")
+    names, start = _header(block, delimiter)
     if not names:
         raise request.error("it is empty; give a file with a header line and documents")
     hint = ""
@@ -505,7 +487,7 @@ def _read_delimited(
         width=len(names),
         indices=indices,
     )
-    return chain([(block.lstrip(b"\r\n")[start:], whole)], blocks), parse
+    return chain([(block[start:], whole)], blocks), parse
 
 
 def _header(block: bytes, delimiter: str) -> tuple[list[str], int]:
@@ -562,7 +544,7 @@ def _parse_delimited(
     data, whole = block
     names = [str(index) for index in range(width)]
     wanted = [names[index] for index in indices]
-    if not data.strip(b"\r\n"):
+    if not data:
         return request.records(0, np.arange(0), [pa.array([], pa.string()) for _ in wanted])
     if whole and b"\0" not in data:
         try:
@@ -742,6 +724,11 @@ READERS = {
 
 
 # Small helpers --------------------------------------------------------------------------------
+
+
+def _without(texts: pa.Array, missing: pa.Array) -> pa.Array:
+    found = pc.is_in(texts, missing)
+    return pc.if_else(found, None, texts) if pc.any(found).as_py() else texts
 
 
 def _first_reason(values: Sequence[str | None], request: Request) -> str | None:

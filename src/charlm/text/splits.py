@@ -2,6 +2,7 @@
 
 from fractions import Fraction
 from hashlib import blake2b
+from math import ceil
 
 from charlm.errors import CharlmError
 
@@ -23,18 +24,18 @@ def fractions(validation: float, test: float) -> tuple[Fraction, Fraction]:
     return exact
 
 
-def fingerprint(text: str, *, key: str) -> bytes:
-    """Return 16 bytes that stand for the text: BLAKE2b (RFC 7693), keyed."""
-    return blake2b(text.encode("utf-8"), key=key.encode("utf-8")[:64], digest_size=16).digest()
+def fingerprint(utf8: bytes | memoryview, *, key: str) -> bytes:
+    """Return 16 bytes that stand for a text in UTF-8: BLAKE2b (RFC 7693), keyed."""
+    return blake2b(utf8, key=key.encode("utf-8")[:64], digest_size=16).digest()
 
 
-def split_of_fingerprint(digest: bytes, *, validation: float, test: float) -> str:
-    """Return the split of the document with this fingerprint; see `split_of_document`."""
+def document_limits(*, validation: float, test: float) -> tuple[int, int]:
+    """Return the fingerprints' first 64 bits from which on a document is no test one, then train.
+
+    Test documents lie below the first limit, validation documents from there to below the second.
+    """
     validation_share, test_share = fractions(validation, test)
-    place = Fraction(int.from_bytes(digest[:8], "big"), 1 << 64)
-    if place < test_share:
-        return "test"
-    return "validation" if place < test_share + validation_share else "train"
+    return ceil(test_share * 2**64), min(ceil((test_share + validation_share) * 2**64), 2**64 - 1)
 
 
 def split_of_document(text: str, *, validation: float, test: float, key: str) -> str:
@@ -42,8 +43,9 @@ def split_of_document(text: str, *, validation: float, test: float, key: str) ->
 
     A keyed hash decides: adding documents moves none, and equal documents share a split.
     """
-    digest = fingerprint(text, key=key)
-    return split_of_fingerprint(digest, validation=validation, test=test)
+    place = int.from_bytes(fingerprint(text.encode("utf-8"), key=key)[:8], "big")
+    first, second = document_limits(validation=validation, test=test)
+    return "test" if place < first else "validation" if place < second else "train"
 
 
 def contiguous_boundaries(characters: int, *, validation: float, test: float) -> tuple[int, int]:

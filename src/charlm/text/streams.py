@@ -4,17 +4,20 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from charlm.errors import CharlmError
 from charlm.files import atomic
 
-BLOCK_BYTES = 4 << 20
+BLOCK_BYTES = 1 << 20
 """What one unit of work holds: large enough to amortise a call, small enough for a cache."""
 
 Item = TypeVar("Item")
@@ -71,12 +74,13 @@ class TableWriter:
         """Append rows; all tables have the first one's schema."""
         if self._writer is None:
             self._schema = table.schema
-            # Texts and numbers hardly repeat: a dictionary of them would only cost time.
+            # Compression, dictionaries and statistics would cost most of the time of a stage.
             self._writer = pq.ParquetWriter(
                 self._path,
                 table.schema,
-                compression="lz4",
+                compression="none",
                 use_dictionary=["split"] if "split" in table.schema.names else False,
+                write_statistics=False,
             )
         if table.schema != self._schema:
             table = table.cast(self._schema)
@@ -126,3 +130,19 @@ def row_groups(
 def column(table: pa.Table, name: str) -> Any:
     """Return a column of a row group as one array."""
     return table[name].combine_chunks()
+
+
+def utf8_buffer(texts: pa.Array) -> tuple[NDArray[Any], memoryview]:
+    """Return the offsets of all texts, one more than there are, and the bytes they point into."""
+    width = np.int64 if pa.types.is_large_string(texts.type) else np.int32
+    _, offsets, data = texts.buffers()
+    if not len(texts):
+        return np.zeros(1, width), memoryview(b"")
+    rows = slice(texts.offset, texts.offset + len(texts) + 1)
+    return np.frombuffer(offsets, width)[rows], memoryview(data or b"")
+
+
+def utf8_rows(texts: pa.Array) -> Iterator[memoryview]:
+    """Yield the UTF-8 of each text, without a copy."""
+    ends, data = utf8_buffer(texts)
+    return (data[start:end] for start, end in pairwise(ends.tolist()))

@@ -1,8 +1,10 @@
 """The encoded splits: one array of ids each, mapped into memory by those who train on it."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,7 @@ from charlm.errors import CharlmError
 from charlm.progress import progress
 from charlm.text.splits import NAMES
 from charlm.text.streams import TableWriter, column, ordered_map, output, row_groups
-from charlm.text.vocabulary import GRAPHEME, Vocabulary, code_points, utf8_pieces
+from charlm.text.vocabulary import GRAPHEME, Vocabulary, utf8_pieces
 
 
 def encode(corpus: str | Path, vocabulary: str | Path, folder: str | Path) -> None:
@@ -31,27 +33,37 @@ def encode(corpus: str | Path, vocabulary: str | Path, folder: str | Path) -> No
         CharlmError: if a symbol is unknown and there is no id for unknown ones.
     """
     symbols = Vocabulary.load(vocabulary)
-    for name in NAMES:
-        _encode_split(corpus, symbols, Path(folder), name)
+    folder = Path(folder)
+    with ExitStack() as stack:
+        bar = stack.enter_context(progress(None, "encode", " documents"))
+        writers = {name: stack.enter_context(_writer(folder, name, symbols)) for name in NAMES}
+        for shares in ordered_map(partial(_encode_table, vocabulary=symbols), _tables(corpus)):
+            for name, (ids, table) in shares.items():
+                writers[name](ids, table)
+                bar.update(len(table))
 
 
-def _encode_split(corpus: str | Path, vocabulary: Vocabulary, folder: Path, name: str) -> None:
-    work = partial(_encode_table, vocabulary=vocabulary)
+@contextmanager
+def _writer(
+    folder: Path, name: str, vocabulary: Vocabulary
+) -> Iterator[Callable[[NDArray[Any], pa.Table], None]]:
+    """Yield a function that appends ids, and where their documents lie among them, to a split."""
     length = 0
     with (
         output(folder / f"{name}.npy") as array_path,
         output(folder / f"{name}.documents.parquet") as table_path,
         array_path.open("wb") as file,
         TableWriter(table_path) as writer,
-        progress(None, f"encode {name}", " documents") as bar,
     ):
-        _write_header(file, 0, vocabulary.dtype)
-        for ids, table in ordered_map(work, _rows_of_split(corpus, name)):
-            starts = pc.add(table["start"], length)
-            writer.add(table.set_column(1, "start", starts))
+
+        def write(ids: NDArray[Any], table: pa.Table) -> None:
+            nonlocal length
+            writer.add(table.set_column(1, "start", pc.add(table["start"], length)))
             file.write(ids.data)
             length += len(ids)
-            bar.update(len(table))
+
+        _write_header(file, 0, vocabulary.dtype)
+        yield write
         file.seek(0)
         _write_header(file, length, vocabulary.dtype)
 
@@ -62,46 +74,52 @@ def _write_header(file: Any, length: int, dtype: np.dtype[Any]) -> None:
     np.lib.format.write_array_header_1_0(file, header | {"shape": (length,)})
 
 
-def _rows_of_split(corpus: str | Path, name: str) -> Iterator[pa.Table]:
-    """Yield the rows of one split, with whether the document goes on in another split."""
+def _tables(corpus: str | Path) -> Iterator[pa.Table]:
+    """Yield the corpus with a column that says whether the document goes on in the next row."""
     ids = pq.read_table(corpus, columns=["doc_id"])["doc_id"].to_numpy()
     goes_on = np.append(ids[1:] == ids[:-1], False)
     start = 0
     for table in row_groups(corpus, ["doc_id", "split", "text"]):
-        marks = pa.array(goes_on[start : start + len(table)])
+        yield table.append_column("goes_on", pa.array(goes_on[start : start + len(table)]))
         start += len(table)
-        yield table.append_column("goes_on", marks).filter(pc.equal(table["split"], name))
 
 
-def _encode_table(table: pa.Table, *, vocabulary: Vocabulary) -> tuple[NDArray[Any], pa.Table]:
-    """Return the ids of all rows and, for each row, where they lie."""
+def _encode_table(
+    table: pa.Table, *, vocabulary: Vocabulary
+) -> dict[str, tuple[NDArray[Any], pa.Table]]:
+    """Return, for each split, the ids of its rows and where each row's lie."""
+    shares = {name: table.filter(pc.equal(table["split"], name)) for name in NAMES}
+    return {name: _encode_rows(share, vocabulary) for name, share in shares.items()}
+
+
+def _encode_rows(table: pa.Table, vocabulary: Vocabulary) -> tuple[NDArray[Any], pa.Table]:
     texts = column(table, "text")
-    characters = np.asarray(pc.utf8_length(texts)).astype(np.int64)
+    lengths = characters = np.asarray(pc.utf8_length(texts)).astype(np.int64)
     unknown = np.zeros(len(texts), np.int64)
     if vocabulary.unit == "grapheme":
         lists = [GRAPHEME.findall(text) for text in texts.to_pylist()]
-        lengths = np.array([len(symbols) for symbols in lists], np.int64)
-        ids = np.array([vocabulary.ids.get(s, -1) for symbols in lists for s in symbols], np.int64)
-        unknown[:] = [sum(len(s) for s in symbols if s not in vocabulary.ids) for symbols in lists]
-    elif vocabulary.unit == "byte":
-        lengths = np.asarray(pc.binary_length(texts)).astype(np.int64)
-        ids = _concatenate([np.frombuffer(piece, np.uint8) for piece in utf8_pieces(texts)])
+        lengths = np.array([len(graphemes) for graphemes in lists], np.int64)
+        ids = vocabulary.lookup_graphemes(list(chain.from_iterable(lists)))
+        unknown[:] = [
+            sum(len(grapheme) for grapheme in graphemes if grapheme not in vocabulary.ids)
+            for graphemes in lists
+        ]
     else:
-        lengths = characters
-        ids = _concatenate([vocabulary.table[code_points(p)] for p in utf8_pieces(texts)])
-        places = np.flatnonzero(ids < 0)
-        rows = np.searchsorted(np.cumsum(lengths), places, side="right")
-        unknown += np.bincount(rows, minlength=len(texts))
-    if unknown.any():
-        if vocabulary.unknown is None:
-            row = int(np.flatnonzero(unknown)[0])
-            strange = vocabulary.unknown_characters(texts[row].as_py())
-            raise CharlmError(
-                f"document {table['doc_id'][row]}: the vocabulary has no "
-                f"{', '.join(map(repr, strange[:5]))}; build it anew from this corpus"
-            )
-        ids = np.where(ids < 0, vocabulary.unknown, ids)
-    ids = ids.astype(vocabulary.dtype)
+        ids = _concatenate([vocabulary.lookup(piece) for piece in utf8_pieces(texts)])
+        if vocabulary.unit == "byte":
+            lengths = np.asarray(pc.binary_length(texts)).astype(np.int64)
+        else:
+            nothing = len(vocabulary) if vocabulary.unknown is None else vocabulary.unknown
+            rows = np.searchsorted(np.cumsum(lengths), np.flatnonzero(ids == nothing), "right")
+            unknown += np.bincount(rows, minlength=len(texts))
+    if vocabulary.unknown is None and unknown.any():
+        row = int(np.flatnonzero(unknown)[0])
+        strange = ", ".join(map(repr, vocabulary.unknown_characters(texts[row].as_py())[:5]))
+        raise CharlmError(
+            f"document {table['doc_id'][row]}: the vocabulary has no {strange}; "
+            "build it anew from this corpus"
+        )
+    ids = ids.astype(vocabulary.dtype, copy=False)
     ends = np.cumsum(lengths)
     starts = ends - lengths
     if vocabulary.end_of_document is not None:
@@ -120,7 +138,7 @@ def _encode_table(table: pa.Table, *, vocabulary: Vocabulary) -> tuple[NDArray[A
 
 
 def _concatenate(arrays: list[NDArray[Any]]) -> NDArray[Any]:
-    return np.concatenate(arrays) if arrays else np.empty(0, np.int32)
+    return np.concatenate(arrays) if arrays else np.empty(0, np.uint8)
 
 
 @dataclass(frozen=True)

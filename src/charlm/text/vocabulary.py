@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping, Sequence
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Self
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from charlm import files
 from charlm.errors import CharlmError
 from charlm.progress import progress
-from charlm.text.streams import column, ordered_map, row_groups
+from charlm.text.streams import column, ordered_map, row_groups, utf8_buffer
 
 UNITS = ("character", "grapheme", "byte")
 ORDERS = ("first_seen", "frequency")
@@ -25,7 +25,7 @@ END_OF_DOCUMENT = "<end_of_document>"
 CODE_POINTS = 0x110000 - 0x800
 """How many code points a text can hold: all but the surrogates."""
 
-PIECE_BYTES = 1 << 18
+PIECE_BYTES = 1 << 16
 GRAPHEME = regex.compile(r"\X")
 
 
@@ -61,7 +61,7 @@ def build_vocabulary(
         for table in row_groups(corpus, ["split", "text"])
     )
     with progress(None, "vocabulary", " documents") as bar:
-        for rows, seen in ordered_map(partial(_count, unit=unit), tables):
+        for rows, seen in ordered_map(partial(_count, unit=unit, known=counts), tables):
             for symbol, count in seen.items():
                 counts[symbol] += count
             documents += rows
@@ -92,38 +92,36 @@ def build_vocabulary(
     files.write_text(vocabulary, json.dumps(content, ensure_ascii=False, indent=1) + "\n")
 
 
-def _count(table: pa.Table, *, unit: str) -> tuple[int, dict[str, int]]:
-    """Return the number of rows and the counts of their symbols, in the order first seen."""
+def _count(table: pa.Table, *, unit: str, known: Container[str]) -> tuple[int, dict[str, int]]:
+    """Return the number of rows and the counts of their symbols, in the order first seen.
+
+    The order of symbols that are `known` already does not matter.
+    """
     texts = column(table, "text")
     if unit == "grapheme":
         return len(texts), Counter(
             symbol for text in texts.to_pylist() for symbol in GRAPHEME.findall(text)
         )
+    name = byte_symbol if unit == "byte" else chr
     counts: Counter[str] = Counter()
     for piece in utf8_pieces(texts):
-        codes: NDArray[Any] = np.frombuffer(piece, np.uint8)
-        if unit == "character":
-            codes = code_points(piece)
+        codes = code_points(piece) if unit == "character" else np.frombuffer(piece, np.uint8)
         numbers = np.bincount(codes)
         present = np.flatnonzero(numbers)
-        first = np.empty(len(numbers), np.int64)
-        # Of the places of one symbol the last assigned stays: in reverse order, the first.
-        first[codes[::-1]] = np.arange(len(codes))[::-1]
-        name = byte_symbol if unit == "byte" else chr
-        for code in present[np.argsort(first[present])].tolist():
+        if any(name(code) not in known for code in present.tolist()):
+            first = np.empty(len(numbers), np.int64)
+            # Of the places of one symbol the last assigned stays: in reverse order, the first.
+            first[codes[::-1]] = np.arange(len(codes))[::-1]
+            present = present[np.argsort(first[present])]
+        for code in present.tolist():
             counts[name(code)] += int(numbers[code])
     return len(texts), counts
 
 
 def utf8_pieces(texts: pa.Array) -> Iterator[memoryview]:
     """Yield the UTF-8 of all texts, one after another, in pieces that cut no code point."""
-    width = np.int64 if pa.types.is_large_string(texts.type) else np.int32
-    _, offsets, data = texts.buffers()
-    ends = np.frombuffer(offsets, width)[texts.offset : texts.offset + len(texts) + 1]
-    if len(ends) == 0 or ends[0] == ends[-1]:
-        return
+    ends, view = utf8_buffer(texts)
     start, end = int(ends[0]), int(ends[-1])
-    view = memoryview(data)
     while start < end:
         stop = min(start + PIECE_BYTES, end)
         while stop < end and view[stop] & 0xC0 == 0x80:
@@ -204,15 +202,30 @@ class Vocabulary:
         return CODE_POINTS - sum(len(symbol) == 1 for symbol in self.ids)
 
     @cached_property
-    def table(self) -> NDArray[np.int32]:
-        """The id of each code point (or byte), -1 where it has none."""
-        if self.unit == "byte":
-            return np.arange(256, dtype=np.int32)
-        table = np.full(0x110000, -1, np.int32)
+    def _table(self) -> NDArray[Any]:
+        """The id of each code point, the unknown one's where it has none, or else `len(self)`."""
+        nothing = len(self) if self.unknown is None else self.unknown
+        table = np.full(0x110000, nothing, np.min_scalar_type(len(self)))
         for symbol, id in self.ids.items():
             if len(symbol) == 1:
                 table[ord(symbol)] = id
         return table
+
+    def lookup(self, utf8: memoryview) -> NDArray[Any]:
+        """Return the id of each character (or byte) of a UTF-8 text, `len(self)` if it has none."""
+        if self.unit == "byte":
+            return np.frombuffer(utf8, np.uint8)
+        codes = code_points(utf8)
+        if codes.dtype == self._table.dtype == np.uint8:
+            return np.frombuffer(codes.tobytes().translate(self._table[:256].tobytes()), np.uint8)
+        ids: NDArray[Any] = self._table[codes]
+        return ids
+
+    def lookup_graphemes(self, graphemes: Sequence[str]) -> NDArray[Any]:
+        """Return the id of each grapheme, `len(self)` if it has none."""
+        nothing = len(self) if self.unknown is None else self.unknown
+        ids = [self.ids.get(grapheme, nothing) for grapheme in graphemes]
+        return np.array(ids, np.min_scalar_type(len(self)))
 
     def encode(self, text: str) -> NDArray[Any]:
         """Return the ids of a text's symbols, of type `dtype`.
@@ -220,22 +233,14 @@ class Vocabulary:
         Raises:
             CharlmError: if a symbol is unknown and there is no id for unknown ones.
         """
-        raw = memoryview(text.encode("utf-8"))
         if self.unit == "grapheme":
-            graphemes = GRAPHEME.findall(text)
-            ids = np.array([self.ids.get(symbol, -1) for symbol in graphemes], np.int64)
-        elif self.unit == "byte":
-            ids = np.frombuffer(raw, np.uint8).astype(np.int64)
+            ids = self.lookup_graphemes(GRAPHEME.findall(text))
         else:
-            ids = self.table[code_points(raw)]
-        if (ids < 0).any():
-            if self.unknown is None:
-                strange = self.unknown_characters(text)
-                raise CharlmError(
-                    f"the vocabulary has no {', '.join(map(repr, strange[:5]))}; use symbols it has"
-                )
-            ids = np.where(ids < 0, self.unknown, ids)
-        return ids.astype(self.dtype)
+            ids = self.lookup(memoryview(text.encode("utf-8")))
+        if (ids == len(self)).any():
+            strange = ", ".join(map(repr, self.unknown_characters(text)[:5]))
+            raise CharlmError(f"the vocabulary has no {strange}; use symbols that it has")
+        return ids.astype(self.dtype, copy=False)
 
     def decode(self, ids: Any) -> str:
         """Return the text of ids: unknown ones as U+FFFD, the end of a document as nothing."""
