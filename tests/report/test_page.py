@@ -307,7 +307,8 @@ def _opened(page: Path, profile: Path) -> tuple[str, str]:
     """Return the page's elements after its scripts ran, and what the console said."""
     options = "--headless --no-sandbox --disable-gpu --no-first-run --disable-extensions "
     options += "--disable-background-networking --disable-component-update --disable-sync "
-    options += "--enable-logging=stderr --v=0 --virtual-time-budget=5000 --dump-dom"
+    options += "--enable-logging=stderr --v=0 --virtual-time-budget=5000 "
+    options += "--window-size=800,20000 --dump-dom"
     done = subprocess.run(
         [CHROMIUM, *options.split(), f"--user-data-dir={profile}", page.as_uri()],
         capture_output=True,

@@ -6,6 +6,7 @@ Colours are CSS variables of the page, so that one chart serves the light and th
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from itertools import pairwise
 from typing import Any
 
 import altair as alt
@@ -23,6 +24,7 @@ SERIES_COLORS = 8
 class Figure:
     """A chart: `specification` draws it anew at any width, `picture` is it as an SVG element."""
 
+    description: str
     specification: dict[str, Any]
     picture: Markup
 
@@ -42,8 +44,8 @@ def learning_curves(rows: Sequence[Mapping[str, Any]], baselines: Mapping[str, f
         baselines: Bits per character of baselines by name, drawn as rules.
     """
     names = list(dict.fromkeys(row["name"] for row in rows))
-    near = alt.selection_point(
-        on="pointermove", nearest=True, clear="pointerout", fields=["model", "characters"]
+    pointed_at = alt.selection_point(
+        on="pointerover", clear="pointerout", fields=["model", "text", "step"]
     )
     points = alt.Chart(alt.InlineData(values=list(rows))).encode(
         x=alt.X(
@@ -54,7 +56,7 @@ def learning_curves(rows: Sequence[Mapping[str, Any]], baselines: Mapping[str, f
         y=alt.Y(
             "bits:Q",
             title="bits per character",
-            axis=alt.Axis(format=".1f", tickCount=5),
+            axis=alt.Axis(tickCount=5),
             scale=alt.Scale(zero=False),
         ),
         color=alt.Color(
@@ -71,8 +73,9 @@ def learning_curves(rows: Sequence[Mapping[str, Any]], baselines: Mapping[str, f
             scale=alt.Scale(domain=["validation", "training"], range=[[1, 0], [2, 4]]),
         )
     )
-    marks = points.mark_point(filled=True, size=64, opacity=0).encode(
-        opacity=alt.condition(near, alt.value(1), alt.value(0), empty=False),
+    # Wide discs to point at. (Vega-Lite 6.1 loses the names in tooltips of the `nearest` point.)
+    discs = points.mark_circle(size=500).encode(
+        opacity=alt.condition(pointed_at, alt.value(0.35), alt.value(0), empty=False),
         tooltip=[
             alt.Tooltip("model:N"),
             alt.Tooltip("text:N"),
@@ -82,15 +85,21 @@ def learning_curves(rows: Sequence[Mapping[str, Any]], baselines: Mapping[str, f
         ],
     )
     known = [{"baseline": name, "bits": bits} for name, bits in baselines.items()]
-    rules = alt.Chart(alt.InlineData(values=known)).encode(y="bits:Q")
-    named = rules.mark_text(align="right", baseline="bottom", dx=-2, dy=-3).encode(
-        x=alt.value("width"), text="baseline:N", color=alt.value("var(--muted)")
+    rules = alt.Chart(alt.InlineData(values=known)).encode(
+        y="bits:Q", color=alt.value("var(--muted)")
+    )
+    names_of_rules = rules.mark_text(align="left", dx=6).encode(
+        x=alt.value("width"), text="baseline:N"
     )
     return _figure(
-        alt.layer(rules.mark_rule(stroke="var(--muted)", strokeDash=[6, 3]), named, lines)
-        + marks.add_params(near),
+        alt.layer(
+            rules.mark_rule(strokeDash=[6, 3]),
+            names_of_rules,
+            lines,
+            discs.add_params(pointed_at),
+        ),
         "Learning curves: bits per character on the training and the validation text against the "
-        "number of characters read. The table below holds the same figures.",
+        "characters read. The table below holds the same figures.",
         height=320,
     )
 
@@ -110,7 +119,7 @@ def document_histogram(bits: npt.NDArray[np.float64], color: int) -> Figure:
     counts, edges = np.histogram(np.clip(bits, *fences), bins=40)
     values = [
         {"from": round(float(start), 4), "to": round(float(stop), 4), "documents": int(count)}
-        for start, stop, count in zip(edges, edges[1:], counts, strict=False)
+        for (start, stop), count in zip(pairwise(edges), counts, strict=True)
     ]
     chart = (
         alt.Chart(alt.InlineData(values=values))
@@ -120,13 +129,13 @@ def document_histogram(bits: npt.NDArray[np.float64], color: int) -> Figure:
                 "from:Q",
                 bin="binned",
                 title="bits per character",
-                axis=alt.Axis(format=".1f", tickCount=5),
+                axis=alt.Axis(tickCount=5),
             ),
             x2="to:Q",
             y=alt.Y(
                 "documents:Q",
                 title="documents",
-                axis=alt.Axis(format="~s", tickCount=5, tickMinStep=1),
+                axis=alt.Axis(format="~s", tickCount=min(5, int(counts.max()))),
             ),
             tooltip=[
                 alt.Tooltip("documents:Q", format=","),
@@ -135,7 +144,12 @@ def document_histogram(bits: npt.NDArray[np.float64], color: int) -> Figure:
             ],
         )
     )
-    return _figure(chart, "Histogram of the documents' bits per character.", height=180)
+    return _figure(
+        chart,
+        f"Held-out documents by bits per character: half of them lie between {lower:.2f} and "
+        f"{upper:.2f}. The outermost bars also hold what lies far beyond.",
+        height=180,
+    )
 
 
 def series_color(index: int) -> str:
@@ -146,7 +160,6 @@ def series_color(index: int) -> str:
 def _figure(chart: alt.TopLevelMixin, description: str, height: int) -> Figure:
     specification = chart.to_dict()
     specification |= {
-        "description": description,
         "height": height,
         "background": None,
         "autosize": {"type": "fit-x", "contains": "padding"},
@@ -166,17 +179,19 @@ def _figure(chart: alt.TopLevelMixin, description: str, height: int) -> Figure:
             },
             "axisX": {"grid": False, "labelFlush": True, "titlePadding": 10},
             "axisY": {"titleAlign": "left", "titleAngle": 0, "titleAnchor": "start"}
-            | {"titleX": 0, "titleY": -14, "titleBaseline": "bottom"},
+            | {"titleX": 0, "titleY": -12, "titleBaseline": "bottom"},
             "legend": {
                 "orient": "top",
-                "offset": 28,
+                "offset": 32,
                 "labelColor": "var(--ink)",
                 "labelFontSize": 13,
                 "symbolType": "stroke",
-                "symbolStrokeWidth": 3,
+                "symbolOpacity": 1,
+                "symbolSize": 300,
+                "symbolStrokeWidth": 2.5,
                 "symbolStrokeColor": "var(--muted)",
             },
         },
     }
     picture = vl_convert.vegalite_to_svg(specification | {"width": 720}, vl_version=VEGA_LITE)
-    return Figure(specification | {"width": "container"}, Markup(picture))
+    return Figure(description, specification | {"width": "container"}, Markup(picture))

@@ -159,8 +159,10 @@ def _rank(
     """Return models and baselines with their scores on `split`, the best first."""
     if split is None:
         return []
-    entries = [(model.label, model, model.metrics[split]) for model in models]
-    entries += [(name, None, scores.get(split)) for name, scores in baselines.items()]
+    entries: list[tuple[str, Model | None, Any]] = [
+        (model.label, model, model.metrics[split]) for model in models
+    ]
+    entries += [(name, None, scores[split]) for name, scores in baselines.items()]
     ranked = [{"label": label, "model": model, **score} for label, model, score in entries if score]
     return sorted(ranked, key=lambda entry: entry["bits_per_character"])
 
@@ -256,7 +258,7 @@ def _extremes(results: Path, scores: pa.Table) -> dict[str, Any]:
     Very short documents are left out, unless most of the documents are short.
     """
     characters = scores["characters"].to_numpy()
-    least = int(min(SHORT, np.median(characters))) if len(characters) else 0
+    least = max(1, int(min(SHORT, np.median(characters)))) if len(characters) else 1
     long = scores.filter(pa.array(characters >= least)).sort_by(
         [("bits_per_character", "descending"), ("doc_id", "ascending")]
     )
