@@ -24,7 +24,6 @@ SERIES_COLORS = 8
 class Figure:
     """A chart: `specification` draws it anew at any width, `picture` is it as an SVG element."""
 
-    description: str
     specification: dict[str, Any]
     picture: Markup
 
@@ -62,7 +61,7 @@ def learning_curves(rows: Sequence[Mapping[str, Any]], baselines: Mapping[str, f
         color=alt.Color(
             "name:N",
             title=None,
-            scale=alt.Scale(domain=names, range=[series_color(i) for i in range(len(names))]),
+            scale=alt.Scale(domain=names, range=[f"var(--{series(i)})" for i in range(len(names))]),
         ),
         detail="model:N",
     )
@@ -104,7 +103,7 @@ def learning_curves(rows: Sequence[Mapping[str, Any]], baselines: Mapping[str, f
     )
 
 
-def document_histogram(bits: npt.NDArray[np.float64], color: int) -> Figure:
+def document_histogram(bits: npt.NDArray[np.float64], color: str) -> Figure:
     """Draw how many documents cost how many bits per character.
 
     The outermost bars also hold the documents that are farther than three times the interquartile
@@ -112,7 +111,7 @@ def document_histogram(bits: npt.NDArray[np.float64], color: int) -> Figure:
 
     Args:
         bits: Bits per character of each document, shape (documents,).
-        color: Number of the model's colour.
+        color: The model's colour, as `series` names it.
     """
     lower, upper = np.quantile(bits, [0.25, 0.75])
     fences = 3 * (upper - lower) * np.array([-1, 1]) + [lower, upper]
@@ -123,7 +122,7 @@ def document_histogram(bits: npt.NDArray[np.float64], color: int) -> Figure:
     ]
     chart = (
         alt.Chart(alt.InlineData(values=values))
-        .mark_bar(binSpacing=1, fill=series_color(color))
+        .mark_bar(binSpacing=1, fill=f"var(--{color})")
         .encode(
             x=alt.X(
                 "from:Q",
@@ -152,14 +151,15 @@ def document_histogram(bits: npt.NDArray[np.float64], color: int) -> Figure:
     )
 
 
-def series_color(index: int) -> str:
-    """Return the colour of the model that comes `index`-th, from 0."""
-    return f"var(--series-{index % SERIES_COLORS})"
+def series(index: int) -> str:
+    """Return the name of the `index`-th model's colour, from 0: a class of the style sheet."""
+    return f"series-{index % SERIES_COLORS}"
 
 
 def _figure(chart: alt.TopLevelMixin, description: str, height: int) -> Figure:
     specification = chart.to_dict()
     specification |= {
+        "description": description,
         "height": height,
         "background": None,
         "autosize": {"type": "fit-x", "contains": "padding"},
@@ -194,4 +194,4 @@ def _figure(chart: alt.TopLevelMixin, description: str, height: int) -> Figure:
         },
     }
     picture = vl_convert.vegalite_to_svg(specification | {"width": 720}, vl_version=VEGA_LITE)
-    return Figure(description, specification | {"width": "container"}, Markup(picture))
+    return Figure(specification | {"width": "container"}, Markup(picture))
