@@ -65,7 +65,9 @@ def learning_curves(rows: Sequence[Mapping[str, Any]], baselines: Mapping[str, f
         ),
         detail="model:N",
     )
-    lines = points.mark_line(strokeWidth=2, interpolate="monotone").encode(
+    lines = points.mark_line(
+        strokeWidth=2, interpolate="monotone", point=alt.OverlayMarkDef(size=18)
+    ).encode(
         strokeDash=alt.StrokeDash(
             "text:N",
             title=None,
