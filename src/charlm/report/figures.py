@@ -65,9 +65,7 @@ def learning_curves(rows: Sequence[Mapping[str, Any]], baselines: Mapping[str, f
         ),
         detail="model:N",
     )
-    lines = points.mark_line(
-        strokeWidth=2, interpolate="monotone", point=alt.OverlayMarkDef(size=18)
-    ).encode(
+    lines = points.mark_line(strokeWidth=2, interpolate="monotone").encode(
         strokeDash=alt.StrokeDash(
             "text:N",
             title=None,
@@ -97,6 +95,7 @@ def learning_curves(rows: Sequence[Mapping[str, Any]], baselines: Mapping[str, f
             rules.mark_rule(strokeDash=[6, 3]),
             names_of_rules,
             lines,
+            points.mark_circle(size=18, opacity=1),
             discs.add_params(pointed_at),
         ),
         "Learning curves: bits per character on the training and the validation text against the "
