@@ -1,5 +1,7 @@
 """The device and the precision that `auto` stands for."""
 
+from typing import Literal
+
 import torch
 
 from charlm.errors import CharlmError
@@ -25,7 +27,9 @@ def choose_device(name: str) -> torch.device:
     return torch.device(name)
 
 
-def choose_precision(name: str, device: torch.device) -> str:
+def choose_precision(
+    name: Literal["auto", "float32", "bfloat16"], device: torch.device
+) -> Literal["float32", "bfloat16"]:
     """Return `name`; `auto` takes bfloat16 where the processor multiplies it fast."""
     if name != "auto":
         return name

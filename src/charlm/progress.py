@@ -23,6 +23,7 @@ def progress(total: float | None, description: str, unit: str = "it") -> "tqdm[A
         dynamic_ncols=terminal,
         ncols=None if terminal else 0,
         leave=terminal,
+        delay=1,
     )
 
 

@@ -255,3 +255,10 @@ class Vocabulary:
             return []
         symbols = GRAPHEME.findall(text) if self.unit == "grapheme" else text
         return [symbol for symbol in dict.fromkeys(symbols) if symbol not in self.ids]
+
+    def count_unknown(self, text: str) -> int:
+        """Return how many code points of a text stand in symbols that the vocabulary lacks."""
+        if self.unit == "byte":
+            return 0
+        symbols = GRAPHEME.findall(text) if self.unit == "grapheme" else text
+        return sum(len(symbol) for symbol in symbols if symbol not in self.ids)

@@ -10,6 +10,7 @@ import signal
 import threading
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any, Self
@@ -24,6 +25,7 @@ from charlm.evaluation.scoring import validation_loss
 from charlm.files import write_text
 from charlm.model import CharacterLanguageModel, load_model, save_model
 from charlm.progress import progress
+from charlm.recurrent.layers import Precision
 from charlm.text.tokens import TokenSplit
 from charlm.text.vocabulary import Vocabulary
 from charlm.training.checkpoint import fingerprint, load_checkpoint, save_checkpoint
@@ -101,7 +103,8 @@ def train(
             bar.update(1)
             if trainer.validates_now:
                 row = trainer.validate(validation)
-                bar.set_postfix_str(f"{row['validation_bits_per_character']} bits per character")
+                bits = f"{row['validation_bits_per_character']} bits per character"
+                bar.set_postfix_str(bits, refresh=False)
                 write_text(Path(checkpoints) / "history.csv", _as_csv(trainer.history))
             done = trainer.step == trainer.steps
             if interruption.signal or done or trainer.step % training["checkpoint_every"] == 0:
@@ -124,6 +127,8 @@ def train(
         training={**training, **resolved, "engine": trainer.model.recurrent.engine},
     )
     shutil.rmtree(checkpoints)
+    with suppress(OSError):  # other models may still be training
+        Path(checkpoints).parent.rmdir()
 
 
 class Trainer:
@@ -141,7 +146,7 @@ class Trainer:
         architecture: Mapping[str, Any],
         training: Mapping[str, Any],
         device: torch.device,
-        precision: str,
+        precision: Precision,
     ) -> None:
         self.vocabulary = vocabulary
         self.settings = training

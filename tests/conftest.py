@@ -1,0 +1,80 @@
+"""What several tests share: copies of the workflow to run, and runs of the tiny preset."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+TINY = "config/presets/tiny.yaml"
+
+
+@dataclass(frozen=True)
+class Checkout:
+    """A copy of the repository in which Snakemake runs."""
+
+    folder: Path
+
+    def snakemake(self, *arguments: str, cores: str = "2") -> subprocess.CompletedProcess[str]:
+        """Run Snakemake with `arguments` in this copy."""
+        return subprocess.run(
+            [sys.executable, "-m", "snakemake", "--cores", cores, *arguments],
+            cwd=self.folder,
+            env=os.environ | {"PYTHONPATH": str(self.folder / "src")},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    def planned(self, *arguments: str) -> set[str]:
+        """Return the names of the rules that Snakemake would run."""
+        done = self.snakemake("--dry-run", *arguments)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return set(re.findall(r"^(?:local)?rule (\w+):", done.stdout + done.stderr, re.MULTILINE))
+
+    def copy(self, folder: Path) -> "Checkout":
+        """Return a copy of this copy, results and all."""
+        shutil.copytree(self.folder, folder, symlinks=True)
+        return Checkout(folder)
+
+
+def new_checkout(folder: Path) -> Checkout:
+    """Copy all that a clone of the working tree would hold."""
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    for name in listed.split("\0"):
+        if name and (ROOT / name).is_file():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, folder / name)
+    return Checkout(folder)
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Checkout:
+    """A fresh copy of the repository."""
+    return new_checkout(tmp_path / "checkout")
+
+
+@pytest.fixture(scope="session")
+def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
+    """A copy in which the tiny preset has run; not to be changed."""
+    made = new_checkout(tmp_path_factory.mktemp("tiny"))
+    done = made.snakemake("--configfile", TINY)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return made
+
+
+@pytest.fixture
+def tiny_copy(tiny_run: Checkout, tmp_path: Path) -> Checkout:
+    """A copy in which the tiny preset has run, to change at will."""
+    return tiny_run.copy(tmp_path / "copy")

@@ -1,0 +1,137 @@
+"""The configuration: defaults, presets, and errors that name the mistake and the way out."""
+
+from pathlib import Path
+
+import pytest
+
+from charlm import config
+from charlm.errors import CharlmError
+
+ROOT = Path(__file__).parent.parent
+CORPUS = {"name": "posts", "source": "posts.csv"}
+
+
+def test_what_is_left_out_takes_the_schemas_defaults() -> None:
+    resolved = config.resolve({"corpus": CORPUS})
+    assert resolved["corpus"]["text_columns"] == ["text"]
+    assert resolved["corpus"]["keep_columns"] == []
+    assert resolved["corpus"]["max_documents"] is None
+    assert {name: model["cell"] for name, model in resolved["models"].items()} == {
+        "lstm": "lstm",
+        "gru": "gru",
+    }
+    assert resolved["models"]["lstm"]["training"]["batch_size"] == 64
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({}, "f.yaml: corpus: missing"),
+        ({"corpus": {"source": "x.csv"}}, "f.yaml: corpus.name: missing; add it (names the folder"),
+        ({"trainin": {}}, "f.yaml: trainin: unknown key; did you mean 'training'?"),
+        ({"training": {"stepz": 1}}, "f.yaml: training.stepz: unknown key; did you mean 'steps'?"),
+        (
+            {"models": {"a": {"hiden_size": 8}}},
+            "f.yaml: models.a.hiden_size: unknown key; did you mean 'hidden_size'?",
+        ),
+        (
+            {"models": {"a": {"cell": "lstmm"}}},
+            "f.yaml: models.a.cell: \"lstmm\" is not one of 'lstm' or 'gru'; did you mean 'lstm'?",
+        ),
+        ({"training": {"steps": "many"}}, 'f.yaml: training.steps: "many" should be a valid int'),
+        ({"training": {"batch_size": True}}, "f.yaml: training.batch_size: true should be a valid"),
+        ({"training": {"batch_size": 0}}, "training.batch_size: 0 should be greater than or equal"),
+        ({"models": {"a": {"hidden_size": 0}}}, "models.a.hidden_size: 0 should be greater than"),
+        ({"models": {"a": {"output_dropout": 1.0}}}, "output_dropout: 1.0 should be less than 1"),
+        ({"models": {}}, "f.yaml: models: {} should "),
+        ({"models": {"a/b": {}}}, "may hold letters, digits"),
+        ({"splits": {"validation": 0.5, "test": 0.5}}, "f.yaml: splits: 'validation' and 'test'"),
+        ({"cleaning": {"rules": [{"name": "x"}]}}, "f.yaml: cleaning.rules.0: a rule needs either"),
+        ({"corpus": CORPUS | {"keep_columns": ["text"]}}, "'text' is the name of a column of our"),
+        ({"models": {"a": {"tie_weights": True}}}, "'tie_weights' needs 'embedding_size' equal"),
+        ({"sampling": {"temperatures": ["warm"]}}, 'sampling.temperatures.0: "warm" should be a'),
+    ],
+)
+def test_a_mistake_is_named_in_one_line(values: dict[str, object], message: str) -> None:
+    with pytest.raises(CharlmError) as raised:
+        config.resolve({"corpus": CORPUS} | values if values else {}, "f.yaml")
+    assert message in str(raised.value)
+    assert len(str(raised.value).splitlines()) == 1
+
+
+def test_every_mistake_gets_its_line() -> None:
+    with pytest.raises(CharlmError) as raised:
+        config.resolve({"corpus": CORPUS | {"nam": "x"}, "training": {"stepz": 1}})
+    assert len(str(raised.value).splitlines()) == 2
+
+
+def test_text_from_the_command_line_is_read_as_the_key_asks() -> None:
+    resolved = config.resolve(
+        {
+            "corpus": CORPUS | {"max_documents": "null", "text_columns": ["1"]},
+            "vocabulary": {"end_of_document": "false"},
+            "training": {"learning_rate": "1e-3", "seeds": ["1", "2"]},
+            "models": {"a": {"hidden_size": "8"}, "b": {"hidden_size": "vocabulary"}},
+        }
+    )
+    assert resolved["corpus"]["max_documents"] is None
+    assert resolved["corpus"]["text_columns"] == ["1"]
+    assert resolved["vocabulary"]["end_of_document"] is False
+    assert resolved["models"]["a.seed2"]["hidden_size"] == 8
+    assert resolved["models"]["b.seed1"]["hidden_size"] == "vocabulary"
+    assert resolved["models"]["a.seed1"]["training"]["learning_rate"] == 1e-3
+
+
+def test_several_seeds_are_several_models() -> None:
+    models = config.resolve(
+        {
+            "corpus": CORPUS,
+            "training": {"seeds": [3, 5]},
+            "models": {"a": None, "b": {"seed": 7}, "c": {"seeds": [1]}},
+        }
+    )["models"]
+    seeds = {name: model["training"]["seed"] for name, model in models.items()}
+    assert seeds == {"a.seed3": 3, "a.seed5": 5, "b": 7, "c": 1}
+
+
+def test_a_model_overrides_training_for_itself_alone() -> None:
+    models = config.resolve(
+        {
+            "corpus": CORPUS,
+            "training": {"steps": 10, "learning_rate": 1.0e-3},
+            "models": {"a": {"learning_rate": 2.0e-3}, "b": {"epochs": 2}, "c": {}},
+        }
+    )["models"]
+    assert [models[name]["training"]["learning_rate"] for name in "abc"] == [2e-3, 1e-3, 1e-3]
+    assert [models[name]["training"]["steps"] for name in "abc"] == [10, None, 10]
+
+
+def test_resolving_is_idempotent_in_what_it_fills_in() -> None:
+    resolved = config.resolve({"corpus": CORPUS})
+    again = config.resolve({key: resolved[key] for key in resolved if key != "models"})
+    assert again == resolved
+
+
+@pytest.mark.parametrize(
+    "path", ["config/config.yaml", *map(str, sorted((ROOT / "config/presets").glob("*.yaml")))]
+)
+def test_the_demo_and_the_presets_are_valid(path: str) -> None:
+    assert config.resolve(config.load_file(ROOT / path), path)["models"]
+
+
+def test_schema_and_reference_are_those_of_the_code() -> None:
+    assert (ROOT / config.SCHEMA_FILE).read_text() == config.json_schema(), "run `make docs`"
+    page = (ROOT / config.REFERENCE_FILE).read_text()
+    assert page == config.with_reference(page), "run `make docs`"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [("a: [", "c.yaml: line"), ("- a", "holds no keys"), (None, "there is no such file")],
+)
+def test_a_file_that_is_no_configuration(tmp_path: Path, text: str | None, message: str) -> None:
+    file = tmp_path / "c.yaml"
+    if text is not None:
+        file.write_text(text)
+    with pytest.raises(CharlmError, match=message):
+        config.load_file(file)

@@ -1,0 +1,115 @@
+"""The model: its sizes, its dropouts, and how it is saved and loaded."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from charlm.errors import CharlmError
+from charlm.model import CharacterLanguageModel, load_model, save_model
+from charlm.text.vocabulary import Vocabulary
+
+SYMBOLS = Vocabulary([*"abcdefg", "<unknown>"], [1] * 8, {"unknown": 7, "end_of_document": None})
+SMALL: dict[str, Any] = {"hidden_size": 6, "embedding_size": 4, "tie_weights": False}
+
+
+def make(**architecture: Any) -> CharacterLanguageModel:
+    torch.manual_seed(0)
+    return CharacterLanguageModel(len(SYMBOLS), **{**SMALL, **architecture})
+
+
+@pytest.mark.parametrize("cell", ["lstm", "gru"])
+@pytest.mark.parametrize(
+    "architecture",
+    [
+        {},
+        {"num_layers": 2},
+        {"one_hot": True, "hidden_size": "vocabulary"},
+        {"tie_weights": True, "embedding_size": 6},
+    ],
+)
+def test_reading_in_two_parts_is_reading_at_once(cell: str, architecture: dict[str, Any]) -> None:
+    model = make(cell=cell, **architecture).eval()
+    symbols = torch.randint(0, 8, (9, 3))
+    whole, _ = model(symbols)
+    first, state = model(symbols[:4])
+    second, _ = model(symbols[4:], state)
+    assert whole.shape == (9, 3, 8)
+    torch.testing.assert_close(torch.cat([first, second]), whole)
+
+
+def test_one_hot_symbols_select_columns_of_the_input_weights() -> None:
+    model = make(cell="lstm", one_hot=True).eval()
+    layer = torch.nn.LSTM(8, 6)
+    layer.load_state_dict(model.recurrent.state_dict())
+    symbols = torch.randint(0, 8, (5, 2))
+    hidden, _ = layer(torch.nn.functional.one_hot(symbols, 8).float())
+    torch.testing.assert_close(model(symbols)[0], model.output(hidden))
+
+
+def test_embedding_dropout_drops_whole_symbols() -> None:
+    model = make(embedding_dropout=0.5)
+    table = model._table()
+    dropped = (table == 0).all(1)
+    assert 0 < dropped.sum() < 8
+    torch.testing.assert_close(table[~dropped], 2 * model.embedding.weight[~dropped])
+    model.eval()
+    assert (model._table() == model.embedding.weight).all()
+
+
+@pytest.mark.parametrize("locked", [True, False])
+def test_output_dropout(locked: bool) -> None:
+    model = make(output_dropout=0.5, locked_dropout=locked)
+    ones = torch.ones(7, 3, 6)
+    dropped = model._drop_output(ones)
+    assert set(dropped.unique().tolist()) == {0.0, 2.0}
+    assert (dropped == dropped[:1]).all() == locked
+    assert (model.eval()._drop_output(ones) == ones).all()
+
+
+@pytest.mark.parametrize("tie_weights", [True, False])
+def test_a_saved_model_is_the_model(tmp_path: Path, tie_weights: bool) -> None:
+    architecture = {**SMALL, "embedding_size": 6, "tie_weights": tie_weights}
+    model = make(**architecture).eval()
+    save_model(tmp_path, model, vocabulary=SYMBOLS, architecture=architecture, training={})
+    loaded, vocabulary = load_model(tmp_path)
+    symbols = torch.randint(0, 8, (5, 2))
+    assert (loaded(symbols)[0] == model(symbols)[0]).all()
+    assert vocabulary.symbols == SYMBOLS.symbols
+    assert (loaded.output.weight is loaded.embedding.weight) == tie_weights
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda folder: (folder / "model.json").unlink(), "model.json: there is no such file"),
+        (lambda folder: (folder / "model.json").write_text("{"), "model.json: not JSON"),
+        (lambda folder: (folder / "model.json").write_text("{}"), "not a model of this version"),
+        (lambda folder: (folder / "model.safetensors").unlink(), "model.safetensors: there is no"),
+        (
+            lambda folder: (folder / "model.safetensors").write_bytes(b"\x80\x02pickle"),
+            "model.safetensors: damaged",
+        ),
+        (
+            lambda folder: (folder / "model.json").write_text(
+                (folder / "model.json").read_text().replace('"hidden_size": 6', '"hidden_size": 7')
+            ),
+            "does not belong to the model.json beside it",
+        ),
+    ],
+)
+def test_a_folder_that_holds_no_model(tmp_path: Path, damage: Any, message: str) -> None:
+    save_model(tmp_path, make(), vocabulary=SYMBOLS, architecture=SMALL, training={})
+    damage(tmp_path)
+    with pytest.raises(CharlmError, match=message) as raised:
+        load_model(tmp_path)
+    assert len(str(raised.value).splitlines()) == 1
+
+
+def test_the_description_is_plain_json(tmp_path: Path) -> None:
+    save_model(tmp_path, make(), vocabulary=SYMBOLS, architecture=SMALL, training={"steps": 3})
+    description = json.loads((tmp_path / "model.json").read_text())
+    assert description["vocabulary"]["symbols"] == SYMBOLS.symbols
+    assert description["training"] == {"steps": 3}

@@ -1,0 +1,135 @@
+"""Sampling: one seed, one text; limits that limit; prompts that can be written."""
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from charlm.errors import CharlmError
+from charlm.model import CharacterLanguageModel
+from charlm.sampling import WIDTH, Request, TrainedModel, _Limits
+from charlm.text.vocabulary import Vocabulary
+
+LETTERS = "abcdefghijklmnop "
+
+
+def vocabulary(end_of_document: bool = True) -> Vocabulary:
+    symbols = [*LETTERS, "<unknown>", *["<end_of_document>"] * end_of_document]
+    end = len(LETTERS) + 1 if end_of_document else None
+    special = {"unknown": len(LETTERS), "end_of_document": end}
+    return Vocabulary(symbols, [1] * len(symbols), special)
+
+
+def trained(cell: str = "lstm", end_of_document: bool = True) -> TrainedModel:
+    torch.manual_seed(1)
+    symbols = vocabulary(end_of_document)
+    model = CharacterLanguageModel(len(symbols), cell=cell, hidden_size=24, embedding_size=8)
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, std=0.6)
+    return TrainedModel(model.eval(), symbols)
+
+
+@pytest.mark.parametrize("cell", ["lstm", "gru"])
+@pytest.mark.parametrize("end_of_document", [True, False])
+@pytest.mark.parametrize("prompt", ["", "a", "bad cafe"])
+def test_one_seed_gives_one_text_in_any_company(
+    cell: str, end_of_document: bool, prompt: str
+) -> None:
+    model = trained(cell, end_of_document)
+    alone = model.generate(prompt, length=30, seed=5)
+    assert len(alone) == 1
+    assert len(alone[0]) == 30
+    assert alone == model.generate(prompt, length=30, seed=5)
+    assert model.generate(prompt, length=30, seed=3, num_samples=20)[2] == alone[0]
+    others = [Request("a feed" * n, 10 + n, seed=n) for n in range(WIDTH)]
+    assert model.draw([*others, Request(prompt, 30, seed=5)])[-1] == alone[0]
+    assert model.draw([Request(prompt, 30, seed=5), *others])[0] == alone[0]
+    assert "".join(model.stream(prompt, length=30, seed=5)) == alone[0]
+    assert model.generate(prompt, length=30, seed=6) != alone
+
+
+def test_a_sample_goes_on_from_its_prompt() -> None:
+    model = trained()
+    text = model.generate("a", length=20, temperature=0)[0]
+    assert model.generate("a" + text[:7], length=13, temperature=0)[0] == text[7:]
+
+
+def test_greedy_takes_the_likeliest() -> None:
+    model = trained()
+    symbols = [model.vocabulary.end_of_document, *model.vocabulary.encode("abc")]
+    with torch.no_grad():
+        logits, _ = model.model(torch.tensor(symbols)[:, None])
+    likeliest = LETTERS[int(logits[-1, 0, : len(LETTERS)].argmax())]
+    for seed in range(3):
+        assert model.generate("abc", length=1, temperature=0, seed=seed) == [likeliest]
+        assert model.generate("abc", length=1, top_k=1, seed=seed) == [likeliest]
+        assert model.generate("abc", length=1, top_p=1e-9, seed=seed) == [likeliest]
+
+
+def shares(logits: list[float], **limits: Any) -> list[float]:
+    """Return how often each symbol is drawn over evenly spread chances."""
+    symbols = vocabulary(end_of_document=False)
+    draw = _Limits([Request("", 1, **limits)], symbols)
+    row = torch.full((WIDTH, len(symbols)), -50.0, dtype=torch.float64)
+    row[0, : len(logits)] = torch.tensor(logits, dtype=torch.float64)
+    row[:, symbols.unknown] = 99.0  # never written, however likely
+    drawn = [
+        draw.draw(row.clone(), torch.full((WIDTH,), (n + 0.5) / 1000, dtype=torch.float64))[0]
+        for n in range(1000)
+    ]
+    return [drawn.count(symbol) / 1000 for symbol in range(len(logits))]
+
+
+def test_draws_follow_the_distribution_and_its_limits() -> None:
+    logits = [math.log(p) for p in (0.1, 0.5, 0.15, 0.25)]
+    assert shares(logits) == pytest.approx([0.1, 0.5, 0.15, 0.25], abs=0.002)
+    assert shares(logits, top_k=2) == pytest.approx([0, 2 / 3, 0, 1 / 3], abs=0.002)
+    assert shares(logits, top_p=0.7) == pytest.approx([0, 2 / 3, 0, 1 / 3], abs=0.002)
+    assert shares(logits, top_p=0.8) == pytest.approx([0, 5 / 9, 1.5 / 9, 2.5 / 9], abs=0.002)
+    squared = np.array([0.1, 0.5, 0.15, 0.25]) ** 2
+    assert shares(logits, temperature=0.5) == pytest.approx(squared / squared.sum(), abs=0.002)
+    assert shares(logits, temperature=0) == [0, 1, 0, 0]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"length": 0},
+        {"temperature": -0.1},
+        {"temperature": math.nan},
+        {"top_k": 0},
+        {"top_p": 0.0},
+        {"top_p": 1.5},
+        {"seed": -1},
+    ],
+)
+def test_values_out_of_range_are_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(CharlmError, match=f"sampling.{next(iter(wrong))}: .* is not"):
+        trained().generate("", **{"length": 5, **wrong})
+
+
+def test_unknown_characters_of_a_prompt_are_named() -> None:
+    with pytest.raises(CharlmError, match=r"'aé東' holds .* \('é', '東'\); leave them out"):
+        trained().generate("aé東", length=5)
+
+
+def test_a_score_is_that_of_the_equations() -> None:
+    model = trained()
+    text = "abc é"
+    ids = [model.vocabulary.end_of_document, *model.vocabulary.encode(text).tolist()]
+    with torch.no_grad():
+        logits, _ = model.model(torch.tensor(ids[:-1])[:, None])
+    nats = -logits[:, 0].log_softmax(1)[range(5), ids[1:]].sum().item()
+    nats += math.log(1_112_064 - len(LETTERS))
+    assert model.score(text) == pytest.approx(nats / 5, rel=1e-6)
+    with pytest.raises(CharlmError, match="the text is empty"):
+        model.score("")
+
+
+def test_without_an_end_of_document_the_state_at_rest_predicts_the_first_character() -> None:
+    model = trained(end_of_document=False)
+    bias = model.model.output.bias.detach()
+    expected = -bias.log_softmax(0)[LETTERS.index("c")].item()
+    assert model.score("c") == pytest.approx(expected, rel=1e-6)

@@ -1,0 +1,69 @@
+"""Optimizers against their equations, schedules against their shapes."""
+
+import pytest
+import torch
+from torch import nn
+
+from charlm.training.optimization import learning_rate_at, make_optimizer
+
+SETTINGS = {
+    "optimizer": "rmsprop",
+    "learning_rate": 0.1,
+    "weight_decay": 0.0,
+    "warmup_steps": 10,
+    "schedule": "cosine",
+}
+
+
+def test_rmsprop_divides_the_gradient_by_the_root_of_its_mean_square() -> None:
+    model = nn.Linear(1, 1, bias=False)
+    nn.init.ones_(model.weight)
+    optimizer = make_optimizer(model, SETTINGS)
+    weight, mean_square = 1.0, 0.0
+    for gradient in (3.0, -2.0, 0.5):
+        model.weight.grad = torch.tensor([[gradient]])
+        optimizer.step()
+        mean_square = 0.9 * mean_square + 0.1 * gradient**2
+        weight -= 0.1 * gradient / (mean_square**0.5 + 1e-7)
+        assert model.weight.item() == pytest.approx(weight, rel=1e-5)
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "rmsprop", "sgd"])
+def test_every_optimizer_learns_and_leaves_biases_undecayed(optimizer: str) -> None:
+    torch.manual_seed(0)
+    model = nn.Linear(3, 1)
+    settings = SETTINGS | {"optimizer": optimizer, "learning_rate": 0.01, "weight_decay": 0.1}
+    made = make_optimizer(model, settings)
+    decay = {id(p): group["weight_decay"] for group in made.param_groups for p in group["params"]}
+    assert decay == {id(model.weight): 0.1, id(model.bias): 0.0}
+    inputs = torch.randn(64, 3)
+    wanted = inputs.sum(1, keepdim=True)
+    losses = []
+    for _ in range(50):
+        loss = (model(inputs) - wanted).square().mean()
+        made.zero_grad()
+        loss.backward()
+        made.step()
+        losses.append(loss.item())
+    assert losses[-1] < 0.7 * losses[0]
+
+
+def test_the_schedules() -> None:
+    rates = {
+        schedule: [
+            learning_rate_at(step, 100, SETTINGS | {"schedule": schedule}) for step in range(100)
+        ]
+        for schedule in ("cosine", "step", "constant")
+    }
+    for schedule, rate in rates.items():
+        assert rate[:10] == pytest.approx([0.01 * (step + 1) for step in range(10)]), schedule
+        assert max(rate) == pytest.approx(0.1)
+    assert rates["cosine"][10:] == sorted(rates["cosine"][10:], reverse=True)
+    assert rates["cosine"][-1] < 0.0012
+    assert set(rates["constant"][10:]) == {0.1}
+    assert sorted({round(rate, 6) for rate in rates["step"][10:]}) == [0.001, 0.01, 0.1]
+
+
+def test_the_warm_up_is_at_most_a_tenth_of_a_short_training() -> None:
+    assert learning_rate_at(0, 5, SETTINGS | {"schedule": "constant"}) == 0.1
+    assert learning_rate_at(1, 20, SETTINGS | {"schedule": "constant"}) == 0.1

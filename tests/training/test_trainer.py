@@ -1,0 +1,208 @@
+"""Training: the same bytes on every run, stopped and resumed or not."""
+
+import csv
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from charlm import config
+from charlm.errors import CharlmError
+from charlm.model import load_model
+from charlm.text.tokens import encode
+from charlm.text.vocabulary import build_vocabulary
+from charlm.training.trainer import train
+
+TEXT = "the cat sat on the mat and the dog ate the cat's hat, said the rat. " * 60
+
+
+def write_corpus(folder: Path, text: str = TEXT) -> None:
+    """Write a vocabulary and tokens of a small corpus into `folder`."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    rows = {"doc_id": [0, 1], "split": ["train", "validation"], "text": [text, TEXT[:200]]}
+    pq.write_table(pa.table(rows), folder / "corpus.parquet")
+    build_vocabulary(folder / "corpus.parquet", folder / "vocabulary.json")
+    encode(folder / "corpus.parquet", folder / "vocabulary.json", folder / "tokens")
+
+
+def settings(**model: Any) -> dict[str, Any]:
+    """Return the arguments `architecture` and `training` of a small model."""
+    small = {"hidden_size": 16, "embedding_size": 8, "steps": 12, "batch_size": 4}
+    small |= {"sequence_length": 16, "checkpoint_every": 5, "device": "cpu"}
+    resolved = config.resolve(
+        {"corpus": {"name": "a", "source": "a"}, "models": {"m": small | model}}
+    )["models"]["m"]
+    training = resolved.pop("training")
+    return {"architecture": resolved, "training": training}
+
+
+def run(folder: Path, name: str, arguments: Mapping[str, Any], code: str = "") -> Path:
+    """Train into `folder`/`name` and return it."""
+    made = folder / name
+    train(
+        folder / "vocabulary.json",
+        folder / "tokens",
+        made,
+        folder / "checkpoints" / name,
+        **arguments,
+        code=code,
+    )
+    return made
+
+
+def outputs(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.name != "timing.json"}
+
+
+@pytest.mark.parametrize("cell", ["lstm", "gru"])
+def test_a_model_learns_and_every_run_gives_the_same_bytes(tmp_path: Path, cell: str) -> None:
+    write_corpus(tmp_path)
+    arguments = settings(cell=cell, steps=60, learning_rate=0.05, output_dropout=0.1)
+    first, second = (run(tmp_path, name, arguments) for name in "ab")
+    assert outputs(first) == outputs(second)
+    assert set(outputs(first)) == {"model.json", "model.safetensors", "history.csv"}
+    with (first / "history.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    curve = [float(row["validation_bits_per_character"]) for row in rows]
+    assert [int(row["step"]) for row in rows] == list(range(6, 61, 6))
+    assert curve[-1] < 0.75 * curve[0]
+    assert not (tmp_path / "checkpoints").exists()
+    assert json.loads((first / "timing.json").read_text())["characters_per_second"] > 0
+
+
+@pytest.mark.parametrize("cell", ["lstm", "gru"])
+@pytest.mark.parametrize("optimizer", ["adamw", "rmsprop", "sgd"])
+def test_a_resumed_training_ends_in_the_same_bytes(
+    tmp_path: Path, cell: str, optimizer: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_corpus(tmp_path)
+    arguments = settings(
+        cell=cell, optimizer=optimizer, num_layers=2, layer_dropout=0.2, embedding_dropout=0.1
+    )
+    whole = run(tmp_path, "whole", arguments)
+    stopped = stop_after(tmp_path, "stopped", arguments, steps=7)
+    assert stopped == 128 + signal.SIGTERM
+    caplog.set_level("INFO")
+    resumed = run(tmp_path, "stopped", arguments)
+    assert "resumed from step " in caplog.text
+    assert outputs(resumed) == outputs(whole)
+
+
+def stop_after(folder: Path, name: str, arguments: Mapping[str, Any], steps: int) -> int:
+    """Train in a process that gets a SIGTERM after `steps` steps, and return how it ended."""
+    program = f"""
+import os, signal, sys
+from pathlib import Path
+sys.path.insert(0, {str(Path(__file__).parent)!r})
+from charlm.training import trainer
+from test_trainer import run
+advance = trainer.Trainer.advance
+def advance_and_stop(self):
+    advance(self)
+    if self.step == {steps}:
+        os.kill(os.getpid(), signal.SIGTERM)
+trainer.Trainer.advance = advance_and_stop
+run(Path({str(folder)!r}), {name!r}, {dict(arguments)!r})
+"""
+    return subprocess.run([sys.executable, "-c", program], check=False).returncode
+
+
+@pytest.mark.parametrize("change", ["settings", "text", "code"])
+def test_a_checkpoint_of_another_training_is_not_used(
+    tmp_path: Path, change: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_corpus(tmp_path)
+    stop_after(tmp_path, "m", settings(), steps=7)
+    arguments, code = settings(), ""
+    if change == "settings":
+        arguments = settings(learning_rate=0.01)
+    elif change == "text":
+        write_corpus(tmp_path, TEXT.replace("cat", "tac"))
+    else:
+        code = "other"
+    run(tmp_path, "m", arguments, code)
+    assert "of a training with other settings, text or code; starting afresh" in caplog.text
+    assert "resumed" not in caplog.text
+
+
+def test_a_damaged_checkpoint_is_not_used(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    write_corpus(tmp_path)
+    whole = run(tmp_path, "whole", settings())
+    stop_after(tmp_path, "m", settings(), steps=7)
+    file = tmp_path / "checkpoints/m/last.safetensors"
+    file.write_bytes(file.read_bytes()[:-100])
+    assert outputs(run(tmp_path, "m", settings())) == outputs(whole)
+    assert "cannot be read" in caplog.text
+
+
+def test_training_goes_on_from_another_models_weights(tmp_path: Path) -> None:
+    write_corpus(tmp_path)
+    first = run(tmp_path, "first", settings(steps=60, learning_rate=0.02))
+    frozen = settings(init_from=str(first), steps=1, learning_rate=1e-12)
+    second = run(tmp_path, "second", frozen)
+    before, after = (load_model(folder)[0].state_dict() for folder in (first, second))
+    for name, tensor in before.items():
+        torch.testing.assert_close(after[name], tensor, rtol=0, atol=1e-6)
+    with pytest.raises(CharlmError, match="of another architecture"):
+        run(tmp_path, "third", settings(init_from=str(first), hidden_size=17))
+
+
+def test_a_loss_that_is_not_finite_ends_in_one_line(tmp_path: Path) -> None:
+    write_corpus(tmp_path)
+    wild = settings(learning_rate=1e38, optimizer="sgd", clip_norm=None, schedule="constant")
+    with pytest.raises(CharlmError, match=r"the loss is not finite at step \d+; lower"):
+        run(tmp_path, "m", wild)
+    assert not (tmp_path / "m" / "model.safetensors").exists()
+
+
+def test_a_text_too_short_to_train_on_is_refused(tmp_path: Path) -> None:
+    write_corpus(tmp_path)
+    np.save(tmp_path / "tokens/train.npy", np.zeros(1, np.uint8))
+    with pytest.raises(CharlmError, match="too few to train on"):
+        run(tmp_path, "m", settings())
+
+
+def test_threads_do_not_change_the_bytes(tmp_path: Path) -> None:
+    write_corpus(tmp_path)
+    arguments = settings(hidden_size=65, batch_size=17, steps=6)
+    made = []
+    before = torch.get_num_threads()
+    try:
+        for threads in (1, 2):
+            torch.set_num_threads(threads)
+            made.append(outputs(run(tmp_path, f"threads{threads}", arguments)))
+    finally:
+        torch.set_num_threads(before)
+    assert made[0] == made[1]
+
+
+def test_a_checkpoint_is_saved_on_the_way(tmp_path: Path) -> None:
+    write_corpus(tmp_path)
+    program = f"""
+import sys
+from pathlib import Path
+sys.path.insert(0, {str(Path(__file__).parent)!r})
+from test_trainer import run, settings
+run(Path({str(tmp_path)!r}), "m", settings(steps=100000, checkpoint_every=5))
+"""
+    process = subprocess.Popen([sys.executable, "-c", program])
+    try:
+        file = tmp_path / "checkpoints/m/last.safetensors"
+        for _ in range(600):
+            if file.exists():
+                break
+            time.sleep(0.1)
+        assert file.exists()
+    finally:
+        process.kill()
+        process.wait()

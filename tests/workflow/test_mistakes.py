@@ -1,0 +1,113 @@
+"""What a user gets wrong ends in one line that says how to mend it."""
+
+import json
+from pathlib import Path
+
+import pytest
+from tests.conftest import TINY, Checkout
+
+
+def run(checkout: Checkout, *arguments: str) -> str:
+    """Run the workflow, which must fail, and return what it printed."""
+    done = checkout.snakemake(*arguments)
+    printed = done.stdout + done.stderr
+    assert done.returncode != 0, printed
+    assert "Traceback" not in printed
+    return printed
+
+
+def with_corpus(checkout: Checkout, text: str | None = None, **settings: object) -> tuple[str, str]:
+    """Write a CSV and a configuration on top of the tiny preset, and return the arguments."""
+    if text is not None:
+        (checkout.folder / "posts.csv").write_text(text)
+    source = {"name": "posts", "source": "posts.csv", "max_documents": None} | settings
+    return ("--config", f"corpus={json.dumps(source)}")
+
+
+@pytest.mark.parametrize(
+    ("change", "line"),
+    [
+        ("trainin={}", f"{TINY}: trainin: unknown key; did you mean 'training'?"),
+        ("training={steps: many}", f'{TINY}: training.steps: "many" should be a valid integer'),
+    ],
+)
+def test_a_wrong_setting_ends_the_run_before_any_job(
+    checkout: Checkout, change: str, line: str
+) -> None:
+    printed = run(checkout, "--configfile", TINY, "--config", change)
+    assert line in printed
+    assert not (checkout.folder / "results/tiny").exists()
+
+
+def test_a_configfile_stands_alone(checkout: Checkout) -> None:
+    (checkout.folder / "mine.yaml").write_text("corpus: {name: mine, source: 'posts.csv'}\n")
+    (checkout.folder / "posts.csv").write_text("text\nhello\n")
+    done = checkout.snakemake("--configfile", "mine.yaml", "--dry-run")
+    assert done.returncode == 0, done.stderr
+    assert "results/mine/report.html" in done.stdout + done.stderr
+    assert "movie-reviews" not in done.stdout + done.stderr
+
+
+POSTS = "text,id\n" + "".join(f"this is post number {n} of them all,{n}\n" for n in range(40))
+
+
+@pytest.mark.parametrize(
+    ("text", "settings", "words"),
+    [
+        (None, {}, ["posts.csv", "there is no such file"]),
+        (
+            POSTS,
+            {"text_columns": ["txt"]},
+            ["posts.csv", "'txt'", "'text', 'id'", "did you mean 'text'?"],
+        ),
+        ("", {}, ["posts.csv", "empty"]),
+        ("text,id\n", {}, ["posts.csv", "no "]),
+        ("text,id\n" + ",1\n" * 5, {}, ["posts.csv"]),
+        ("text,id\nx,1\n", {}, ["too "]),
+    ],
+)
+def test_a_corpus_that_cannot_be_used(
+    checkout: Checkout, text: str | None, settings: dict[str, object], words: list[str]
+) -> None:
+    printed = run(checkout, "--configfile", TINY, *with_corpus(checkout, text, **settings))
+    lines = [line for line in printed.splitlines() if all(word in line for word in words)]
+    assert lines, printed
+    assert not list((checkout.folder / "results").rglob("model.safetensors"))
+
+
+def test_an_unknown_prompt_character_is_named_and_the_model_is_kept(checkout: Checkout) -> None:
+    arguments = ("--configfile", TINY, *with_corpus(checkout, POSTS))
+    sampling = ("sampling={prompts: ['post 東']}",)
+    printed = run(checkout, *arguments, *sampling)
+    assert "'post 東' holds characters that the vocabulary lacks ('東')" in printed
+    models = checkout.folder / "results/posts/models"
+    assert list(models.glob("*/model.safetensors"))
+    assert not list(models.glob("*/samples.jsonl"))
+    done = checkout.snakemake(*arguments)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_notebooks_preset_runs_on_a_csv_of_its_columns(checkout: Checkout) -> None:
+    columns = (
+        "Competition Launch Date,Title of Competition,Competition URL,Date of Writeup,"
+        "Title of Writeup,Writeup,Writeup URL"
+    )
+    row = (
+        "08/03/2010 00:00:00,Chess,https://example.org/c/1,11/18/2010 00:06:46,Mine,"
+        '"<p>I had a lot of fun with this competition: see&nbsp;https://example.org/{} !</p>\r\n'
+        'It took {} days; I learned much.",https://example.org/{}\n'
+    )
+    path = checkout.folder / "kaggle_writeups_20230510.csv"
+    text = columns + "\n" + "".join(row.format(n, n % 7, n) for n in range(100))
+    path.write_text(text + "d,c,u,d,t,,u\n", newline="")
+    done = checkout.snakemake(
+        "--configfile", "config/presets/notebook.yaml", "--config", "training={steps: 20}"
+    )
+    assert done.returncode == 0, done.stderr
+    results = checkout.folder / "results/notebook"
+    vocabulary = json.loads((results / "vocabulary.json").read_text())
+    assert "".join(vocabulary["symbols"])[:5] == "I had"
+    assert vocabulary["special"] == {"unknown": None, "end_of_document": None}
+    description = json.loads((results / "models/lstm/model.json").read_text())
+    assert description["architecture"]["one_hot"]
+    assert Path(results / "models/gru/samples.jsonl").exists()

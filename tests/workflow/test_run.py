@@ -1,0 +1,220 @@
+"""The whole chain through the real Snakefile: what it makes, and what it makes again."""
+
+import csv
+import hashlib
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from tests.conftest import TINY, Checkout, new_checkout
+
+import charlm
+
+CONFIG = ("--configfile", TINY)
+MODELS = ("lstm", "gru")
+STAGES = (
+    *("ingest", "clean", "vocabulary", "encode", "baseline"),
+    *("train", "evaluate", "sample", "report"),
+)
+OF_EACH_MODEL = (
+    *("model.safetensors", "model.json", "history.csv", "timing.json"),
+    *("metrics.json", "document_scores.parquet", "samples.jsonl"),
+)
+
+
+@pytest.fixture
+def results(tiny_run: Checkout) -> Path:
+    return tiny_run.folder / "results/tiny"
+
+
+def test_every_file_of_the_contract_is_there(results: Path) -> None:
+    files = {str(path.relative_to(results)) for path in results.rglob("*") if path.is_file()}
+    assert files >= {
+        "documents.parquet",
+        "rejected.parquet",
+        "corpus.parquet",
+        "cleaning.tsv",
+        "vocabulary.json",
+        "tokens/train.npy",
+        "baselines.json",
+        "report.html",
+        *(f"models/{model}/{file}" for model in MODELS for file in OF_EACH_MODEL),
+    }
+    assert not (results / "checkpoints").exists() or not any((results / "checkpoints").iterdir())
+
+
+def test_the_tables_have_the_columns_of_the_contract(results: Path) -> None:
+    columns = {
+        "documents.parquet": {"doc_id": "int64", "text": "string"},
+        "corpus.parquet": {"doc_id": "int64", "split": "string", "text": "string"},
+        "models/lstm/document_scores.parquet": {
+            "doc_id": "int64",
+            "split": "string",
+            "characters": "int64",
+            "bits_per_character": "double",
+        },
+    }
+    for file, wanted in columns.items():
+        schema = pq.read_schema(results / file)
+        assert {name: str(schema.field(name).type) for name in schema.names} == wanted
+    assert pq.read_schema(results / "rejected.parquet").names == [
+        "source",
+        "row",
+        "reason",
+        "excerpt",
+    ]
+    with (results / "cleaning.tsv").open() as file:
+        assert next(csv.reader(file, delimiter="\t")) == [
+            "rule",
+            "matches",
+            "characters_removed",
+            "documents",
+        ]
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_scores_are_those_of_the_weights_on_all_characters(results: Path, model: str) -> None:
+    metrics = json.loads((results / f"models/{model}/metrics.json").read_text())
+    baselines = json.loads((results / "baselines.json").read_text())
+    corpus = pq.read_table(results / "corpus.parquet").to_pandas()
+    loaded = charlm.load(results / f"models/{model}")
+    assert metrics["parameters"] == sum(p.numel() for p in loaded.model.parameters())
+    assert metrics["steps"] == 40
+    assert baselines["ngram"]["order"] == 5
+    for split in ("validation", "test"):
+        texts = corpus.loc[corpus["split"] == split, "text"]
+        record = metrics[split]
+        assert record["characters"] == sum(map(len, texts))
+        assert record["characters"] == baselines["ngram"][split]["characters"]
+        nats = sum(loaded.score(text) * len(text) for text in texts) / record["characters"]
+        assert record["nats_per_character"] == pytest.approx(nats, rel=1e-5)
+        assert record["bits_per_character"] == pytest.approx(nats / np.log(2), rel=1e-5)
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_a_sample_can_be_drawn_again_from_what_its_line_says(results: Path, model: str) -> None:
+    loaded = charlm.load(results / f"models/{model}")
+    lines = [
+        json.loads(line)
+        for line in (results / f"models/{model}/samples.jsonl").read_text().splitlines()
+    ]
+    assert len(lines) == 4
+    for line in lines:
+        text = line.pop("text")
+        assert len(text) == 100
+        assert loaded.generate(line.pop("prompt"), length=100, **line) == [text]
+
+
+def digests(results: Path) -> dict[str, str]:
+    """Return a digest of every file, without the clock values."""
+    found = {}
+    for path in sorted(results.rglob("*")):
+        if path.is_file() and path.name != "timing.json":
+            data = path.read_bytes()
+            if path.name == "report.html":
+                data, sections = re.subn(rb'(?s)<section id="timing".*?</section>', b"", data)
+                assert sections == 1
+            found[str(path.relative_to(results))] = hashlib.sha256(data).hexdigest()
+    return found
+
+
+def test_another_clone_with_one_core_makes_the_same_bytes(results: Path, tmp_path: Path) -> None:
+    other = new_checkout(tmp_path / "elsewhere" / "clone")
+    done = other.snakemake(*CONFIG, cores="1")
+    assert done.returncode == 0, done.stderr
+    assert digests(other.folder / "results/tiny") == digests(results)
+
+
+def test_nothing_is_done_twice(tiny_run: Checkout) -> None:
+    assert tiny_run.planned(*CONFIG) == set()
+
+
+def test_a_touch_reruns_nothing(tiny_copy: Checkout) -> None:
+    for path in tiny_copy.folder.rglob("*.py"):
+        path.touch()
+    assert tiny_copy.planned(*CONFIG) == set()
+
+
+@pytest.mark.parametrize(
+    ("module", "stages"),
+    [
+        ("sampling", {"sample_model", "report", "all"}),
+        ("report/page", {"report", "all"}),
+        ("evaluation/ngram", {"baseline", "report", "all"}),
+        (
+            "training/trainer",
+            {"train_model", "evaluate_model", "sample_model", "report", "all"},
+        ),
+    ],
+)
+def test_an_edited_module_reruns_the_stages_that_use_it(
+    tiny_copy: Checkout, module: str, stages: set[str]
+) -> None:
+    with (tiny_copy.folder / f"src/charlm/{module}.py").open("a") as file:
+        file.write("\n# edited\n")
+    assert tiny_copy.planned(*CONFIG) == stages
+
+
+@pytest.mark.parametrize(
+    ("change", "stages"),
+    [
+        ("sampling={temperatures: [0.7]}", {"sample_model", "report", "all"}),
+        (
+            "training={learning_rate: 1e-3}",
+            {"train_model", "evaluate_model", "sample_model", "report", "all"},
+        ),
+        (
+            "vocabulary={min_count: 2}",
+            {
+                *("vocabulary", "encode", "baseline", "train_model", "evaluate_model"),
+                *("sample_model", "report", "all"),
+            },
+        ),
+    ],
+)
+def test_a_changed_setting_reruns_what_depends_on_it(
+    tiny_run: Checkout, change: str, stages: set[str]
+) -> None:
+    assert tiny_run.planned(*CONFIG, "--config", change) == stages
+
+
+def test_one_models_setting_reruns_that_model_alone(tiny_copy: Checkout) -> None:
+    preset = tiny_copy.folder / TINY
+    preset.write_text(preset.read_text().replace("cell: gru\n", "cell: gru\n    clip_norm: 0.5\n"))
+    done = tiny_copy.snakemake("train", "--dry-run", *CONFIG)
+    assert re.findall(r"wildcards: model=(\w+)", done.stdout + done.stderr) == ["gru"]
+
+
+@pytest.mark.parametrize(
+    "target",
+    STAGES,
+)
+def test_every_stages_name_is_a_target(checkout: Checkout, target: str) -> None:
+    rules = checkout.planned(target, *CONFIG)
+    assert target in rules
+    assert "all" not in rules
+
+
+def test_one_stages_file_is_a_target(tiny_copy: Checkout) -> None:
+    file = "results/tiny/models/gru/samples.jsonl"
+    (tiny_copy.folder / file).unlink()
+    assert tiny_copy.planned(file, *CONFIG) == {"sample_model"}
+
+
+def test_the_corpus_is_made_as_one_text_on_demand(tiny_copy: Checkout) -> None:
+    done = tiny_copy.snakemake("results/tiny/corpus.txt", *CONFIG)
+    assert done.returncode == 0, done.stderr
+    corpus = pq.read_table(tiny_copy.folder / "results/tiny/corpus.parquet")["text"].to_pylist()
+    text = (tiny_copy.folder / "results/tiny/corpus.txt").read_bytes().decode()
+    assert text == "\n\n".join(corpus)
+
+
+def test_snakemakes_own_report_has_the_items(tiny_copy: Checkout) -> None:
+    done = tiny_copy.snakemake(*CONFIG, "--report", "report.html")
+    assert done.returncode == 0, done.stderr
+    page = (tiny_copy.folder / "report.html").read_text()
+    for words in ("Overview", "learning curve", "what each rule did"):
+        assert words in page
