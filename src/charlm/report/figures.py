@@ -6,6 +6,7 @@ Colours are CSS variables of the page, so that one chart serves the light and th
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from itertools import pairwise
 from typing import Any
 
 import altair as alt
@@ -42,8 +43,8 @@ def learning_curves(rows: Sequence[Mapping[str, Any]], baselines: Mapping[str, f
         baselines: Bits per character of baselines by name, drawn as rules.
     """
     names = list(dict.fromkeys(row["name"] for row in rows))
-    near = alt.selection_point(
-        on="pointermove", nearest=True, clear="pointerout", fields=["model", "characters"]
+    pointed_at = alt.selection_point(
+        on="pointerover", clear="pointerout", fields=["model", "text", "step"]
     )
     points = alt.Chart(alt.InlineData(values=list(rows))).encode(
         x=alt.X(
@@ -54,13 +55,13 @@ def learning_curves(rows: Sequence[Mapping[str, Any]], baselines: Mapping[str, f
         y=alt.Y(
             "bits:Q",
             title="bits per character",
-            axis=alt.Axis(format=".1f", tickCount=5),
+            axis=alt.Axis(tickCount=5),
             scale=alt.Scale(zero=False),
         ),
         color=alt.Color(
             "name:N",
             title=None,
-            scale=alt.Scale(domain=names, range=[series_color(i) for i in range(len(names))]),
+            scale=alt.Scale(domain=names, range=[f"var(--{series(i)})" for i in range(len(names))]),
         ),
         detail="model:N",
     )
@@ -71,8 +72,9 @@ def learning_curves(rows: Sequence[Mapping[str, Any]], baselines: Mapping[str, f
             scale=alt.Scale(domain=["validation", "training"], range=[[1, 0], [2, 4]]),
         )
     )
-    marks = points.mark_point(filled=True, size=64, opacity=0).encode(
-        opacity=alt.condition(near, alt.value(1), alt.value(0), empty=False),
+    # Wide discs to point at. (Vega-Lite 6.1 loses the names in tooltips of the `nearest` point.)
+    discs = points.mark_circle(size=500).encode(
+        opacity=alt.condition(pointed_at, alt.value(0.35), alt.value(0), empty=False),
         tooltip=[
             alt.Tooltip("model:N"),
             alt.Tooltip("text:N"),
@@ -82,20 +84,27 @@ def learning_curves(rows: Sequence[Mapping[str, Any]], baselines: Mapping[str, f
         ],
     )
     known = [{"baseline": name, "bits": bits} for name, bits in baselines.items()]
-    rules = alt.Chart(alt.InlineData(values=known)).encode(y="bits:Q")
-    named = rules.mark_text(align="right", baseline="bottom", dx=-2, dy=-3).encode(
-        x=alt.value("width"), text="baseline:N", color=alt.value("var(--muted)")
+    rules = alt.Chart(alt.InlineData(values=known)).encode(
+        y="bits:Q", color=alt.value("var(--muted)")
+    )
+    names_of_rules = rules.mark_text(align="left", dx=6).encode(
+        x=alt.value("width"), text="baseline:N"
     )
     return _figure(
-        alt.layer(rules.mark_rule(stroke="var(--muted)", strokeDash=[6, 3]), named, lines)
-        + marks.add_params(near),
+        alt.layer(
+            rules.mark_rule(strokeDash=[6, 3]),
+            names_of_rules,
+            lines,
+            points.mark_circle(size=18, opacity=1),
+            discs.add_params(pointed_at),
+        ),
         "Learning curves: bits per character on the training and the validation text against the "
-        "number of characters read. The table below holds the same figures.",
+        "characters read. The table below holds the same figures.",
         height=320,
     )
 
 
-def document_histogram(bits: npt.NDArray[np.float64], color: int) -> Figure:
+def document_histogram(bits: npt.NDArray[np.float64], color: str) -> Figure:
     """Draw how many documents cost how many bits per character.
 
     The outermost bars also hold the documents that are farther than three times the interquartile
@@ -103,30 +112,30 @@ def document_histogram(bits: npt.NDArray[np.float64], color: int) -> Figure:
 
     Args:
         bits: Bits per character of each document, shape (documents,).
-        color: Number of the model's colour.
+        color: The model's colour, as `series` names it.
     """
     lower, upper = np.quantile(bits, [0.25, 0.75])
     fences = 3 * (upper - lower) * np.array([-1, 1]) + [lower, upper]
     counts, edges = np.histogram(np.clip(bits, *fences), bins=40)
     values = [
         {"from": round(float(start), 4), "to": round(float(stop), 4), "documents": int(count)}
-        for start, stop, count in zip(edges, edges[1:], counts, strict=False)
+        for (start, stop), count in zip(pairwise(edges), counts, strict=True)
     ]
     chart = (
         alt.Chart(alt.InlineData(values=values))
-        .mark_bar(binSpacing=1, fill=series_color(color))
+        .mark_bar(binSpacing=1, fill=f"var(--{color})")
         .encode(
             x=alt.X(
                 "from:Q",
                 bin="binned",
                 title="bits per character",
-                axis=alt.Axis(format=".1f", tickCount=5),
+                axis=alt.Axis(tickCount=5),
             ),
             x2="to:Q",
             y=alt.Y(
                 "documents:Q",
                 title="documents",
-                axis=alt.Axis(format="~s", tickCount=5, tickMinStep=1),
+                axis=alt.Axis(format="~s", tickCount=min(5, int(counts.max()))),
             ),
             tooltip=[
                 alt.Tooltip("documents:Q", format=","),
@@ -135,12 +144,17 @@ def document_histogram(bits: npt.NDArray[np.float64], color: int) -> Figure:
             ],
         )
     )
-    return _figure(chart, "Histogram of the documents' bits per character.", height=180)
+    return _figure(
+        chart,
+        f"Held-out documents by bits per character: half of them lie between {lower:.2f} and "
+        f"{upper:.2f}. The outermost bars also hold what lies far beyond.",
+        height=180,
+    )
 
 
-def series_color(index: int) -> str:
-    """Return the colour of the model that comes `index`-th, from 0."""
-    return f"var(--series-{index % SERIES_COLORS})"
+def series(index: int) -> str:
+    """Return the name of the `index`-th model's colour, from 0: a class of the style sheet."""
+    return f"series-{index % SERIES_COLORS}"
 
 
 def _figure(chart: alt.TopLevelMixin, description: str, height: int) -> Figure:
@@ -166,14 +180,16 @@ def _figure(chart: alt.TopLevelMixin, description: str, height: int) -> Figure:
             },
             "axisX": {"grid": False, "labelFlush": True, "titlePadding": 10},
             "axisY": {"titleAlign": "left", "titleAngle": 0, "titleAnchor": "start"}
-            | {"titleX": 0, "titleY": -14, "titleBaseline": "bottom"},
+            | {"titleX": 0, "titleY": -12, "titleBaseline": "bottom"},
             "legend": {
                 "orient": "top",
-                "offset": 28,
+                "offset": 32,
                 "labelColor": "var(--ink)",
                 "labelFontSize": 13,
                 "symbolType": "stroke",
-                "symbolStrokeWidth": 3,
+                "symbolOpacity": 1,
+                "symbolSize": 300,
+                "symbolStrokeWidth": 2.5,
                 "symbolStrokeColor": "var(--muted)",
             },
         },

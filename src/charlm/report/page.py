@@ -10,7 +10,7 @@ import hashlib
 import json
 import platform
 import unicodedata
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -21,21 +21,27 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import yaml
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from charlm import __version__
 from charlm.files import write_text
 from charlm.report import figures
 
-EXTREMES = 8
-"""Strangest documents in the list, and as many ordinary ones."""
-EXCERPT = 320
-"""Characters of a document that the page quotes."""
-SHORT = 100
+TEMPLATES = Path(__file__).parent / "templates"
+
+LEAST = 100
 """Characters below which a document's score says little."""
-MOST = {"prompts": 12, "samples": 4, "symbols": 400, "rejected": 20, "columns": 8}
-"""The most of each that the page shows; the files hold them all."""
+MOST = {
+    "prompts": 12,
+    "samples": 4,
+    "documents": 8,
+    "excerpt": 320,
+    "columns": 8,
+    "rejected": 20,
+    "symbols": 400,
+}
+"""The most of each that the page shows (`excerpt`: characters of a document)."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +52,8 @@ class Model:
     """Its name, with its seed where there are several."""
     name: str
     """Its name in the configuration."""
-    color: int
+    color: str
+    """The name of its colour; see `charlm.report.figures.series`."""
     settings: Mapping[str, Any]
     metrics: Mapping[str, Any]
     history: Sequence[Mapping[str, str]]
@@ -132,7 +139,7 @@ def _read_model(folder: Path, settings: Mapping[str, Any], names: Sequence[str])
     return Model(
         label=folder.name,
         name=name,
-        color=names.index(name),
+        color=figures.series(names.index(name)),
         settings=settings,
         metrics=_read_json(folder / "metrics.json"),
         history=_read_table(folder / "history.csv", ","),
@@ -159,8 +166,10 @@ def _rank(
     """Return models and baselines with their scores on `split`, the best first."""
     if split is None:
         return []
-    entries = [(model.label, model, model.metrics[split]) for model in models]
-    entries += [(name, None, scores.get(split)) for name, scores in baselines.items()]
+    entries: list[tuple[str, Model | None, Any]] = [
+        (model.label, model, model.metrics[split]) for model in models
+    ]
+    entries += [(name, None, scores[split]) for name, scores in baselines.items()]
     ranked = [{"label": label, "model": model, **score} for label, model, score in entries if score]
     return sorted(ranked, key=lambda entry: entry["bits_per_character"])
 
@@ -216,7 +225,7 @@ def _samples_by_prompt(models: Sequence[Model]) -> list[dict[str, Any]]:
     ]
 
 
-def _grouped(pairs: Iterator[tuple[Any, Any]]) -> dict[Any, list[Any]]:
+def _grouped(pairs: Iterable[tuple[Any, Any]]) -> dict[Any, list[Any]]:
     groups: dict[Any, list[Any]] = {}
     for key, value in pairs:
         groups.setdefault(key, []).append(value)
@@ -256,13 +265,13 @@ def _extremes(results: Path, scores: pa.Table) -> dict[str, Any]:
     Very short documents are left out, unless most of the documents are short.
     """
     characters = scores["characters"].to_numpy()
-    least = int(min(SHORT, np.median(characters))) if len(characters) else 0
+    least = max(1, int(min(LEAST, np.median(characters)))) if len(characters) else 1
     long = scores.filter(pa.array(characters >= least)).sort_by(
         [("bits_per_character", "descending"), ("doc_id", "ascending")]
     )
-    rows = long.to_pylist()
-    count = min(EXTREMES, len(rows) // 2)
-    strangest, ordinary = rows[:count], rows[len(rows) - count :][::-1]
+    count = min(MOST["documents"], len(long) // 2)
+    strangest = long.slice(0, count).to_pylist()
+    ordinary = long.slice(len(long) - count).to_pylist()[::-1]
     ids = pa.array([row["doc_id"] for row in strangest + ordinary], pa.int64())
     chosen = pc.field("doc_id").isin(ids)
     texts = {
@@ -373,15 +382,11 @@ def shown(text: str, longest: int | None = None) -> Markup:
 
 
 def compared(score: float, other: float) -> str:
-    """Say how much less, or more, `score` is than `other`, in whole percent.
-
-    >>> compared(1.84, 2.0)
-    '8\u2009% fewer'
-    """
+    """Say how much less, or more, `score` is than `other`, in whole percent."""
     percent = round(100 * (1 - score / other))
     if percent == 0:
-        return "about as many"
-    return f"{abs(percent)}\u2009% {'fewer' if percent > 0 else 'more'}"
+        return "about as many as"
+    return f"{abs(percent)}\u2009% {'fewer' if percent > 0 else 'more'} than"
 
 
 def _as_written(config: Mapping[str, Any]) -> str:
@@ -413,7 +418,7 @@ def _without_folders(source: str | Sequence[str]) -> Any:
 
 def _environment() -> Environment:
     environment = Environment(
-        loader=PackageLoader("charlm.report"),
+        loader=FileSystemLoader(TEMPLATES),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -423,13 +428,12 @@ def _environment() -> Environment:
     environment.filters["number"] = "{:,}".format
     environment.filters["bits"] = "{:.3f}".format
     environment.globals["compared"] = compared
-    environment.globals["EXCERPT"] = EXCERPT
     return environment
 
 
 def _own(name: str) -> Markup:
     """Return a style sheet or script of the page's own."""
-    return Markup((Path(__file__).parent / "templates" / name).read_text(encoding="utf-8"))
+    return Markup((TEMPLATES / name).read_text(encoding="utf-8"))
 
 
 def _source_hash(text: str) -> str:
