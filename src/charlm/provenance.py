@@ -10,7 +10,8 @@ PACKAGE = Path(__file__).parent
 def source_files(script: str | Path) -> dict[str, Path]:
     """Return `script` and the files of all modules of charlm that it imports, by name.
 
-    The top-level package itself, which only loads what it is asked for, is left out.
+    A module's templates are among them. The top-level package itself, which only loads what it is
+    asked for, is left out.
     """
     files = {"": Path(script)}
     waiting = _imports(files[""])
@@ -23,6 +24,7 @@ def source_files(script: str | Path) -> dict[str, Path]:
         if not file.exists():
             continue  # a function or class of a module
         files[name] = file
+        files |= {str(path.name): path for path in file.parent.glob("templates/*.*")}
         waiting += _imports(file)
     return dict(sorted(files.items()))
 

@@ -6,6 +6,7 @@ rule report:
         cleaning=f"{RESULTS}/cleaning.tsv",
         vocabulary=f"{RESULTS}/vocabulary.json",
         baselines=f"{RESULTS}/baselines.json",
+        weights=each_model("model.safetensors"),
         descriptions=each_model("model.json"),
         histories=each_model("history.csv"),
         timings=each_model("timing.json"),
