@@ -57,7 +57,9 @@ def baseline(
     for name, split in held_out.items():
         ngram[name] = score_record(document_nats(costs[name], split, symbols.unseen), split)
         more = _compressed_nats([*learned, *texts[name]]) - compressed
-        unknown = float(split.documents["unknown_characters"].sum()) * math.log(max(1, symbols.unseen))
+        unknown = float(split.documents["unknown_characters"].sum()) * math.log(
+            max(1, symbols.unseen)
+        )
         xz[name] = score_record(np.array([more, unknown]), split)
         if ngram[name]:
             bits = [round(score[name]["bits_per_character"], 4) for score in (ngram, xz)]
