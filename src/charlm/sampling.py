@@ -118,9 +118,7 @@ class TrainedModel:
         symbols = self.vocabulary.encode(text)
         (nats,) = surprise(self.model, [symbols], self.vocabulary.end_of_document)
         unknown: int = self.vocabulary.count_unknown(text)
-        total = float(nats.sum(dtype=np.float64)) + unknown * math.log(
-            max(1, self.vocabulary.unseen)
-        )
+        total = float(nats.sum(dtype=np.float64)) + unknown * self.vocabulary.unknown_nats
         return total / len(text)
 
     def draw(self, requests: Sequence[Request]) -> list[str]:

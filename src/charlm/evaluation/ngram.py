@@ -55,11 +55,9 @@ def baseline(
     xz: dict[str, Any] = {}
     compressed = _compressed_nats(learned)
     for name, split in held_out.items():
-        ngram[name] = score_record(document_nats(costs[name], split, symbols.unseen), split)
+        ngram[name] = score_record(document_nats(costs[name], split, symbols.unknown_nats), split)
         more = _compressed_nats([*learned, *texts[name]]) - compressed
-        unknown = float(split.documents["unknown_characters"].sum()) * math.log(
-            max(1, symbols.unseen)
-        )
+        unknown = split.documents["unknown_characters"].sum() * symbols.unknown_nats
         xz[name] = score_record(np.array([more, unknown]), split)
         if ngram[name]:
             bits = [round(score[name]["bits_per_character"], 4) for score in (ngram, xz)]

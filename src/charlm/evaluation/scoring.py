@@ -94,15 +94,14 @@ def surprise(
 
 
 def document_nats(
-    costs: Sequence[npt.NDArray[np.float32]], split: TokenSplit, unseen: int
+    costs: Sequence[npt.NDArray[np.float32]], split: TokenSplit, unknown_nats: float
 ) -> npt.NDArray[np.float64]:
     """Return the nats of each document of a split, from those of its symbols.
 
     Args:
         costs: An array for each document, or a single one for the split as one stream.
         split: The encoded split.
-        unseen: Number of code points that the vocabulary lacks, among which an unknown character
-            is one.
+        unknown_nats: Nats that an unknown character costs beyond the unknown symbol.
     """
     documents = split.documents
     if len(costs) == 1:
@@ -111,7 +110,7 @@ def document_nats(
             for start, length in zip(documents["start"], documents["tokens"], strict=True)
         ]
     nats = np.array([cost.sum(dtype=np.float64) for cost in costs], np.float64)
-    nats += documents["unknown_characters"] * math.log(max(1, unseen))
+    nats += documents["unknown_characters"] * unknown_nats
     return nats
 
 
@@ -169,7 +168,7 @@ def evaluate(
     for name in HELD_OUT:
         split = TokenSplit.load(tokens, name)
         costs = surprise(model, split_texts(split, one_stream), vocabulary.end_of_document)
-        nats = document_nats(costs, split, vocabulary.unseen)
+        nats = document_nats(costs, split, vocabulary.unknown_nats)
         record[name] = score_record(nats, split)
         if record[name]:
             log.info("%s: %.4f bits per character", name, record[name]["bits_per_character"])

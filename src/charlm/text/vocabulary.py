@@ -1,6 +1,7 @@
 """The alphabet of a corpus: its symbols in the order of their ids."""
 
 import json
+import math
 from collections import Counter
 from collections.abc import Container, Iterator, Mapping, Sequence
 from functools import cached_property, partial
@@ -200,6 +201,11 @@ class Vocabulary:
         if self.unit == "byte":
             return 0
         return CODE_POINTS - sum(len(symbol) == 1 for symbol in self.ids)
+
+    @cached_property
+    def unknown_nats(self) -> float:
+        """The nats that an unknown code point costs beyond the unknown symbol: which one it is."""
+        return math.log(max(1, self.unseen))
 
     @cached_property
     def _table(self) -> NDArray[Any]:
