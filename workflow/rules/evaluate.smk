@@ -22,7 +22,7 @@ rule evaluate_model:
         mem_mb=2048,
         gpu=lambda wildcards: int(training_settings(wildcards)["device"] != "cpu"),
     params:
-        folder=MODEL,
+        folder=subpath(input.weights, parent=True),
         one_stream=ONE_STREAM,
         device=lambda wildcards: training_settings(wildcards)["device"],
         code=code_of("evaluate_model"),

@@ -30,7 +30,7 @@ rule report:
     resources:
         mem_mb=2048,
     params:
-        results=RESULTS,
+        results=subpath(input.documents, parent=True),
         models=list(config["models"]),
         config=config,
         code=code_of("report"),

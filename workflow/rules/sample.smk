@@ -20,7 +20,7 @@ rule sample_model:
         mem_mb=1024,
         gpu=lambda wildcards: int(training_settings(wildcards)["device"] != "cpu"),
     params:
-        folder=MODEL,
+        folder=subpath(input.weights, parent=True),
         sampling=lookup("sampling", within=config),
         device=lambda wildcards: training_settings(wildcards)["device"],
         code=code_of("sample_model"),

@@ -30,7 +30,7 @@ rule train_model:
     params:
         # Snakemake deletes the outputs of a job that fails: checkpoints lie beside them.
         checkpoints=f"{RESULTS}/checkpoints/{{model}}",
-        folder=MODEL,
+        folder=subpath(output.weights, parent=True),
         architecture=architecture,
         training=training_settings,
         code=code_of("train_model"),
