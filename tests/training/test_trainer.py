@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -131,18 +132,49 @@ def test_a_checkpoint_of_another_training_is_not_used(
     else:
         code = "other"
     run(tmp_path, "m", arguments, code)
-    assert "of a training with other settings, text or code; starting afresh" in caplog.text
+    assert "of a training with other settings, text or code; not used" in caplog.text
     assert "resumed" not in caplog.text
 
 
-def test_a_damaged_checkpoint_is_not_used(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("damage", ["truncated", "bit-flipped", "both damaged"])
+def test_a_damaged_checkpoint_leaves_the_one_before_it(
+    tmp_path: Path, damage: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
     write_corpus(tmp_path)
     whole = run(tmp_path, "whole", settings())
     stop_after(tmp_path, "m", settings(), steps=7)
-    file = tmp_path / "checkpoints/m/last.safetensors"
-    file.write_bytes(file.read_bytes()[:-100])
+    older, newer = sorted((tmp_path / "checkpoints/m").glob("step-*"))
+    assert [path.name[:14] for path in (older, newer)] == ["step-000000005", "step-000000007"]
+    data = newer.read_bytes()
+    newer.write_bytes(data[:-100] if damage == "truncated" else flipped(data))
+    if damage == "both damaged":
+        older.write_bytes(flipped(older.read_bytes()))
     assert outputs(run(tmp_path, "m", settings())) == outputs(whole)
-    assert "cannot be read" in caplog.text
+    assert f"{newer.name}: damaged; trying the one before it" in caplog.text
+    assert ("resumed from step 5" in caplog.text) == (damage != "both damaged")
+
+
+def flipped(data: bytes) -> bytes:
+    """Return `data` with one bit in its middle turned."""
+    middle = len(data) // 2
+    return data[:middle] + bytes([data[middle] ^ 4]) + data[middle + 1 :]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount a small disk")
+def test_a_full_disk_for_checkpoints_does_not_end_the_training(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_corpus(tmp_path)
+    whole = run(tmp_path, "whole", settings())
+    disk = tmp_path / "checkpoints/m"
+    disk.mkdir(parents=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16k", "tmpfs", disk], check=True)
+    try:
+        assert outputs(run(tmp_path, "m", settings())) == outputs(whole)
+    finally:
+        subprocess.run(["umount", disk], check=True)
+    assert "cannot be written (No space left on device); training goes on" in caplog.text
 
 
 def test_training_goes_on_from_another_models_weights(tmp_path: Path) -> None:
@@ -197,12 +229,11 @@ run(Path({str(tmp_path)!r}), "m", settings(steps=100000, checkpoint_every=5))
 """
     process = subprocess.Popen([sys.executable, "-c", program])
     try:
-        file = tmp_path / "checkpoints/m/last.safetensors"
         for _ in range(600):
-            if file.exists():
+            if found := list((tmp_path / "checkpoints/m").glob("step-*")):
                 break
             time.sleep(0.1)
-        assert file.exists()
+        assert found
     finally:
         process.kill()
         process.wait()

@@ -105,7 +105,8 @@ def train(
                 row = trainer.validate(validation)
                 bits = f"{row['validation_bits_per_character']} bits per character"
                 bar.set_postfix_str(bits, refresh=False)
-                write_text(Path(checkpoints) / "history.csv", _as_csv(trainer.history))
+                with suppress(OSError):  # a full disk: only the live curve is lost
+                    write_text(Path(checkpoints) / "history.csv", _as_csv(trainer.history))
             done = trainer.step == trainer.steps
             if interruption.signal or done or trainer.step % training["checkpoint_every"] == 0:
                 trainer.seconds += time.perf_counter() - started
@@ -126,7 +127,7 @@ def train(
         architecture=architecture,
         training={**training, **resolved, "engine": trainer.model.recurrent.engine},
     )
-    shutil.rmtree(checkpoints)
+    shutil.rmtree(checkpoints, ignore_errors=True)
     with suppress(OSError):  # other models may still be training
         Path(checkpoints).parent.rmdir()
 
