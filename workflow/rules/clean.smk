@@ -12,7 +12,7 @@ rule clean:
     log:
         f"logs/{CORPUS}/clean.log",
     benchmark:
-        f"benchmarks/results/{CORPUS}/clean.tsv"
+        f"logs/{CORPUS}/clean.benchmark.tsv"
     conda:
         ENVIRONMENT
     threads: 2
@@ -34,7 +34,7 @@ rule plain_text:
     log:
         f"logs/{CORPUS}/plain_text.log",
     benchmark:
-        f"benchmarks/results/{CORPUS}/plain_text.tsv"
+        f"logs/{CORPUS}/plain_text.benchmark.tsv"
     conda:
         ENVIRONMENT
     threads: 1

@@ -7,7 +7,7 @@ rule encode:
     log:
         f"logs/{CORPUS}/encode.log",
     benchmark:
-        f"benchmarks/results/{CORPUS}/encode.tsv"
+        f"logs/{CORPUS}/encode.benchmark.tsv"
     conda:
         ENVIRONMENT
     threads: 2

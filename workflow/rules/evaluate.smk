@@ -14,7 +14,7 @@ rule evaluate_model:
     log:
         f"logs/{CORPUS}/evaluate/{{model}}.log",
     benchmark:
-        f"benchmarks/results/{CORPUS}/evaluate/{{model}}.tsv"
+        f"logs/{CORPUS}/evaluate/{{model}}.benchmark.tsv"
     conda:
         ENVIRONMENT
     threads: 8

@@ -7,7 +7,7 @@ rule ingest:
     log:
         f"logs/{CORPUS}/ingest.log",
     benchmark:
-        f"benchmarks/results/{CORPUS}/ingest.tsv"
+        f"logs/{CORPUS}/ingest.benchmark.tsv"
     conda:
         ENVIRONMENT
     threads: 2

@@ -12,7 +12,7 @@ rule sample_model:
     log:
         f"logs/{CORPUS}/sample/{{model}}.log",
     benchmark:
-        f"benchmarks/results/{CORPUS}/sample/{{model}}.tsv"
+        f"logs/{CORPUS}/sample/{{model}}.benchmark.tsv"
     conda:
         ENVIRONMENT
     threads: 1

@@ -6,7 +6,7 @@ rule vocabulary:
     log:
         f"logs/{CORPUS}/vocabulary.log",
     benchmark:
-        f"benchmarks/results/{CORPUS}/vocabulary.tsv"
+        f"logs/{CORPUS}/vocabulary.benchmark.tsv"
     conda:
         ENVIRONMENT
     threads: 2
