@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from tests.conftest import TINY, Checkout, new_checkout
 
 import charlm
+from tests.conftest import TINY, Checkout, new_checkout
 
 CONFIG = ("--configfile", TINY)
 MODELS = ("lstm", "gru")
