@@ -607,7 +607,9 @@ def test_a_file_that_shrinks_while_it_is_read_is_noticed(tmp_path):
     chunks = sources._utf8(path, None, sources.Request("a.csv", ("text",), (), "", "utf-8"))
     next(chunks)
     os.truncate(path, sources.BLOCK_BYTES + 10)
-    with pytest.raises(CharlmError, match=r"^a.csv: it shrank while it was read, from 4,37"):
+    with pytest.raises(
+        CharlmError, match=r"^a.csv: it shrank while it was read, from 4,179,400 to"
+    ):
         list(chunks)
 
 
@@ -636,12 +638,12 @@ def test_no_space_left_is_one_line_and_leaves_nothing(tmp_path):
     try:
         write_csv(tmp_path / "a.csv", [[number, "text " * 1000] for number in range(100)])
         with pytest.raises(
-            CharlmError, match="documents.parquet: cannot be written: no space left"
+            CharlmError, match=r"documents\.parquet: cannot be written: no space left"
         ):
             read(disk, str(tmp_path / "a.csv"))
         assert not list(disk.iterdir())
     finally:
-        subprocess.run(["umount", str(disk)], check=True)
+        subprocess.run(["umount", "--lazy", str(disk)], check=True)
 
 
 def test_paths_in_results_are_never_absolute(tmp_path):

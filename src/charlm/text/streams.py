@@ -1,5 +1,6 @@
 """Bounded-memory plumbing of the text stages: work on all cores, results in order."""
 
+import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -53,7 +54,7 @@ def output(path: str | Path) -> Iterator[Path]:
         with atomic(path) as temporary:
             yield temporary
     except OSError as error:
-        reason = (error.strerror or str(error)).lower()
+        reason = os.strerror(error.errno).lower() if error.errno else str(error)
         raise CharlmError(f"{path}: cannot be written: {reason}; mend that and run again") from None
 
 
