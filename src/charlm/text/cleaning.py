@@ -470,11 +470,17 @@ def _clean_table(
     for index, rule in enumerate(rules):
         texts, counts[index] = apply_rule(rule, texts)
     prints = [split_rules.fingerprint(utf8, key=key) for utf8 in utf8_rows(texts)]
+    try:
+        texts = texts.cast(pa.string())
+    except pa.ArrowInvalid:
+        raise CharlmError(
+            f"document {table['doc_id'][0]}: cleaning makes it longer than 2 GiB; mend a rule"
+        ) from None
     columns = {
         "doc_id": table["doc_id"],
         "text": texts,
         "fingerprint": pa.array(prints, pa.binary(16)),
-        "characters": pc.utf8_length(texts),
+        "characters": pc.utf8_length(texts).cast(pa.int64()),
     }
     if sketched:
         sketches = [sketch(text).tobytes() for text in texts.to_pylist()]
@@ -502,7 +508,9 @@ def _numbers(parts: Sequence[str | Path], name: str, dtype: np.dtype[Any]) -> ND
     arrays = [column(table, name) for part in parts for table in row_groups(part, [name])]
     width = arrays[0].type.bit_width // 8
     raw = b"".join(
-        array.buffers()[1].slice(width * array.offset, width * len(array)) for array in arrays
+        array.buffers()[1].slice(width * array.offset, width * len(array))
+        for array in arrays
+        if len(array)
     )
     return np.frombuffer(raw, dtype).reshape(-1, width // dtype.itemsize)
 
