@@ -218,3 +218,12 @@ def test_snakemakes_own_report_has_the_items(tiny_copy: Checkout) -> None:
     page = (tiny_copy.folder / "report.html").read_text()
     for words in ("Overview", "learning curve", "what each rule did"):
         assert words in page
+
+
+def test_any_number_of_shards_gives_the_same_corpus(checkout: Checkout, results: Path) -> None:
+    done = checkout.snakemake("clean", "--set-scatter", "clean=3", *CONFIG)
+    assert done.returncode == 0, done.stderr
+    made = checkout.folder / "results/tiny"
+    for file in ("corpus.parquet", "cleaning.tsv"):
+        assert (made / file).read_bytes() == (results / file).read_bytes()
+    assert not (made / "shards").exists()

@@ -1,6 +1,34 @@
-rule clean:
+# A corpus can be cleaned as several jobs, on several machines: --set-scatter clean=8. The result is
+# the same for any number of them.
+scattergather:
+    clean=1,
+
+
+rule clean_shard:
     input:
         documents=f"{RESULTS}/documents.parquet",
+    output:
+        part=temp(f"{RESULTS}/shards/{{scatteritem}}.parquet"),
+    log:
+        f"logs/{CORPUS}/clean/{{scatteritem}}.log",
+    benchmark:
+        f"logs/{CORPUS}/clean/{{scatteritem}}.benchmark.tsv"
+    conda:
+        ENVIRONMENT
+    threads: 8
+    resources:
+        mem_mb=1024,
+    params:
+        cleaning=lookup("cleaning", within=config),
+        splits=lookup("splits", within=config),
+        code=code_of("clean_shard"),
+    script:
+        "../scripts/clean_shard.py"
+
+
+rule clean:
+    input:
+        parts=gather.clean(f"{RESULTS}/shards/{{scatteritem}}.parquet"),
     output:
         corpus=f"{RESULTS}/corpus.parquet",
         summary=report(
@@ -15,7 +43,7 @@ rule clean:
         f"logs/{CORPUS}/clean.benchmark.tsv"
     conda:
         ENVIRONMENT
-    threads: 2
+    threads: 8
     resources:
         mem_mb=1024,
     params:

@@ -10,7 +10,7 @@ rule encode:
         f"logs/{CORPUS}/encode.benchmark.tsv"
     conda:
         ENVIRONMENT
-    threads: 2
+    threads: 8
     resources:
         mem_mb=1024,
     params:

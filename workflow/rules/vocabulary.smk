@@ -9,7 +9,7 @@ rule vocabulary:
         f"logs/{CORPUS}/vocabulary.benchmark.tsv"
     conda:
         ENVIRONMENT
-    threads: 2
+    threads: 8
     resources:
         mem_mb=1024,
     params:
