@@ -4,17 +4,20 @@ import csv
 import io
 import logging
 import math
+import time
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
-from charlm.files import write_text
+from charlm.files import atomic, write_text
 
 try:
-    from tensorboardX import SummaryWriter
+    from tensorboardX.proto.event_pb2 import Event
+    from tensorboardX.record_writer import RecordWriter
+    from tensorboardX.summary import scalar
 except ImportError:
-    SummaryWriter = None
+    RecordWriter = None
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +56,6 @@ class LiveCurve:
 
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
-        self.events: Any = None
 
     def show(self, history: Sequence[dict[str, Any]]) -> None:
         """Write the curve up to now. A full disk loses the picture, not the training."""
@@ -66,15 +68,17 @@ class LiveCurve:
         )
         with suppress(OSError):
             write_text(self.folder / "history.csv", as_csv(history))
-            if SummaryWriter is not None:
-                self.events = self.events or SummaryWriter(str(self.folder))
-                for name in COLUMNS[3:]:
-                    if row[name]:
-                        self.events.add_scalar(name, float(row[name]), row["step"])
-                self.events.flush()
+            if RecordWriter is not None:
+                write_events(self.folder / "events.out.tfevents", history)
 
-    def close(self) -> None:
-        """Close the files."""
-        if self.events is not None:
-            with suppress(OSError):
-                self.events.close()
+
+def write_events(path: Path, history: Sequence[dict[str, Any]]) -> None:
+    """Write the whole curve as TensorBoard events, at once: its own writer is a thread."""
+    with atomic(path) as temporary, closing(RecordWriter(str(temporary))) as writer:
+        writer.write(Event(wall_time=time.time(), file_version="brain.Event:2").SerializeToString())
+        for row in history:
+            for name in COLUMNS[3:]:
+                if row[name]:
+                    event = Event(step=row["step"], summary=scalar(name, float(row[name])))
+                    event.wall_time = time.time()
+                    writer.write(event.SerializeToString())

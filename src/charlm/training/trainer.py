@@ -6,7 +6,7 @@ import math
 import shutil
 import time
 from collections.abc import Mapping
-from contextlib import closing, nullcontext, suppress
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -87,11 +87,8 @@ def train(
     if saved:
         trainer.restore(*saved)
         log.info("resumed from step %d", trainer.step)
-    with (
-        Interruption() as interruption,
-        closing(LiveCurve(checkpoints)) as curve,
-        trainer.progress_bar() as bar,
-    ):
+    curve = LiveCurve(checkpoints)
+    with Interruption() as interruption, trainer.progress_bar() as bar:
         bar.update(trainer.characters)
         while not trainer.finished:
             if trainer.validation_is_due:
