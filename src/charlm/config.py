@@ -218,6 +218,8 @@ class Training(Section):
     """precision of the products; `auto` takes bfloat16 where the processor is fast at it"""
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     """`auto` takes CUDA, then MPS, then the CPU"""
+    processes: PositiveInteger = 1
+    """processes that share the batch, on a GPU each or on shares of the cores"""
     engine: Literal["auto", "reference", "fused", "torch"] = "auto"
     """implementation of the recurrent layers; `auto` takes the fastest that is right here"""
     validate_every: PositiveInteger | None = None
@@ -230,6 +232,12 @@ class Training(Section):
     """steps between two checkpoints"""
     init_from: Text | None = None
     """folder of a trained model whose weights to start from"""
+
+    @model_validator(mode="after")
+    def _processes_have_no_common_clock(self) -> Self:
+        if self.minutes is not None and self.processes > 1:
+            raise ValueError("'minutes' needs a single process; give 'steps' or 'epochs'")
+        return self
 
 
 class Model(Training):

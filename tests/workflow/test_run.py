@@ -139,22 +139,24 @@ def test_a_touch_reruns_nothing(tiny_copy: Checkout) -> None:
 
 
 @pytest.mark.parametrize(
-    ("module", "stages"),
+    ("file", "stages"),
     [
-        ("sampling", {"sample_model", "report", "all"}),
-        ("report/page", {"report", "all"}),
-        ("evaluation/ngram", {"baseline", "report", "all"}),
+        ("src/charlm/sampling.py", {"sample_model", "report", "all"}),
+        ("workflow/scripts/sample_model.py", {"sample_model", "report", "all"}),
+        ("src/charlm/report/page.py", {"report", "all"}),
+        ("src/charlm/report/templates/page.css", {"report", "all"}),
+        ("src/charlm/evaluation/ngram.py", {"baseline", "report", "all"}),
         (
-            "training/trainer",
+            "src/charlm/training/trainer.py",
             {"train_model", "evaluate_model", "sample_model", "report", "all"},
         ),
     ],
 )
 def test_an_edited_module_reruns_the_stages_that_use_it(
-    tiny_copy: Checkout, module: str, stages: set[str]
+    tiny_copy: Checkout, file: str, stages: set[str]
 ) -> None:
-    with (tiny_copy.folder / f"src/charlm/{module}.py").open("a") as file:
-        file.write("\n# edited\n")
+    with (tiny_copy.folder / file).open("a") as opened:
+        opened.write("\n# edited\n")
     assert tiny_copy.planned(*CONFIG) == stages
 
 

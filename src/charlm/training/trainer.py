@@ -3,6 +3,7 @@
 import json
 import logging
 import math
+import os
 import shutil
 import time
 from collections.abc import Mapping
@@ -32,6 +33,7 @@ from charlm.training.optimization import (
     make_optimizer,
     set_weights,
 )
+from charlm.training.parallel import Processes, launch
 from charlm.training.streams import Streams, seed_for
 
 log = logging.getLogger(__name__)
@@ -67,6 +69,11 @@ def train(
         CharlmError: The text is too short, the device is missing, memory does not suffice, or the
             loss is not finite.
     """
+    if training["processes"] > 1 and "RANK" not in os.environ:
+        places = {"vocabulary": vocabulary, "tokens": tokens, "folder": folder}
+        settings = {"architecture": architecture, "training": training, "code": code}
+        launch(training["processes"], {**places, "checkpoints": checkpoints, **settings})
+        return
     symbols = Vocabulary.load(vocabulary)
     device = choose_device(training["device"])
     precision = choose_precision(training["precision"], device)
@@ -93,17 +100,23 @@ def train(
         while not trainer.finished:
             if trainer.validation_is_due:
                 trainer.validate()
-                curve.show(trainer.history)
+                if trainer.processes.rank == 0:
+                    curve.show(trainer.history)
             else:
                 trainer.advance()
                 bar.update(trainer.streams.window_size)
             due = trainer.finished or trainer.step % training["checkpoint_every"] == 0
-            if interruption.signal or (due and not trainer.validation_is_due):
-                save_checkpoint(checkpoints, *trainer.snapshot(), belongs)
-            if interruption.signal:
+            stopped_by = trainer.processes.agree(interruption.signal, device)
+            if stopped_by or (due and not trainer.validation_is_due):
+                snapshot = trainer.snapshot()
+                if trainer.processes.rank == 0:
+                    save_checkpoint(checkpoints, *snapshot, belongs)
+            if stopped_by:
                 log.warning("interrupted; a checkpoint of step %d is saved", trainer.step)
-                raise SystemExit(128 + interruption.signal)
+                raise SystemExit(128 + stopped_by)
 
+    if trainer.processes.rank > 0:
+        return
     folder = Path(folder)
     trainer.take_final_weights()
     write_text(folder / "history.csv", as_csv(trainer.history))
@@ -149,12 +162,18 @@ class Trainer:
         self.settings = training
         self.validation = validation
         self.device = device
+        self.processes = Processes()
         self.streams = Streams(
             text.tokens,
             batch_size=training["batch_size"],
             sequence_length=training["sequence_length"],
             seed=training["seed"],
         )
+        if self.streams.batch_size % self.processes.count:
+            raise CharlmError(
+                f"training.processes: {self.streams.batch_size} streams cannot be shared evenly "
+                f"among {self.processes.count} processes; choose another batch_size"
+            )
         self.steps: int | None = training["steps"]
         if self.steps is None and training["minutes"] is None:
             self.steps = max(1, round(training["epochs"] * self.streams.steps_per_epoch))
@@ -261,12 +280,14 @@ class Trainer:
             CharlmError: The loss is not finite, or memory does not suffice.
         """
         read, expected, fresh = self.streams.window(self.step)
+        read, expected = self.processes.share(read), self.processes.share(expected)
         if fresh:
             self.state = None
         self.learning_rate = self._next_learning_rate()
         for group in self.optimizer.param_groups:
             group["lr"] = self.learning_rate
-        torch.manual_seed(seed_for(self.settings["seed"], self.step))
+        rank = (self.processes.rank,) if self.processes.rank else ()
+        torch.manual_seed(seed_for(self.settings["seed"], self.step, *rank))
         try:
             logits, state = self.model(read.to(self.device, non_blocking=True), self.state)
             loss = functional.cross_entropy(
@@ -281,13 +302,16 @@ class Trainer:
                     "MB; lower training.batch_size, training.sequence_length or hidden_size"
                 ) from None
             raise
+        gradients = [p.grad for p in self.model.parameters() if p.grad is not None]
+        loss = loss.detach()
+        self.processes.average([*gradients, loss])
         if self.settings["clip_norm"]:
             torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.settings["clip_norm"])
         self.optimizer.step()
         if self.average is not None:
             self.average.update()
         self.state = _detached(state)
-        self.loss_sum += loss.detach()
+        self.loss_sum += loss
         self.loss_steps += 1
         self.step += 1
         # Asking a GPU for a number makes it wait: ask now and then, and before each checkpoint.
@@ -356,7 +380,7 @@ class Trainer:
                 if value is not None:
                     tensors[f"optimizer.{index}.{name}"] = value
         for index, part in enumerate(_parts(self.state)):
-            tensors[f"state.{index}"] = part
+            tensors[f"state.{index}"] = self.processes.gather(part)
         if self.average:
             tensors |= {f"average.{name}": value for name, value in self.average.weights.items()}
         tensors |= {f"best.{name}": value for name, value in self.best.items()}
@@ -382,7 +406,8 @@ class Trainer:
         self.optimizer.load_state_dict(
             {"state": moments, "param_groups": self.optimizer.state_dict()["param_groups"]}
         )
-        parts = [part for _, part in sorted(_below("state", tensors).items())]
+        states = sorted(_below("state", tensors).items())
+        parts = [self.processes.share(part) for _, part in states]
         self.state = tuple(parts) if len(parts) > 1 else parts[0]
         if record["averaged"] is not None:
             self.average = self.average or WeightAverage(self.model, None)
