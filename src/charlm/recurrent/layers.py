@@ -167,7 +167,7 @@ class _Recurrent(nn.Module):
                 inputs,
                 indices if layer == 0 else None,
                 *(part[layer] for part in initial),
-                *self._weights(layer),
+                *self._weights(layer, self.training),
                 precision,
             )
             finals.append(final)
@@ -176,7 +176,7 @@ class _Recurrent(nn.Module):
         state = self._unpack(tuple(torch.stack(part) for part in zip(*finals, strict=True)))
         return inputs.transpose(0, 1) if self.batch_first else inputs, state
 
-    def _weights(self, layer: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def _weights(self, layer: int, training: bool) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """The weights and biases of a layer, its recurrent weights thinned in training.
 
         DropConnect on the recurrent weights, one draw for all steps: Merity, Keskar, Socher,
@@ -185,7 +185,7 @@ class _Recurrent(nn.Module):
         weight_ih = self.get_parameter(f"weight_ih_l{layer}")
         weight_hh: Tensor = self.get_parameter(f"weight_hh_l{layer}")
         if self.weight_dropout:
-            weight_hh = functional.dropout(weight_hh, self.weight_dropout, self.training)
+            weight_hh = functional.dropout(weight_hh, self.weight_dropout, training)
         if not self.bias:
             zero = weight_ih.new_zeros(weight_ih.shape[0])
             return weight_ih, weight_hh, zero, zero
