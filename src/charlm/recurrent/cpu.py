@@ -19,6 +19,7 @@ result.
 
 import ctypes
 import logging
+import math
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -154,6 +155,28 @@ def _pad(numbers: Tensor, last: int, one_before: int = 0) -> Tensor:
     return functional.pad(numbers, (0, last, 0, one_before)[: 2 * numbers.dim()]) if padded else numbers
 
 
+def _empty(*shape: int, kind: torch.dtype = torch.float32) -> Tensor:
+    """Allocate memory, in huge pages where it is large: NumPy asks the system for them.
+
+    A sequence's gates are tens of megabytes; in small pages, mapping them would cost as much time
+    as the point-wise part. The memory starts at a cache line.
+    """
+    size = math.prod(shape) * kind.itemsize
+    memory = np.empty(size + 64, np.uint8)
+    start = -memory.ctypes.data % 64
+    return torch.from_numpy(memory[start : start + size]).view(kind).view(shape)
+
+
+def _block(numbers: Tensor) -> Tensor:
+    """Lay (rows, …, units) out as (panel of 16 units, row, …, unit)."""
+    return numbers.unflatten(-1, (-1, 16)).movedim(-2, 0).contiguous()
+
+
+def _unblock(numbers: Tensor) -> Tensor:
+    rows, units = numbers.shape
+    return numbers.view(-1, rows, 16).transpose(0, 1).reshape(rows, units)
+
+
 def _pack(weights: Tensor, together: int) -> Tensor:
     """Order weights (slots, units, K) as the forward kernels read them.
 
@@ -204,27 +227,32 @@ class _Layer(torch.autograd.Function):
         x = _pad(inputs.to(kind), inputs.shape[-1] % 2).contiguous()
         together = 2 if cell == "lstm" else 3
         if indices is None:
-            table, dense = weights.bias, (x, x.shape[-1], _pack(weights.ih, together))
+            table, dense = weights.bias[None], (x, x.shape[-1], _pack(weights.ih, together))
         else:
             _check_indices(indices, len(x))
             indices = indices.long().contiguous()
             table, dense = weights.rows(x), (None, 0, None)
-        gates = torch.empty(steps, batch, 4, size, dtype=kind)
-        histories = [torch.empty(steps + 1, batch, size) for _ in state]  # h, c
-        for history, initial in zip(histories, state, strict=True):
-            history[0] = _pad(initial, size - units)
+        table = _block(table.view(len(table), 4, size))
+        gates = _empty(steps, batch, 4, size, kind=kind)
+        histories = [_empty(steps + 1, batch, size) for _ in state]  # h, c
         hidden = histories[0]
-        operand = hidden if kind == torch.float32 else torch.empty_like(hidden, dtype=kind)
+        hidden[0] = _pad(state[0], size - units)
+        if cell == "lstm":
+            histories[1][0] = _block(_pad(state[1], size - units)).view(batch, size)
+        operand = hidden if kind == torch.float32 else _empty(*hidden.shape, kind=kind)
         operand[0] = hidden[0]
         _Launch(
             f"{cell}_forward", kind, steps, batch, size, batch * size,
             table, indices, *dense, _pack(weights.hh, together),
-            gates, histories[-1], hidden, operand, units,
+            gates, histories[-1], hidden, operand, units, table.shape[1],
         )()  # fmt: skip
         ctx.cell = cell
         ctx.save_for_backward(x, indices, weights.ih, weights.hh, gates, operand, *histories)
         ctx.sizes = units, inputs.shape[-1]
-        return hidden[1:, :, :units], *(history[-1, :, :units].clone() for history in histories)
+        finals = [hidden[-1, :, :units].clone()]
+        if cell == "lstm":
+            finals.append(_unblock(histories[1][-1])[:, :units])
+        return hidden[1:, :, :units], *finals
 
     @staticmethod
     @once_differentiable
@@ -233,7 +261,7 @@ class _Layer(torch.autograd.Function):
         (units, features), kind = ctx.sizes, gates.dtype
         steps, batch, _, size = gates.shape
         extra = size - units
-        d_gates = torch.empty_like(gates)
+        d_gates = _empty(*gates.shape, kind=kind)
         d_initial = [_pad(d, extra).clone(memory_format=torch.contiguous_format) for d in d_state]
         _Launch(
             f"{ctx.cell}_backward", kind, steps, batch, size, _pack_transposed(w_hh),

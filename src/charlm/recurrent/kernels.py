@@ -372,12 +372,12 @@ def _barrier(team):
 
 
 @njit
-def _start_sums(table, indices, at, rows, panel, size, sums):
+def _start_sums(table, table_rows, indices, at, rows, panel, sums):
     """Start the sums of rows from `at` on with rows of the table: its first if there is no index."""
     for r in range(rows):
         row = read_integer(indices + (at + r) * 8) if indices != 0 else 0
         for gate in range(4):
-            bias = read(FLOAT32, table + ((row * 4 + gate) * size + panel * LANES) * 4)
+            bias = read(FLOAT32, table + ((panel * table_rows + row) * 4 + gate) * 64)
             write(FLOAT32, sums + r * SCRATCH_ROW + gate * 64, bias)
 
 
@@ -385,7 +385,7 @@ def _start_sums(table, indices, at, rows, panel, size, sums):
 def _lstm_forward(kind, wide, a):
     team, scratch, steps, batch, size, advance = a[0], a[1], a[2], a[3], a[4], a[5]
     table, indices, x, width, w_ih, w_hh = a[6], a[7], a[8], a[9], a[10], a[11]
-    gates, cells, states, operand, units = a[12], a[13], a[14], a[15], a[16]
+    gates, cells, states, operand, units, table_rows = a[12], a[13], a[14], a[15], a[16], a[17]
     groups = (batch + ROWS - 1) // ROWS
     first, last, me = _share(size // LANES * groups, team)
     sums = scratch + me * SCRATCH
@@ -394,7 +394,7 @@ def _lstm_forward(kind, wide, a):
             panel, row = item // groups, item % groups * ROWS
             rows, at = min(ROWS, batch - row), t * batch + row
             here = units - panel * LANES  # an infinite input must not reach the units of padding
-            _start_sums(table, indices, at, rows, panel, size, sums)
+            _start_sums(table, table_rows, indices, at, rows, panel, sums)
             h = operand + (row * size + t * advance) * wide
             for half in range(2):  # the gates i and f, then g and o
                 c = sums + half * 128
@@ -410,18 +410,19 @@ def _lstm_forward(kind, wide, a):
                 g = tanh(keep(read(FLOAT32, total + 128), here))
                 o = sigmoid(keep(read(FLOAT32, total + 192), here))
                 unit = (row + r) * size + t * advance + panel * LANES
-                c = f * read(FLOAT32, cells + unit * 4) + i * g
+                cell = cells + (t * advance + (panel * batch + row + r) * LANES) * 4
+                c = f * read(FLOAT32, cell) + i * g
+                write(FLOAT32, cell + advance * 4, c)
                 h_new = o * tanh(c)
                 unit += advance
-                write(FLOAT32, cells + unit * 4, c)
                 write(FLOAT32, states + unit * 4, h_new)
                 if wide == 2:
                     write(kind, operand + unit * 2, h_new)
-                gate = gates + ((at + r) * 4 * size + panel * LANES) * wide
+                gate = gates + ((t * size // LANES + panel) * batch + row + r) * 4 * LANES * wide
                 write(kind, gate, i)
-                write(kind, gate + size * wide, f)
-                write(kind, gate + 2 * size * wide, g)
-                write(kind, gate + 3 * size * wide, o)
+                write(kind, gate + LANES * wide, f)
+                write(kind, gate + 2 * LANES * wide, g)
+                write(kind, gate + 3 * LANES * wide, o)
         _barrier(team)
 
 
@@ -429,7 +430,7 @@ def _lstm_forward(kind, wide, a):
 def _gru_forward(kind, wide, a):
     team, scratch, steps, batch, size, advance = a[0], a[1], a[2], a[3], a[4], a[5]
     table, indices, x, width, w_ih, w_hh = a[6], a[7], a[8], a[9], a[10], a[11]
-    gates, states, operand, units = a[12], a[14], a[15], a[16]
+    gates, states, operand, units, table_rows = a[12], a[14], a[15], a[16], a[17]
     groups = (batch + ROWS - 1) // ROWS
     first, last, me = _share(size // LANES * groups, team)
     sums = scratch + me * SCRATCH
@@ -438,7 +439,7 @@ def _gru_forward(kind, wide, a):
             panel, row = item // groups, item % groups * ROWS
             rows, at = min(ROWS, batch - row), t * batch + row
             here = units - panel * LANES  # an infinite input must not reach the units of padding
-            _start_sums(table, indices, at, rows, panel, size, sums)
+            _start_sums(table, table_rows, indices, at, rows, panel, sums)
             # The slots are n, r, z and m: the input adds to the first three, h to the last three.
             if x != 0:
                 w = w_ih + panel * 3 * LANES * width * wide
@@ -458,11 +459,11 @@ def _gru_forward(kind, wide, a):
                 write(FLOAT32, states + unit * 4, h_new)
                 if wide == 2:
                     write(kind, operand + unit * 2, h_new)
-                gate = gates + ((at + r) * 4 * size + panel * LANES) * wide
+                gate = gates + ((t * size // LANES + panel) * batch + row + r) * 4 * LANES * wide
                 write(kind, gate, n)
-                write(kind, gate + size * wide, reset)
-                write(kind, gate + 2 * size * wide, z)
-                write(kind, gate + 3 * size * wide, m)
+                write(kind, gate + LANES * wide, reset)
+                write(kind, gate + 2 * LANES * wide, z)
+                write(kind, gate + 3 * LANES * wide, m)
         _barrier(team)
 
 
@@ -503,12 +504,13 @@ def _lstm_backward(kind, wide, a):
                         write(FLOAT32, d_h + mine * 4, dh)
                         continue
                     gate = ((at + r) * 4 * size + (panel * 2 + v) * LANES) * wide
-                    i = read(kind, gates + gate)
-                    f = read(kind, gates + gate + size * wide)
-                    g = read(kind, gates + gate + 2 * size * wide)
-                    o = read(kind, gates + gate + 3 * size * wide)
-                    c = read(FLOAT32, cells + (t * batch * size + mine) * 4)
-                    tanh_c = tanh(read(FLOAT32, cells + ((t + 1) * batch * size + mine) * 4))
+                    block = ((t * size // LANES + panel * 2 + v) * batch + row + r) * LANES
+                    i = read(kind, gates + block * 4 * wide)
+                    f = read(kind, gates + (block * 4 + LANES) * wide)
+                    g = read(kind, gates + (block * 4 + 2 * LANES) * wide)
+                    o = read(kind, gates + (block * 4 + 3 * LANES) * wide)
+                    c = read(FLOAT32, cells + block * 4)
+                    tanh_c = tanh(read(FLOAT32, cells + (block + batch * size) * 4))
                     dc = read(FLOAT32, d_c + mine * 4) + dh * o * (one - tanh_c * tanh_c)
                     write(FLOAT32, d_c + mine * 4, dc * f)
                     d = d_gates + gate
@@ -552,10 +554,11 @@ def _gru_backward(kind, wide, a):
                         write(FLOAT32, d_h + mine * 4, dh)
                         continue
                     gate = ((at + r) * 4 * size + (panel * 2 + v) * LANES) * wide
-                    n = read(kind, gates + gate)
-                    reset = read(kind, gates + gate + size * wide)
-                    z = read(kind, gates + gate + 2 * size * wide)
-                    m = read(kind, gates + gate + 3 * size * wide)
+                    block = ((t * size // LANES + panel * 2 + v) * batch + row + r) * LANES
+                    n = read(kind, gates + block * 4 * wide)
+                    reset = read(kind, gates + (block * 4 + LANES) * wide)
+                    z = read(kind, gates + (block * 4 + 2 * LANES) * wide)
+                    m = read(kind, gates + (block * 4 + 3 * LANES) * wide)
                     h = read(FLOAT32, states + (t * batch * size + mine) * 4)
                     dn = dh * (one - z) * (one - n * n)
                     d = d_gates + gate
