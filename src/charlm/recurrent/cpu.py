@@ -335,7 +335,7 @@ class FusedStepper(Stepper):
             w_hh = _pack(weights.hh, together)
             turns = []
             for turn in range(2):
-                indices, rows, dense = None, weights.bias, (None, 0, None)
+                indices, rows, dense = None, weights.bias[None], (None, 0, None)
                 if number:
                     below = self._operands[number - 1, 1 - turn]
                     w_ih = _pad(weights.ih, size - weights.ih.shape[2])
@@ -348,23 +348,27 @@ class FusedStepper(Stepper):
                 turns.append(
                     _Launch(
                         f"{layer.cell}_forward", kind, 1, batch_size, size,
-                        batch_size * size * (1 - 2 * turn), rows, indices, *dense, w_hh, gates,
+                        batch_size * size * (1 - 2 * turn), _block(rows), indices, *dense, w_hh, gates,
                         *(h[number, turn] for h in (self._histories[-1], self._histories[0])),
-                        self._operands[number, turn], layer.hidden_size,
+                        self._operands[number, turn], layer.hidden_size, len(rows),
                     )
                 )  # fmt: skip
             self._launches.append((turns[0], turns[1]))
 
     @property
     def state(self) -> Any:
-        return self._layer._unpack(
-            tuple(h[:, self._turn, :, : self._units].clone() for h in self._histories)
-        )
+        now = [history[:, self._turn] for history in self._histories]
+        if len(now) == 2:
+            now[1] = torch.stack([_unblock(cells) for cells in now[1]])
+        return self._layer._unpack(tuple(part[..., : self._units].clone() for part in now))
 
     @state.setter
     def state(self, state: Any) -> None:
         for history, given in zip(self._histories, self._layer._pack(state), strict=True):
-            history[:, self._turn, :, : self._units] = given
+            padded = _pad(given, history.shape[-1] - self._units)
+            if history is not self._histories[0]:
+                padded = torch.stack([_block(cells).view_as(cells) for cells in padded])
+            history[:, self._turn] = padded
         self._operands[:, self._turn] = self._histories[0][:, self._turn]
 
     @torch.no_grad()

@@ -138,6 +138,10 @@ class _Recurrent(nn.Module):
             table: input vectors (V, input_size); with it a step takes their row numbers (B,)
                 rather than vectors (B, input_size).
         """
+        weight = self.weight_hh_l0
+        engine = self._picked(weight)
+        if engine == "fused" and weight.device.type == "cpu" and cpu.usable(weight.dtype):
+            return cpu.FusedStepper(self, batch_size, table, self._precision(weight))
         return Stepper(self, batch_size, table)
 
     def _forward(self, input: Any, state: Any) -> tuple[Tensor, Any]:
@@ -204,10 +208,13 @@ class _Recurrent(nn.Module):
             torch.ones_like(outputs[:1]), self.dropout, self.training
         )
 
+    def _picked(self, inputs: Tensor) -> str:
+        if self.engine != "auto":
+            return self.engine
+        return "fused" if inputs.device.type == "cpu" else "torch"
+
     def _engine(self, inputs: Tensor) -> Callable[..., tuple[Tensor, ...]]:
-        engine = self.engine
-        if engine == "auto":
-            engine = "fused" if inputs.device.type == "cpu" else "torch"
+        engine = self._picked(inputs)
         chosen = {"reference": Reference, "torch": Torch, "fused": cpu.Fused}[engine]
         function: Callable[..., tuple[Tensor, ...]] = getattr(chosen, self.cell)
         return function
