@@ -100,10 +100,13 @@ def _openmp() -> Any:
 class _Launch:
     """A kernel with its arguments, to be run any number of times."""
 
-    def __init__(self, name: str, kind: torch.dtype, *arguments: Any) -> None:
+    def __init__(
+        self, name: str, kind: torch.dtype, *arguments: Any, scratch_size: int = 0
+    ) -> None:
         self._kernel = kernels.compiled(f"{name}_{str(kind).removeprefix('torch.')}")
         self._threads = torch.get_num_threads()
-        scratch = torch.empty(self._threads * kernels.SCRATCH, dtype=torch.uint8)
+        scratch_size = self._threads * (scratch_size or kernels.SCRATCH)
+        scratch = torch.empty(scratch_size, dtype=torch.uint8)
         self._kept_alive = (scratch, *arguments)
         addresses = [a.data_ptr() if isinstance(a, Tensor) else a or 0 for a in self._kept_alive]
         self._block = np.zeros(kernels.BLOCK, np.int64)
@@ -122,8 +125,29 @@ class _Launch:
             self._alone(self._address)
 
 
+def _product(a: Tensor, b: Tensor) -> Tensor:
+    """Return ``a @ b`` in float32; `a` may be a transposed view, and b has 32·i columns.
+
+    A library's product adds up in an order that may depend on the number of threads, and rounds
+    the results of bfloat16 to bfloat16.
+    """
+    (m, k), n = a.shape, b.shape[1]
+    transposed = a.stride(1) != 1
+    result = torch.zeros(m, n)
+    stride = a.stride(1 if transposed else 0) * a.itemsize
+    depth, group = kernels.DEPTH, kernels.GROUP
+    _Launch(
+        "product", a.dtype, m, n, k, a, stride, int(transposed), b, b.stride(0) * b.itemsize, result,
+        scratch_size=(n + group) * depth * 4,
+    )()  # fmt: skip
+    return result
+
+
 class _Weights(NamedTuple):
-    """A layer's weights by slots, padded: ih (G, H, I), hh (G, H, H) and the biases (4, H)."""
+    """A layer's weights by slots: ih (G, H, I), hh (G, H, H) and the biases (4, H).
+
+    H and I are padded to multiples of 32.
+    """
 
     ih: Tensor
     hh: Tensor
@@ -135,7 +159,7 @@ class _Weights(NamedTuple):
         units = weight_hh.shape[1]
         extra = -units % 32
         ih, hh = (w.to(kind).view(-1, units, w.shape[1]) for w in (weight_ih, weight_hh))
-        ih, hh = _pad(ih, ih.shape[2] % 2, extra), _pad(hh, extra, extra)
+        ih, hh = _pad(ih, -ih.shape[2] % 32, extra), _pad(hh, extra, extra)
         b_ih, b_hh = (_pad(b.view(-1, units), extra) for b in (bias_ih, bias_hh))
         if cell == "lstm":
             return cls(ih, hh, b_ih + b_hh)
@@ -145,7 +169,7 @@ class _Weights(NamedTuple):
     def rows(self, table: Tensor) -> Tensor:
         """What each row of the table adds to the gates' arguments, with the biases (V, 4, H)."""
         rows = self.bias.repeat(len(table), 1, 1)
-        product = table @ self.ih.flatten(0, 1).T
+        product = _product(table, self.ih.flatten(0, 1).T.contiguous())
         rows[:, : len(self.ih)] += product.view(len(table), *self.ih.shape[:2])
         return rows
 
@@ -153,6 +177,11 @@ class _Weights(NamedTuple):
 def _pad(numbers: Tensor, last: int, one_before: int = 0) -> Tensor:
     padded = last or one_before
     return functional.pad(numbers, (0, last, 0, one_before)[: 2 * numbers.dim()]) if padded else numbers
+
+
+def _columns(numbers: Tensor, slots: slice) -> Tensor:
+    """View some slots of numbers (rows, 4, H) as columns of a matrix."""
+    return numbers.flatten(1)[:, slots.start * numbers.shape[2] : slots.stop * numbers.shape[2]]
 
 
 def _empty(*shape: int, kind: torch.dtype = torch.float32) -> Tensor:
@@ -224,7 +253,7 @@ class _Layer(torch.autograd.Function):
         weights = _Weights.of(cell, kind, weight_ih, weight_hh, bias_ih, bias_hh)
         steps, batch = (inputs if indices is None else indices).shape[:2]
         units, size = weight_hh.shape[1], weights.bias.shape[1]
-        x = _pad(inputs.to(kind), inputs.shape[-1] % 2).contiguous()
+        x = _pad(inputs.to(kind), -inputs.shape[-1] % 32).contiguous()
         together = 2 if cell == "lstm" else 3
         if indices is None:
             table, dense = weights.bias[None], (x, x.shape[-1], _pack(weights.ih, together))
@@ -270,7 +299,7 @@ class _Layer(torch.autograd.Function):
 
         d_gates = d_gates.flatten(0, 1)
         met_by_input, met_by_hidden = slice(0, len(w_ih)), slice(4 - len(w_hh), 4)
-        d_w_hh = d_gates[:, met_by_hidden].flatten(1).T @ operand[:-1].flatten(0, 1)
+        d_w_hh = _product(_columns(d_gates, met_by_hidden).T, operand[:-1].flatten(0, 1))
         # One row of sums a row of the table, or else a step: for the biases alone.
         if indices is None:
             rows, count = torch.arange(steps).repeat_interleave(batch), steps
@@ -278,14 +307,14 @@ class _Layer(torch.autograd.Function):
             rows, count = indices, len(x)
         sums = torch.zeros(count, 4, size)
         _Launch("add_rows", kind, steps * batch, 4 * size, d_gates, rows, sums)()
-        d_rows = (d_gates if indices is None else sums.to(kind))[:, met_by_input].flatten(1)
-        d_w_ih = d_rows.T @ x.flatten(0, -2)
+        d_rows = _columns(d_gates if indices is None else sums.to(kind), met_by_input)
+        d_w_ih = _product(d_rows.T, x.flatten(0, -2))
         d_x = None
         if ctx.needs_input_grad[1]:
-            d_x = (d_rows @ w_ih.flatten(0, 1)).view_as(x)[..., :features].float()
+            d_x = _product(d_rows, w_ih.flatten(0, 1)).view_as(x)[..., :features]
 
-        d_w_ih = d_w_ih.view_as(w_ih)[:, :units, :features].float()
-        d_w_hh = d_w_hh.view_as(w_hh)[:, :units, :units].float()
+        d_w_ih = d_w_ih.view_as(w_ih)[:, :units, :features]
+        d_w_hh = d_w_hh.view_as(w_hh)[:, :units, :units]
         d_bias = sums.sum(0)[:, :units]
         d_b_ih = d_bias[met_by_input]
         if ctx.cell == "gru":  # from n r z back to r z n
@@ -318,7 +347,7 @@ class FusedStepper(Stepper):
         kind = _kind(precision)
         together = 2 if layer.cell == "lstm" else 3
         size = -(-layer.hidden_size // 32) * 32
-        features = layer.input_size + layer.input_size % 2
+        features = -(-layer.input_size // 32) * 32
         self._inputs = torch.zeros(batch_size, features, dtype=kind)
         self._indices = torch.zeros(batch_size, dtype=torch.long)
         self._turn = 0
@@ -343,7 +372,7 @@ class FusedStepper(Stepper):
                 elif table is None:
                     dense = (self._inputs, features, _pack(weights.ih, together))
                 else:
-                    padded = _pad(table.detach().to(kind), layer.input_size % 2)
+                    padded = _pad(table.detach().to(kind), -layer.input_size % 32)
                     indices, rows = self._indices, weights.rows(padded)
                 turns.append(
                     _Launch(

@@ -30,6 +30,9 @@ LANES = 16
 SCRATCH_ROW = 4 * LANES * 4  # bytes of a row of sums: four gates of sixteen floats
 SCRATCH = ROWS * SCRATCH_ROW  # bytes of scratch memory a thread needs
 BLOCK = 20  # integers in a block of arguments
+# A product of matrices goes through its inner dimension in blocks of DEPTH words, of which a panel
+# of 32 columns (64 kB) and GROUP rows (64 kB) stay in a core's second-level cache.
+DEPTH, GROUP = 512, 32
 
 # Kinds of stored numbers, told apart by their type when a kernel is compiled.
 FLOAT32, BFLOAT16 = np.float32(0), np.uint16(0)
@@ -117,6 +120,30 @@ def write(typing: Any, kind: Any, address: Any, vector: Any) -> Any:
         return context.get_dummy_value()
 
     return types.void(kind, types.int64, Vector), generate
+
+
+@intrinsic
+def pack(typing: Any, kind: Any, to: Any, first: Any, second: Any) -> Any:
+    """Copy sixteen floats, or pair sixteen bfloat16 with sixteen others (or zeros, at address 0)."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        _, to, first, second = arguments
+        if kind == types.float32:
+            words = builder.load(_pointer(builder, first, _INTS), align=4)
+        else:
+            there = builder.icmp_signed("!=", second, _I64(0))
+            safe = builder.select(there, second, first)
+            low, high = (
+                builder.zext(builder.load(_pointer(builder, a, _SHORTS), align=2), _INTS)
+                for a in (first, safe)
+            )
+            high = builder.shl(high, ir.Constant(_INTS, [16] * LANES))
+            high = builder.select(there, high, ir.Constant(_INTS, [0] * LANES))
+            words = builder.or_(low, high)
+        builder.store(words, _pointer(builder, to, _INTS), align=4)
+        return context.get_dummy_value()
+
+    return types.void(kind, *[types.int64] * 3), generate
 
 
 @intrinsic
@@ -260,20 +287,23 @@ def _make_tile(rows: int, vectors: int) -> Any:
     """
 
     @intrinsic
-    def tile(typing: Any, kind: Any, a: Any, stride: Any, last: Any, b: Any, k: Any, c: Any) -> Any:
+    def tile(
+        typing: Any, kind: Any, a: Any, across: Any, along: Any, last: Any, b: Any, k: Any, c: Any,
+        pitch: Any,
+    ) -> Any:  # fmt: skip
         """Add to the sums at `c` the products of the rows at `a` and the packed weights at `b`.
 
         Of kind float32, the operands are multiplied one by one; else they are pairs of bfloat16,
-        of which two products are added at once. Rows lie `stride` bytes apart at `a` and
-        `SCRATCH_ROW` at `c`; in place of rows beyond number `last`, that one is read. `k` counts
-        the numbers or pairs of a row.
+        of which two products are added at once. At `a`, rows lie `across` bytes apart and the `k`
+        numbers or pairs of a row `along` bytes; in place of rows beyond number `last`, that one is
+        read. Rows of sums lie `pitch` bytes apart.
         """
         pairs = kind != types.float32
         number = _I32 if pairs else ir.FloatType()
         vector = _PAIRS if pairs else _FLOATS
 
         def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            _, a, stride, last, b, k, c = arguments
+            _, a, across, along, last, b, k, c, pitch = arguments
 
             def read(address: Any, offset: Any, what: Any) -> Any:
                 return builder.load(_pointer(builder, builder.add(address, offset), what), align=4)
@@ -284,11 +314,15 @@ def _make_tile(rows: int, vectors: int) -> Any:
                     return _call(builder, name, _FLOATS, total, builder.bitcast(x, _PAIRS), y)
                 return _fma(builder, x, y, total)
 
-            places = [(r, v, _I64(SCRATCH_ROW * r + 64 * v)) for r in range(rows) for v in range(vectors)]
+            places = [
+                (r, v, builder.add(builder.mul(pitch, _I64(r)), _I64(64 * v)))
+                for r in range(rows)
+                for v in range(vectors)
+            ]
             starts = []
             for r in range(rows):
                 row = builder.select(builder.icmp_signed("<", _I64(r), last), _I64(r), last)
-                starts.append(builder.add(a, builder.mul(row, stride)))
+                starts.append(builder.add(a, builder.mul(row, across)))
             initial = [read(c, place, _FLOATS) for _, _, place in places]
             before = builder.block
             loop = builder.append_basic_block("products")
@@ -300,7 +334,7 @@ def _make_tile(rows: int, vectors: int) -> Any:
             sums = [builder.phi(_FLOATS) for _ in places]
             packed = builder.mul(step, _I64(64 * vectors))
             columns = [read(b, builder.add(packed, _I64(64 * v)), vector) for v in range(vectors)]
-            offset = builder.mul(step, _I64(4))
+            offset = builder.mul(step, along)
             numbers = [_spread(builder, read(start, offset, number)) for start in starts]
             results = [
                 multiply(total, numbers[r], columns[v])
@@ -319,7 +353,7 @@ def _make_tile(rows: int, vectors: int) -> Any:
                 builder.store(result, _pointer(builder, builder.add(c, place), _FLOATS), align=4)
             return context.get_dummy_value()
 
-        return types.void(kind, *[types.int64] * 6), generate
+        return types.void(kind, *[types.int64] * 8), generate
 
     return tile
 
@@ -333,9 +367,9 @@ def _multiply2(kind, a, stride, rows, b, k, c):
     """Add products to the first two vectors of each row of sums."""
     if rows <= ROWS // 4:
         for r in range(rows):
-            _row2(kind, a + r * stride, stride, 0, b, k, c + r * SCRATCH_ROW)
+            _row2(kind, a + r * stride, 0, 4, 0, b, k, c + r * SCRATCH_ROW, 0)
     else:
-        _tile2(kind, a, stride, rows - 1, b, k, c)
+        _tile2(kind, a, stride, 4, rows - 1, b, k, c, SCRATCH_ROW)
 
 
 @njit
@@ -343,9 +377,9 @@ def _multiply3(kind, a, stride, rows, b, k, c):
     """Add products to the first three vectors of each row of sums."""
     if rows <= ROWS // 4:
         for r in range(rows):
-            _row3(kind, a + r * stride, stride, 0, b, k, c + r * SCRATCH_ROW)
+            _row3(kind, a + r * stride, 0, 4, 0, b, k, c + r * SCRATCH_ROW, 0)
     else:
-        _tile3(kind, a, stride, rows - 1, b, k, c)
+        _tile3(kind, a, stride, 4, rows - 1, b, k, c, SCRATCH_ROW)
 
 
 # The kernels proper. Each is run by every thread of a team on a block of integers, the arguments:
@@ -583,6 +617,59 @@ def _add_rows(kind, wide, a):
             write(FLOAT32, target + column * 4, total)
 
 
+@njit
+def _pack_columns(kind, wide, to, columns, start, stride, k, first, last):
+    """Copy rows first to last of `columns` columns of a matrix (k rows) as a tile reads them.
+
+    Each copied row holds 32-bit words: numbers, or the pairs that two rows of bfloat16 make.
+    """
+    for word in range((last - first) * wide // 4 + (last - first) % (4 // wide)):
+        row = first + word * (4 // wide)
+        source = start + row * stride
+        below = source + stride if row + 1 < k else 0
+        for column in range(0, columns, LANES):
+            offset = column * wide
+            target = to + (word * columns + column) * 4
+            pack(kind, target, source + offset, below + offset if below != 0 else 0)
+
+
+@njit
+def _product(kind, wide, a):
+    """Add to C (m, n) the product of A (m, k) and B (k, n); A may come as its transpose."""
+    team, scratch, m, n, k, a_start, across, transposed = a[0], a[1], a[2], a[3], a[4], a[5], a[6], a[7]
+    b_start, b_stride, c_start = a[8], a[9], a[10]
+    groups = (m + GROUP - 1) // GROUP
+    first, last, me = _share(groups, team)
+    packed_a = scratch + me * (n + GROUP) * DEPTH * 4
+    packed_b = packed_a + GROUP * DEPTH * 4
+    depth = DEPTH * 4 // wide
+    for start in range(0, k, depth):
+        end = min(start + depth, k)
+        words = ((end - start) * wide + 3) // 4
+        for column in range(0, n, 2 * LANES):
+            panel = packed_b + column * DEPTH * 4
+            _pack_columns(kind, wide, panel, 2 * LANES, b_start + column * wide, b_stride, k, start, end)
+        for group in range(first, last):
+            row = group * GROUP
+            if transposed:
+                _pack_columns(kind, wide, packed_a, GROUP, a_start + row * wide, across, k, start, end)
+            for column in range(0, n, 2 * LANES):
+                panel = packed_b + column * DEPTH * 4
+                for r in range(row, min(row + GROUP, m), ROWS):
+                    c = c_start + (r * n + column) * 4
+                    count = min(ROWS, m - r)
+                    if count < ROWS:
+                        for extra in range(count):
+                            place = a_start + (r + extra) * across + start * wide
+                            _row2(kind, place, 0, 4, 0, panel, words, c + extra * n * 4, 0)
+                    elif transposed:
+                        place = packed_a + (r - row) * 4
+                        _tile2(kind, place, 4, GROUP * 4, ROWS - 1, panel, words, c, n * 4)
+                    else:
+                        place = a_start + r * across + start * wide
+                        _tile2(kind, place, across, 4, ROWS - 1, panel, words, c, n * 4)
+
+
 # What C can call. Numba caches machine code by the function's name and file, so these are written
 # out, and what a process does not need is not compiled.
 
@@ -617,6 +704,14 @@ def gru_backward_float32(block):
 
 def gru_backward_bfloat16(block):
     _gru_backward(BFLOAT16, 2, carray(block, (BLOCK,), np.int64))
+
+
+def product_float32(block):
+    _product(FLOAT32, 4, carray(block, (BLOCK,), np.int64))
+
+
+def product_bfloat16(block):
+    _product(BFLOAT16, 2, carray(block, (BLOCK,), np.int64))
 
 
 def add_rows_float32(block):
