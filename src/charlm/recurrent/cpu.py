@@ -34,12 +34,19 @@ from charlm.errors import CharlmError
 from charlm.recurrent.reference import Torch
 from charlm.recurrent.stepper import Stepper
 
-try:
-    from charlm.recurrent import kernels
-except ImportError:
-    kernels = None  # type: ignore[assignment]
 
-_GATES = {"lstm": 4, "gru": 3}
+def _import_kernels() -> Any:
+    try:
+        from charlm.recurrent import kernels
+    except ImportError:  # no Numba, or one that this Python or NumPy is too new for
+        return None
+    return kernels
+
+
+kernels = _import_kernels()
+
+# Dense inputs of a forward kernel: rows, their length, the packed weights; or nothing.
+_Dense = tuple[Tensor | None, int, Tensor | None]
 _log = logging.getLogger(__name__)
 
 
@@ -69,7 +76,7 @@ def usable(dtype: torch.dtype) -> bool:
     if dtype != torch.float32:
         reason = f"it computes in float32, not {dtype}"
     elif kernels is None:
-        reason = "Numba is missing"
+        reason = "Numba cannot be imported"
     elif _openmp() is None and torch.get_num_threads() > 1:
         reason = "torch's threads cannot be shared here"
     else:
@@ -101,10 +108,10 @@ class _Launch:
     """A kernel with its arguments, to be run any number of times."""
 
     def __init__(
-        self, name: str, kind: torch.dtype, *arguments: Any, scratch_size: int = 0
+        self, name: str, kind: torch.dtype, *arguments: Any, scratch_size: int = 0, threads: int = 0
     ) -> None:
         self._kernel = kernels.compiled(f"{name}_{str(kind).removeprefix('torch.')}")
-        self._threads = torch.get_num_threads()
+        self._threads = threads or torch.get_num_threads()
         scratch_size = self._threads * (scratch_size or kernels.SCRATCH)
         scratch = torch.empty(scratch_size, dtype=torch.uint8)
         self._kept_alive = (scratch, *arguments)
@@ -137,8 +144,8 @@ def _product(a: Tensor, b: Tensor) -> Tensor:
     stride = a.stride(1 if transposed else 0) * a.itemsize
     depth, group = kernels.DEPTH, kernels.GROUP
     _Launch(
-        "product", a.dtype, m, n, k, a, stride, int(transposed), b, b.stride(0) * b.itemsize, result,
-        scratch_size=(n + group) * depth * 4,
+        "product", a.dtype, m, n, k, a, stride, int(transposed), b, b.stride(0) * b.itemsize,
+        result, scratch_size=(n + group) * depth * 4,
     )()  # fmt: skip
     return result
 
@@ -176,7 +183,11 @@ class _Weights(NamedTuple):
 
 def _pad(numbers: Tensor, last: int, one_before: int = 0) -> Tensor:
     padded = last or one_before
-    return functional.pad(numbers, (0, last, 0, one_before)[: 2 * numbers.dim()]) if padded else numbers
+    return (
+        functional.pad(numbers, (0, last, 0, one_before)[: 2 * numbers.dim()])
+        if padded
+        else numbers
+    )
 
 
 def _columns(numbers: Tensor, slots: slice) -> Tensor:
@@ -198,7 +209,7 @@ def _empty(*shape: int, kind: torch.dtype = torch.float32) -> Tensor:
 
 def _block(numbers: Tensor) -> Tensor:
     """Lay (rows, …, units) out as (panel of 16 units, row, …, unit)."""
-    return numbers.unflatten(-1, (-1, 16)).movedim(-2, 0).contiguous()
+    return numbers.view(*numbers.shape[:-1], -1, 16).movedim(-2, 0).contiguous()
 
 
 def _unblock(numbers: Tensor) -> Tensor:
@@ -255,12 +266,13 @@ class _Layer(torch.autograd.Function):
         units, size = weight_hh.shape[1], weights.bias.shape[1]
         x = _pad(inputs.to(kind), -inputs.shape[-1] % 32).contiguous()
         together = 2 if cell == "lstm" else 3
+        dense: _Dense = (None, 0, None)
         if indices is None:
             table, dense = weights.bias[None], (x, x.shape[-1], _pack(weights.ih, together))
         else:
             _check_indices(indices, len(x))
             indices = indices.long().contiguous()
-            table, dense = weights.rows(x), (None, 0, None)
+            table = weights.rows(x)
         table = _block(table.view(len(table), 4, size))
         gates = _empty(steps, batch, 4, size, kind=kind)
         histories = [_empty(steps + 1, batch, size) for _ in state]  # h, c
@@ -345,69 +357,63 @@ class FusedStepper(Stepper):
     def __init__(self, layer: Any, batch_size: int, table: Tensor | None, precision: str) -> None:
         super().__init__(layer, batch_size, table)
         kind = _kind(precision)
-        together = 2 if layer.cell == "lstm" else 3
         size = -(-layer.hidden_size // 32) * 32
         features = -(-layer.input_size // 32) * 32
+        places = (layer.num_layers, 2, batch_size, size)
+        self._histories = [torch.zeros(places) for _ in range(2 if layer.cell == "lstm" else 1)]
+        hidden, memory = self._histories[0], self._histories[-1]
+        self._operands = hidden if kind == torch.float32 else torch.zeros(places, dtype=kind)
+        self._outputs = [hidden[-1, turn, :, : layer.hidden_size] for turn in range(2)]
+        self._turn = 0
         self._inputs = torch.zeros(batch_size, features, dtype=kind)
         self._indices = torch.zeros(batch_size, dtype=torch.long)
-        self._turn = 0
-        places = (layer.num_layers, 2, batch_size, size)
-        self._histories = [torch.zeros(places) for _ in self._state]
-        self._operands = self._histories[0]
-        if kind != torch.float32:
-            self._operands = torch.zeros(places, dtype=kind)
-        self._units = layer.hidden_size
-        self._launches: list[tuple[_Launch, _Launch]] = []
         gates = torch.empty(batch_size, 4, size, dtype=kind)
+        together = 2 if layer.cell == "lstm" else 3
+        # Waking other threads takes longer than a small step.
+        threads = int(batch_size * size * size < 2**18)
+        self._launches: list[list[_Launch]] = [[], []]
         for number in range(layer.num_layers):
             weights = _Weights.of(layer.cell, kind, *layer._weights(number, training=False))
-            w_hh = _pack(weights.hh, together)
-            turns = []
+            w_ih, w_hh = _pack(weights.ih, together), _pack(weights.hh, together)
             for turn in range(2):
-                indices, rows, dense = None, weights.bias[None], (None, 0, None)
-                if number:
-                    below = self._operands[number - 1, 1 - turn]
-                    w_ih = _pad(weights.ih, size - weights.ih.shape[2])
-                    dense = (below, size, _pack(w_ih, together))
-                elif table is None:
-                    dense = (self._inputs, features, _pack(weights.ih, together))
-                else:
-                    padded = _pad(table.detach().to(kind), -layer.input_size % 32)
-                    indices, rows = self._indices, weights.rows(padded)
-                turns.append(
-                    _Launch(
-                        f"{layer.cell}_forward", kind, 1, batch_size, size,
-                        batch_size * size * (1 - 2 * turn), _block(rows), indices, *dense, w_hh, gates,
-                        *(h[number, turn] for h in (self._histories[-1], self._histories[0])),
-                        self._operands[number, turn], layer.hidden_size, len(rows),
-                    )
+                indices, rows = None, weights.bias[None]
+                dense: _Dense = (self._inputs, features, w_ih)
+                if number > 0:
+                    dense = (self._operands[number - 1, 1 - turn], size, w_ih)
+                elif table is not None:
+                    indices, dense = self._indices, (None, 0, None)
+                    padded = _pad(table.detach().to(kind), features - layer.input_size)
+                    rows = weights.rows(padded)
+                advance = batch_size * size * (1 - 2 * turn)
+                launch = _Launch(
+                    f"{layer.cell}_forward", kind, 1, batch_size, size, advance,
+                    _block(rows), indices, *dense, w_hh, gates, memory[number, turn],
+                    hidden[number, turn], self._operands[number, turn], layer.hidden_size,
+                    len(rows), threads=threads,
                 )  # fmt: skip
-            self._launches.append((turns[0], turns[1]))
+                self._launches[turn].append(launch)
 
-    @property
-    def state(self) -> Any:
+    def _read_state(self) -> tuple[Tensor, ...]:
         now = [history[:, self._turn] for history in self._histories]
         if len(now) == 2:
             now[1] = torch.stack([_unblock(cells) for cells in now[1]])
-        return self._layer._unpack(tuple(part[..., : self._units].clone() for part in now))
+        return tuple(part[..., : self._outputs[0].shape[-1]].clone() for part in now)
 
-    @state.setter
-    def state(self, state: Any) -> None:
-        for history, given in zip(self._histories, self._layer._pack(state), strict=True):
-            padded = _pad(given, history.shape[-1] - self._units)
-            if history is not self._histories[0]:
+    def _write_state(self, state: tuple[Tensor, ...]) -> None:
+        for number, (history, given) in enumerate(zip(self._histories, state, strict=True)):
+            padded = _pad(given, history.shape[-1] - given.shape[-1])
+            if number == 1:
                 padded = torch.stack([_block(cells).view_as(cells) for cells in padded])
             history[:, self._turn] = padded
         self._operands[:, self._turn] = self._histories[0][:, self._turn]
 
-    @torch.no_grad()
-    def __call__(self, inputs: Tensor) -> Tensor:
+    def _move(self, inputs: Tensor) -> Tensor:
         if self._table is None:
-            self._inputs[:, : inputs.shape[1]] = inputs
+            self._inputs[:, : inputs.shape[1]] = inputs.detach()
         else:
             _check_indices(inputs, len(self._table))
             self._indices.copy_(inputs)
-        for launches in self._launches:
-            launches[self._turn]()
+        for launch in self._launches[self._turn]:
+            launch()
         self._turn = 1 - self._turn
-        return self._histories[0][-1, self._turn, :, : self._units]
+        return self._outputs[self._turn]

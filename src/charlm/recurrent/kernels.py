@@ -9,6 +9,9 @@ LLVM translates a vector of sixteen to whatever the processor has: one AVX-512 r
 AVX, four of NEON.
 """
 
+# mypy: ignore-errors
+# (The compiled half is in Numba's language, whose types mypy does not know.)
+
 import operator
 from functools import cache
 from typing import Any
@@ -124,7 +127,7 @@ def write(typing: Any, kind: Any, address: Any, vector: Any) -> Any:
 
 @intrinsic
 def pack(typing: Any, kind: Any, to: Any, first: Any, second: Any) -> Any:
-    """Copy sixteen floats, or pair sixteen bfloat16 with sixteen others (or zeros, at address 0)."""
+    """Copy sixteen floats, or pair sixteen bfloat16 with others (or zeros, at address 0)."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         _, to, first, second = arguments
@@ -392,7 +395,7 @@ def _multiply3(kind, a, stride, rows, b, k, c):
 
 @njit
 def _share(items, team):
-    """The first item of this thread's share, the last but one, and the thread's number."""
+    """Return where this thread's share of the items starts and ends, and its number."""
     if team == 0:
         return 0, items, 0
     me, size = call(read_integer(team)), call(read_integer(team + 8))
@@ -407,7 +410,7 @@ def _barrier(team):
 
 @njit
 def _start_sums(table, table_rows, indices, at, rows, panel, sums):
-    """Start the sums of rows from `at` on with rows of the table: its first if there is no index."""
+    """Start the sums of rows from `at` on with rows of the table: without indices, its first."""
     for r in range(rows):
         row = read_integer(indices + (at + r) * 8) if indices != 0 else 0
         for gate in range(4):
@@ -434,7 +437,9 @@ def _lstm_forward(kind, wide, a):
                 c = sums + half * 128
                 if x != 0:
                     w = w_ih + (panel * 2 + half) * 2 * LANES * width * wide
-                    _multiply2(kind, x + at * width * wide, width * wide, rows, w, width * wide // 4, c)
+                    _multiply2(
+                        kind, x + at * width * wide, width * wide, rows, w, width * wide // 4, c
+                    )
                 w = w_hh + (panel * 2 + half) * 2 * LANES * size * wide
                 _multiply2(kind, h, size * wide, rows, w, size * wide // 4, c)
             for r in range(rows):
@@ -477,7 +482,9 @@ def _gru_forward(kind, wide, a):
             # The slots are n, r, z and m: the input adds to the first three, h to the last three.
             if x != 0:
                 w = w_ih + panel * 3 * LANES * width * wide
-                _multiply3(kind, x + at * width * wide, width * wide, rows, w, width * wide // 4, sums)
+                _multiply3(
+                    kind, x + at * width * wide, width * wide, rows, w, width * wide // 4, sums
+                )
             h = operand + (row * size + t * advance) * wide
             w = w_hh + panel * 3 * LANES * size * wide
             _multiply3(kind, h, size * wide, rows, w, size * wide // 4, sums + 64)
@@ -636,7 +643,16 @@ def _pack_columns(kind, wide, to, columns, start, stride, k, first, last):
 @njit
 def _product(kind, wide, a):
     """Add to C (m, n) the product of A (m, k) and B (k, n); A may come as its transpose."""
-    team, scratch, m, n, k, a_start, across, transposed = a[0], a[1], a[2], a[3], a[4], a[5], a[6], a[7]
+    team, scratch, m, n, k, a_start, across, transposed = (
+        a[0],
+        a[1],
+        a[2],
+        a[3],
+        a[4],
+        a[5],
+        a[6],
+        a[7],
+    )
     b_start, b_stride, c_start = a[8], a[9], a[10]
     groups = (m + GROUP - 1) // GROUP
     first, last, me = _share(groups, team)
@@ -648,11 +664,15 @@ def _product(kind, wide, a):
         words = ((end - start) * wide + 3) // 4
         for column in range(0, n, 2 * LANES):
             panel = packed_b + column * DEPTH * 4
-            _pack_columns(kind, wide, panel, 2 * LANES, b_start + column * wide, b_stride, k, start, end)
+            _pack_columns(
+                kind, wide, panel, 2 * LANES, b_start + column * wide, b_stride, k, start, end
+            )
         for group in range(first, last):
             row = group * GROUP
             if transposed:
-                _pack_columns(kind, wide, packed_a, GROUP, a_start + row * wide, across, k, start, end)
+                _pack_columns(
+                    kind, wide, packed_a, GROUP, a_start + row * wide, across, k, start, end
+                )
             for column in range(0, n, 2 * LANES):
                 panel = packed_b + column * DEPTH * 4
                 for r in range(row, min(row + GROUP, m), ROWS):
@@ -674,51 +694,51 @@ def _product(kind, wide, a):
 # out, and what a process does not need is not compiled.
 
 
-def lstm_forward_float32(block):
+def _run_lstm_forward_float32(block):
     _lstm_forward(FLOAT32, 4, carray(block, (BLOCK,), np.int64))
 
 
-def lstm_forward_bfloat16(block):
+def _run_lstm_forward_bfloat16(block):
     _lstm_forward(BFLOAT16, 2, carray(block, (BLOCK,), np.int64))
 
 
-def lstm_backward_float32(block):
+def _run_lstm_backward_float32(block):
     _lstm_backward(FLOAT32, 4, carray(block, (BLOCK,), np.int64))
 
 
-def lstm_backward_bfloat16(block):
+def _run_lstm_backward_bfloat16(block):
     _lstm_backward(BFLOAT16, 2, carray(block, (BLOCK,), np.int64))
 
 
-def gru_forward_float32(block):
+def _run_gru_forward_float32(block):
     _gru_forward(FLOAT32, 4, carray(block, (BLOCK,), np.int64))
 
 
-def gru_forward_bfloat16(block):
+def _run_gru_forward_bfloat16(block):
     _gru_forward(BFLOAT16, 2, carray(block, (BLOCK,), np.int64))
 
 
-def gru_backward_float32(block):
+def _run_gru_backward_float32(block):
     _gru_backward(FLOAT32, 4, carray(block, (BLOCK,), np.int64))
 
 
-def gru_backward_bfloat16(block):
+def _run_gru_backward_bfloat16(block):
     _gru_backward(BFLOAT16, 2, carray(block, (BLOCK,), np.int64))
 
 
-def product_float32(block):
+def _run_product_float32(block):
     _product(FLOAT32, 4, carray(block, (BLOCK,), np.int64))
 
 
-def product_bfloat16(block):
+def _run_product_bfloat16(block):
     _product(BFLOAT16, 2, carray(block, (BLOCK,), np.int64))
 
 
-def add_rows_float32(block):
+def _run_add_rows_float32(block):
     _add_rows(FLOAT32, 4, carray(block, (BLOCK,), np.int64))
 
 
-def add_rows_bfloat16(block):
+def _run_add_rows_bfloat16(block):
     _add_rows(BFLOAT16, 2, carray(block, (BLOCK,), np.int64))
 
 
@@ -728,7 +748,7 @@ def compiled(name: str) -> int:
 
     Compiling takes about a second; the machine code is cached on disk where that can be written.
     """
-    function = globals()[name]
+    function = globals()[f"_run_{name}"]
     try:
         kernel = cfunc(types.void(types.voidptr), cache=True)(function)
     except RuntimeError:  # no place to keep it
