@@ -11,7 +11,7 @@ import re
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import lru_cache, partial
 from itertools import chain, pairwise
 from pathlib import Path
 from typing import Any
@@ -90,42 +90,27 @@ INLINE_TAGS = (
 # beyond the next "<", so that a search never looks further than that: linear time.
 ATTRIBUTES = r"""(?:[\s/](?:[^<>"']|"[^"<]*"|'[^'<]*'|["'])*)?>"""
 # Scripts in whose spelling the zero-width joiner and non-joiner take part.
-JOINING = "".join(
-    rf"\p{{{script}}}"
-    for script in [
-        "Arabic",
-        "Syriac",
-        "Mongolian",
-        "Nko",
-        "Devanagari",
-        "Bengali",
-        "Gurmukhi",
-        "Gujarati",
-        "Oriya",
-        "Tamil",
-        "Telugu",
-        "Kannada",
-        "Malayalam",
-        "Sinhala",
-        "Tibetan",
-        "Myanmar",
-        "Khmer",
-    ]
+JOINING = (
+    r"\p{Arabic}\p{Syriac}\p{Nko}\p{Mongolian}\p{Devanagari}\p{Bengali}\p{Gurmukhi}\p{Gujarati}"
+    r"\p{Oriya}\p{Tamil}\p{Telugu}\p{Kannada}\p{Malayalam}\p{Sinhala}\p{Tibetan}\p{Myanmar}\p{Khmer}"
 )
+REFERENCE = re.compile(r"&(?:#[0-9]+|#[xX][0-9a-fA-F]+|[a-zA-Z][a-zA-Z0-9]*);?")
 
 
 def _decode_entities(text: str) -> tuple[str, int]:
     """Decode character references as HTML says."""
-    return re.subn(r"&(?:#\d+|#[xX][\da-fA-F]+|[a-zA-Z][a-zA-Z0-9]*);?", _decoded, text)
+    found = sum(_decoded(reference) != reference for reference in REFERENCE.findall(text))
+    return REFERENCE.sub(lambda match: _decoded(match[0]), text), found
 
 
-def _decoded(match: re.Match[str]) -> str:
+@lru_cache(1024)
+def _decoded(reference: str) -> str:
     # Python refuses to read numbers of thousands of digits; HTML takes too large ones for unknown.
-    return html.unescape(match[0]) if len(match[0]) < 4000 else "\N{REPLACEMENT CHARACTER}"
+    return html.unescape(reference) if len(reference) < 4000 else "\N{REPLACEMENT CHARACTER}"
 
 
 def _compose(text: str) -> tuple[str, int]:
-    """Return the text in NFC, and how often 1 if that changes it."""
+    """Return the text in NFC, and 1 if that changes it."""
     # Arrow's normaliser, not Python's: its version of Unicode is the lock file's.
     composed: str = pc.utf8_normalize(pa.scalar(text, pa.large_string()), "NFC").as_py()
     return composed, int(composed != text)
@@ -159,7 +144,7 @@ def _remove_joiners(text: str) -> tuple[str, int]:
 
 def _decode_windows_1252(text: str) -> tuple[str, int]:
     """Take C1 control characters for Windows-1252's, as HTML does for their numbers."""
-    return re.subn("[\x80-\x9f]", lambda match: html.unescape(f"&#{ord(match[0])};"), text)
+    return re.subn("[\x80-\x9f]", lambda match: _decoded(f"&#{ord(match[0])};"), text)
 
 
 def _unstack_marks(text: str) -> tuple[str, int]:

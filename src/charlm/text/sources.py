@@ -223,7 +223,7 @@ def ingest(
                 first_id += records.total
                 row += records.total
 
-    chosen: np.ndarray | None = None
+    chosen: NDArray[np.int64] | None = None
     if max_documents is not None:
         usable = sum(len(records.text) - records.text.null_count for *_, records in read())
         count = min(max_documents, usable)
@@ -565,7 +565,7 @@ def _parse_delimited(
                 ),
                 arrow_csv.ParseOptions(delimiter=delimiter, newlines_in_values=True),
                 arrow_csv.ConvertOptions(
-                    include_columns=wanted,
+                    include_columns=list(dict.fromkeys(wanted)),
                     column_types=dict.fromkeys(wanted, pa.string()),
                     strings_can_be_null=False,
                 ),
