@@ -563,7 +563,8 @@ def _parse_delimited(
                 arrow_csv.ReadOptions(
                     use_threads=False, block_size=len(data) + 1, column_names=names
                 ),
-                arrow_csv.ParseOptions(delimiter=delimiter, newlines_in_values=True),
+                # Line ends within quotes are parsed all the same; the option is about chunks.
+                arrow_csv.ParseOptions(delimiter=delimiter),
                 arrow_csv.ConvertOptions(
                     include_columns=list(dict.fromkeys(wanted)),
                     column_types=dict.fromkeys(wanted, pa.string()),
