@@ -123,16 +123,10 @@ def test_a_stray_quote_is_a_character(tmp_path):
     assert table["text"].to_pylist() == ['5" disk', 'the "best"', "abcd"]
 
 
-@pytest.mark.parametrize("kind", ["csv", "jsonl"])
-def test_a_field_of_a_hundred_megabytes_is_read(tmp_path, kind):
+def test_a_field_of_a_hundred_megabytes_is_read(tmp_path):
     text = "long, text\nline " * 6_000_000 + 'with "quotes"\n' * 100_000
-    if kind == "csv":
-        write_csv(tmp_path / "a.csv", [[1, "first"], [2, text], [3, "last"]])
-    else:
-        lines = [json.dumps({"text": value}) for value in ("first", text, "last")]
-        (tmp_path / "a.jsonl").write_text("\n".join(lines))
-    table = read(tmp_path, str(tmp_path / f"a.{kind}"))
-    assert table["text"].to_pylist() == ["first", text, "last"]
+    write_csv(tmp_path / "a.csv", [[1, "first"], [2, text], [3, "last"]])
+    assert read(tmp_path, str(tmp_path / "a.csv"))["text"].to_pylist() == ["first", text, "last"]
 
 
 @pytest.mark.parametrize("ending", ["gz", "zst"])
@@ -265,6 +259,13 @@ def test_several_text_columns_join_with_the_separator(tmp_path):
     write_csv(tmp_path / "a.csv", [["t1", "b1"], ["", "b2"], ["t3", "NA"], ["", ""]])
     table = read(tmp_path, str(tmp_path / "a.csv"), text_columns=["text", "label"], separator=" | ")
     assert table["text"].to_pylist() == ["b1 | t1", "b2", "t3", None]
+
+
+def test_a_text_column_may_be_kept_too(tmp_path):
+    write_csv(tmp_path / "a.csv", [["t", "b"]], header=("title", "body"))
+    options = {"text_columns": ["title", "body"], "keep_columns": ["title"], "separator": ": "}
+    table = read(tmp_path, str(tmp_path / "a.csv"), **options)
+    assert table.to_pylist() == [{"doc_id": 0, "text": "t: b", "title": "t"}]
 
 
 def test_files_of_a_list_and_a_glob_follow_one_another(tmp_path, monkeypatch):

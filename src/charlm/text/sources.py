@@ -223,7 +223,7 @@ def ingest(
                 first_id += records.total
                 row += records.total
 
-    chosen: np.ndarray | None = None
+    chosen: NDArray[np.int64] | None = None
     if max_documents is not None:
         usable = sum(len(records.text) - records.text.null_count for *_, records in read())
         count = min(max_documents, usable)
@@ -563,9 +563,10 @@ def _parse_delimited(
                 arrow_csv.ReadOptions(
                     use_threads=False, block_size=len(data) + 1, column_names=names
                 ),
-                arrow_csv.ParseOptions(delimiter=delimiter, newlines_in_values=True),
+                # Line ends within quotes are parsed all the same; the option is about chunks.
+                arrow_csv.ParseOptions(delimiter=delimiter),
                 arrow_csv.ConvertOptions(
-                    include_columns=wanted,
+                    include_columns=list(dict.fromkeys(wanted)),
                     column_types=dict.fromkeys(wanted, pa.string()),
                     strings_can_be_null=False,
                 ),
