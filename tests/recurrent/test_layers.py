@@ -264,3 +264,10 @@ def test_stepping_is_running(cell, with_table):
         torch.testing.assert_close(stepper(step), output)
     for ours, theirs in zip(parts(stepper.state), parts(final), strict=True):
         torch.testing.assert_close(ours, theirs)
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_auto_says_what_it_picks(cell):
+    assert cell(5, 8, engine="torch").picked_engine == "torch"
+    assert cell(5, 8).picked_engine == "fused"
+    assert cell(5, 8, dtype=torch.float64).picked_engine == "torch"
