@@ -1,5 +1,5 @@
 # mypy: ignore-errors
-# ruff: noqa: N803, N806, D103 (Triton's constants are capitals, and its kernels untyped)
+# ruff: noqa: N803 (Triton's constants are written in capitals)
 """Engine `fused` on a GPU, in Triton: hand-written forward and backward, one autograd node a layer.
 
 The order of the work is the CPU engine's (`charlm.recurrent.cpu`). Input products, weight gradients

@@ -266,8 +266,9 @@ class _Recurrent(nn.Module):
         return fastest if usable else "torch"
 
     def _engine(self, inputs: Tensor) -> Callable[..., tuple[Tensor, ...]]:
-        engines = {"reference": lambda _: Reference, "torch": lambda _: Torch, "fused": _fused}
-        engine = engines[self._picked(inputs)](inputs.device.type)
+        picked = self._picked(inputs)
+        plain = {"reference": Reference, "torch": Torch}
+        engine = plain[picked] if picked in plain else _fused(inputs.device.type)
         function: Callable[..., tuple[Tensor, ...]] = getattr(engine, self.cell)
         return function
 
