@@ -28,7 +28,7 @@ FULL = [(h, b, t) for h in (128, 256, 512, 1024) for b in (32, 64, 128) for t in
 FEATURES, SYMBOLS = 64, 96
 
 
-def medians(runs: dict[str, Callable[[], object]], seconds: float = 12.0) -> dict[str, float]:
+def medians(runs: dict[str, Callable[[], object]], seconds: float = 6.0) -> dict[str, float]:
     """Median seconds of each function, all called in turn for about `seconds`, 5 times or more."""
     for run in runs.values():
         run()
