@@ -84,7 +84,7 @@ def test_an_unknown_prompt_character_is_named_and_the_model_is_kept(checkout: Ch
     models = checkout.folder / "results/posts/models"
     assert list(models.glob("*/model.safetensors"))
     assert not list(models.glob("*/samples.jsonl"))
-    done = checkout.snakemake(*arguments)
+    done = checkout.snakemake(*arguments, "sampling={prompts: ['post ']}")
     assert done.returncode == 0, done.stderr
 
 
