@@ -13,7 +13,7 @@ from torch import Tensor
 
 from charlm.devices import choose_device
 from charlm.errors import CharlmError
-from charlm.evaluation.scoring import surprise
+from charlm.evaluation.scoring import predictions
 from charlm.files import write_text
 from charlm.model import CharacterLanguageModel, State, load_model
 from charlm.progress import progress
@@ -116,9 +116,9 @@ class TrainedModel:
         if not text:
             raise CharlmError("score: the text is empty; give at least one character")
         symbols = self.vocabulary.encode(text)
-        (nats,) = surprise(self.model, [symbols], self.vocabulary.end_of_document)
+        (found,) = predictions(self.model, [symbols], self.vocabulary.end_of_document)
         unknown: int = self.vocabulary.count_unknown(text)
-        total = float(nats.sum(dtype=np.float64)) + unknown * self.vocabulary.unknown_nats
+        total = float(found["nats"].sum(dtype=np.float64)) + unknown * self.vocabulary.unknown_nats
         return total / len(text)
 
     def draw(self, requests: Sequence[Request]) -> list[str]:

@@ -143,10 +143,10 @@ def test_a_touch_reruns_nothing(tiny_copy: Checkout) -> None:
     [
         ("sampling", {"sample_model", "report", "all"}),
         ("report/page", {"report", "all"}),
-        ("evaluation/ngram", {"baseline", "report", "all"}),
+        ("evaluation/ngram", {"baseline", "compare", "report", "all"}),
         (
             "training/trainer",
-            {"train_model", "evaluate_model", "sample_model", "report", "all"},
+            {"train_model", "evaluate_model", "compare", "sample_model", "report", "all"},
         ),
     ],
 )
@@ -164,13 +164,13 @@ def test_an_edited_module_reruns_the_stages_that_use_it(
         ("sampling={temperatures: [0.7]}", {"sample_model", "report", "all"}),
         (
             "training={learning_rate: 1e-3}",
-            {"train_model", "evaluate_model", "sample_model", "report", "all"},
+            {"train_model", "evaluate_model", "compare", "sample_model", "report", "all"},
         ),
         (
             "vocabulary={min_count: 2}",
             {
                 *("vocabulary", "encode", "baseline", "train_model", "evaluate_model"),
-                *("sample_model", "report", "all"),
+                *("compare", "sample_model", "report", "all"),
             },
         ),
     ],
