@@ -141,12 +141,12 @@ def test_a_touch_reruns_nothing(tiny_copy: Checkout) -> None:
 @pytest.mark.parametrize(
     ("module", "stages"),
     [
-        ("sampling", {"sample_model", "report", "all"}),
+        ("sampling", {"sample_model", "memorization", "report", "all"}),
         ("report/page", {"report", "all"}),
         ("evaluation/ngram", {"baseline", "compare", "report", "all"}),
         (
             "training/trainer",
-            {"train_model", "evaluate_model", "compare", "sample_model", "report", "all"},
+            {"train_model", "evaluate_model", "compare", "sample_model", "memorization", "report", "all"},
         ),
     ],
 )
@@ -161,16 +161,16 @@ def test_an_edited_module_reruns_the_stages_that_use_it(
 @pytest.mark.parametrize(
     ("change", "stages"),
     [
-        ("sampling={temperatures: [0.7]}", {"sample_model", "report", "all"}),
+        ("sampling={temperatures: [0.7]}", {"sample_model", "memorization", "report", "all"}),
         (
             "training={learning_rate: 1e-3}",
-            {"train_model", "evaluate_model", "compare", "sample_model", "report", "all"},
+            {"train_model", "evaluate_model", "compare", "sample_model", "memorization", "report", "all"},
         ),
         (
             "vocabulary={min_count: 2}",
             {
                 *("vocabulary", "encode", "baseline", "train_model", "evaluate_model"),
-                *("compare", "sample_model", "report", "all"),
+                *("compare", "sample_model", "memorization", "report", "all"),
             },
         ),
     ],

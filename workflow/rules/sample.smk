@@ -26,3 +26,25 @@ rule sample_model:
         code=code_of("sample_model"),
     script:
         "../scripts/sample_model.py"
+
+
+rule memorization:
+    input:
+        corpus=f"{RESULTS}/corpus.parquet",
+        samples=each_model("samples.jsonl"),
+    output:
+        memorization=f"{RESULTS}/memorization.json",
+    log:
+        f"logs/{CORPUS}/memorization.log",
+    benchmark:
+        f"benchmarks/results/{CORPUS}/memorization.tsv"
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=4096,
+    params:
+        models=list(config["models"]),
+        code=code_of("memorization"),
+    script:
+        "../scripts/memorization.py"
