@@ -146,7 +146,15 @@ def test_a_touch_reruns_nothing(tiny_copy: Checkout) -> None:
         ("evaluation/ngram", {"baseline", "compare", "report", "all"}),
         (
             "training/trainer",
-            {"train_model", "evaluate_model", "compare", "sample_model", "memorization", "report", "all"},
+            {
+                "train_model",
+                "evaluate_model",
+                "compare",
+                "sample_model",
+                "memorization",
+                "report",
+                "all",
+            },
         ),
     ],
 )
@@ -164,7 +172,15 @@ def test_an_edited_module_reruns_the_stages_that_use_it(
         ("sampling={temperatures: [0.7]}", {"sample_model", "memorization", "report", "all"}),
         (
             "training={learning_rate: 1e-3}",
-            {"train_model", "evaluate_model", "compare", "sample_model", "memorization", "report", "all"},
+            {
+                "train_model",
+                "evaluate_model",
+                "compare",
+                "sample_model",
+                "memorization",
+                "report",
+                "all",
+            },
         ),
         (
             "vocabulary={min_count: 2}",

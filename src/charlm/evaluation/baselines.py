@@ -70,23 +70,14 @@ def baseline(
         for name, split in held_out.items():
             record[name] = score_record(nats[name], split)
             if record[name]:
-                log.info(
-                    "%s: %s %.4f bits per character",
-                    name,
-                    baseline_label(system, record),
-                    record[name]["bits_per_character"],
-                )
+                bits = record[name]["bits_per_character"]
+                log.info("%s: %s %.4f bits per character", name, system, bits)
             table = score_table(nats[name], split, name)
             tables.append(table.add_column(0, "baseline", pa.array([system] * len(table))))
     with atomic(document_scores) as temporary:
         pq.write_table(pa.concat_tables(tables), temporary)
     records = {system: record for system, (record, _) in systems.items()}
     write_text(baselines, json.dumps(records, indent=1) + "\n")
-
-
-def baseline_label(name: str, record: dict[str, Any]) -> str:
-    """Return the name that people know a baseline by, from its key and record in the JSON file."""
-    return f"{record['order']}-gram" if "order" in record else name
 
 
 _Nats = dict[str, npt.NDArray[np.float64]]
