@@ -48,6 +48,7 @@ def test_what_is_left_out_takes_the_schemas_defaults() -> None:
         ({"splits": {"validation": 0.5, "test": 0.5}}, "f.yaml: splits: 'validation' and 'test'"),
         ({"cleaning": {"rules": [{"name": "x"}]}}, "f.yaml: cleaning.rules.0: a rule needs either"),
         ({"corpus": CORPUS | {"keep_columns": ["text"]}}, "'text' is the name of a column of our"),
+        ({"training": {"minutes": 1, "processes": 2}}, "training: 'minutes' needs a single pro"),
         ({"models": {"a": {"tie_weights": True}}}, "'tie_weights' needs 'embedding_size' equal"),
         ({"sampling": {"temperatures": ["warm"]}}, 'sampling.temperatures.0: "warm" should be a'),
     ],

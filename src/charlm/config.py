@@ -190,15 +190,18 @@ class Training(Section):
     seeds: Annotated[list[Seed], Field(min_length=1)] | None = None
     """several seeds: each model is trained once with each; goes before `seed`"""
     steps: PositiveInteger | None = None
-    """updates of the weights; null leaves it to `epochs`"""
+    """updates of the weights; null leaves it to `minutes` or `epochs`"""
+    minutes: PositiveNumber | None = None
+    """minutes to train for, where `steps` is null; cannot be repeated exactly"""
     epochs: PositiveNumber = 10.0
-    """passes over the training text, where `steps` is null"""
+    """passes over the training text, where `steps` and `minutes` are null"""
     batch_size: PositiveInteger = 64
     """streams of text read side by side"""
     sequence_length: PositiveInteger = 128
     """symbols a stream gives to one step: the reach of truncated backpropagation through time"""
-    optimizer: Literal["adamw", "rmsprop", "sgd"] = "adamw"
-    """`rmsprop` is the notebook's, with its constants put right"""
+    optimizer: Literal["adamw", "rmsprop", "sgd", "ntasgd"] = "adamw"
+    """`rmsprop` is the notebook's, with its constants put right; `sgd` has momentum 0.9; `ntasgd`
+    averages the weights once the validation loss stops falling"""
     learning_rate: PositiveNumber = 3.0e-3
     """the highest learning rate"""
     schedule: Literal["cosine", "step", "constant"] = "cosine"
@@ -207,20 +210,35 @@ class Training(Section):
     """steps over which the learning rate rises from zero; at most a tenth of all"""
     weight_decay: Annotated[float, Field(ge=0)] = 0.01
     """decoupled weight decay of the matrices"""
+    average: Fraction | None = None
+    """decay of an exponential average of the weights, 0.999 say, which is then what is scored and
+    saved; null for none"""
     clip_norm: PositiveNumber | None = 1.0
     """largest norm of the gradient; null for no clipping"""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """precision of the products; `auto` takes bfloat16 where the processor is fast at it"""
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     """`auto` takes CUDA, then MPS, then the CPU"""
+    processes: PositiveInteger = 1
+    """processes that share the batch, on a GPU each or on shares of the cores"""
     engine: Literal["auto", "reference", "fused", "torch"] = "auto"
     """implementation of the recurrent layers; `auto` takes the fastest that is right here"""
     validate_every: PositiveInteger | None = None
     """steps between two passes over the validation text; null for a tenth of all steps"""
+    keep: Literal["last", "best"] = "last"
+    """the weights to save: the last, or those of the lowest validation loss"""
+    patience: PositiveInteger | None = None
+    """validations without a new lowest loss after which training ends; null for no early end"""
     checkpoint_every: PositiveInteger = 200
     """steps between two checkpoints"""
     init_from: Text | None = None
     """folder of a trained model whose weights to start from"""
+
+    @model_validator(mode="after")
+    def _processes_have_no_common_clock(self) -> Self:
+        if self.minutes is not None and self.processes > 1:
+            raise ValueError("'minutes' needs a single process; give 'steps' or 'epochs'")
+        return self
 
 
 class Model(Training):
@@ -350,8 +368,8 @@ def _trained_models(
     """Yield each model that `name` stands for, its seeds told apart, with its settings."""
     own = {key for key in model.model_fields_set if key in Training.model_fields}
     settings = training.model_dump(mode="json") | model.model_dump(mode="json", include=own)
-    if "epochs" in own and "steps" not in own:
-        settings["steps"] = None
+    if own & {"steps", "minutes", "epochs"}:  # of the lengths, those of the model alone count
+        settings |= {key: None for key in ("steps", "minutes") if key not in own}
     if "seed" in own and "seeds" not in own:
         settings["seeds"] = None
     seeds = list(dict.fromkeys(settings.pop("seeds") or [settings["seed"]]))

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -157,7 +157,7 @@ def save_model(
         if name not in shared
     }
     with atomic(folder / "model.safetensors") as temporary:
-        save_file(weights, temporary)
+        temporary.write_bytes(save(weights))
 
 
 def read_description(folder: str | Path) -> dict[str, Any]:

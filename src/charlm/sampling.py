@@ -206,7 +206,7 @@ class TrainedModel:
                     if write:
                         texts[row].append(symbols[row])
                         drawn[row] += 1
-                        if self._stops(requests[row], texts[row][begins[row] :]):
+                        if self._stopped(requests[row].stop, texts[row][begins[row] :]):
                             ends[row] = len(texts[row])
                 yield [
                     text[-1] if write else None for text, write in zip(texts, writes, strict=True)
@@ -217,13 +217,12 @@ class TrainedModel:
             following, state = self.model(torch.tensor([read], device=device), state)
             logits = following[0]
 
-    def _stops(self, request: Request, written: Sequence[int]) -> bool:
-        """Return whether the last symbol completes the text that ends the sample."""
-        if request.stop is None:
+    def _stopped(self, stop: str | None, written: Sequence[int]) -> bool:
+        """Return whether the last of the written symbols completes the text `stop`."""
+        if stop is None:
             return False
-        # A symbol is a byte or more: so many are enough to hold it.
-        last = written[-len(request.stop.encode("utf-8")) :]
-        return request.stop in self.vocabulary.decode(last)
+        last = written[-len(stop.encode("utf-8")) :]  # a symbol is a byte or more
+        return stop in self.vocabulary.decode(last)
 
     def _encoded(self, request: Request) -> list[int]:
         """Return the symbols of a prompt, behind the end of the document before it."""

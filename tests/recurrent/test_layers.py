@@ -155,7 +155,7 @@ def test_inter_layer_dropout_draws_as_torch_does():
 
 def test_locked_dropout_is_one_draw_for_all_steps():
     layer = make(LSTM, 2, 50, engine="fused", dropout=0.5, locked_dropout=True)
-    dropped = layer._drop(torch.ones(7, 3, 50, dtype=torch.float64)) == 0
+    dropped = layer._drop(torch.ones(7, 3, 50, dtype=torch.float64), training=True) == 0
     assert dropped.any()
     assert not dropped.all()
     assert (dropped == dropped[0]).all()

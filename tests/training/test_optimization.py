@@ -28,7 +28,7 @@ def test_rmsprop_divides_the_gradient_by_the_root_of_its_mean_square() -> None:
         assert model.weight.item() == pytest.approx(weight, rel=1e-5)
 
 
-@pytest.mark.parametrize("optimizer", ["adamw", "rmsprop", "sgd"])
+@pytest.mark.parametrize("optimizer", ["adamw", "rmsprop", "sgd", "ntasgd"])
 def test_every_optimizer_learns_and_leaves_biases_undecayed(optimizer: str) -> None:
     torch.manual_seed(0)
     model = nn.Linear(3, 1)
@@ -51,7 +51,8 @@ def test_every_optimizer_learns_and_leaves_biases_undecayed(optimizer: str) -> N
 def test_the_schedules() -> None:
     rates = {
         schedule: [
-            learning_rate_at(step, 100, SETTINGS | {"schedule": schedule}) for step in range(100)
+            learning_rate_at(step, SETTINGS | {"schedule": schedule}, steps=100)
+            for step in range(100)
         ]
         for schedule in ("cosine", "step", "constant")
     }
@@ -65,5 +66,6 @@ def test_the_schedules() -> None:
 
 
 def test_the_warm_up_is_at_most_a_tenth_of_a_short_training() -> None:
-    assert learning_rate_at(0, 5, SETTINGS | {"schedule": "constant"}) == 0.1
-    assert learning_rate_at(1, 20, SETTINGS | {"schedule": "constant"}) == 0.1
+    constant = SETTINGS | {"schedule": "constant"}
+    assert learning_rate_at(0, constant, steps=5) == 0.1
+    assert learning_rate_at(1, constant, steps=20) == 0.1

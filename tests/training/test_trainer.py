@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -16,6 +17,7 @@ import torch
 
 from charlm import config
 from charlm.errors import CharlmError
+from charlm.evaluation.scoring import validation_loss
 from charlm.model import load_model
 from charlm.text.tokens import encode
 from charlm.text.vocabulary import build_vocabulary
@@ -80,15 +82,22 @@ def test_a_model_learns_and_every_run_gives_the_same_bytes(tmp_path: Path, cell:
     assert json.loads((first / "timing.json").read_text())["characters_per_second"] > 0
 
 
-@pytest.mark.parametrize("cell", ["lstm", "gru"])
-@pytest.mark.parametrize("optimizer", ["adamw", "rmsprop", "sgd"])
+@pytest.mark.parametrize(
+    "how",
+    [
+        {"optimizer": "adamw", "average": 0.9, "weight_dropout": 0.1},
+        {"optimizer": "adamw", "cell": "gru", "keep": "best", "validate_every": 1},
+        {"optimizer": "rmsprop", "cell": "gru"},
+        {"optimizer": "sgd", "tie_weights": True, "embedding_size": 16},
+        {"optimizer": "ntasgd", "learning_rate": 9.0, "validate_every": 1, "steps": 20},
+    ],
+    ids=lambda how: how["optimizer"],
+)
 def test_a_resumed_training_ends_in_the_same_bytes(
-    tmp_path: Path, cell: str, optimizer: str, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, how: dict[str, Any], caplog: pytest.LogCaptureFixture
 ) -> None:
     write_corpus(tmp_path)
-    arguments = settings(
-        cell=cell, optimizer=optimizer, num_layers=2, layer_dropout=0.2, embedding_dropout=0.1
-    )
+    arguments = settings(**{"num_layers": 2, "layer_dropout": 0.2, "embedding_dropout": 0.1} | how)
     whole = run(tmp_path, "whole", arguments)
     stopped = stop_after(tmp_path, "stopped", arguments, steps=7)
     assert stopped == 128 + signal.SIGTERM
@@ -131,18 +140,49 @@ def test_a_checkpoint_of_another_training_is_not_used(
     else:
         code = "other"
     run(tmp_path, "m", arguments, code)
-    assert "of a training with other settings, text or code; starting afresh" in caplog.text
+    assert "of a training with other settings, text or code; not used" in caplog.text
     assert "resumed" not in caplog.text
 
 
-def test_a_damaged_checkpoint_is_not_used(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("damage", ["truncated", "bit-flipped", "both damaged"])
+def test_a_damaged_checkpoint_leaves_the_one_before_it(
+    tmp_path: Path, damage: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
     write_corpus(tmp_path)
     whole = run(tmp_path, "whole", settings())
     stop_after(tmp_path, "m", settings(), steps=7)
-    file = tmp_path / "checkpoints/m/last.safetensors"
-    file.write_bytes(file.read_bytes()[:-100])
+    older, newer = sorted((tmp_path / "checkpoints/m").glob("step-*"))
+    assert [path.name[:14] for path in (older, newer)] == ["step-000000005", "step-000000007"]
+    data = newer.read_bytes()
+    newer.write_bytes(data[:-100] if damage == "truncated" else flipped(data))
+    if damage == "both damaged":
+        older.write_bytes(flipped(older.read_bytes()))
     assert outputs(run(tmp_path, "m", settings())) == outputs(whole)
-    assert "cannot be read" in caplog.text
+    assert f"{newer.name}: damaged; trying the one before it" in caplog.text
+    assert ("resumed from step 5" in caplog.text) == (damage != "both damaged")
+
+
+def flipped(data: bytes) -> bytes:
+    """Return `data` with one bit in its middle turned."""
+    middle = len(data) // 2
+    return data[:middle] + bytes([data[middle] ^ 4]) + data[middle + 1 :]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount a small disk")
+def test_a_full_disk_for_checkpoints_does_not_end_the_training(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_corpus(tmp_path)
+    whole = run(tmp_path, "whole", settings())
+    disk = tmp_path / "checkpoints/m"
+    disk.mkdir(parents=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16k", "tmpfs", disk], check=True)
+    try:
+        assert outputs(run(tmp_path, "m", settings())) == outputs(whole)
+    finally:
+        subprocess.run(["umount", disk], check=True)
+    assert "cannot be written (No space left on device); training goes on" in caplog.text
 
 
 def test_training_goes_on_from_another_models_weights(tmp_path: Path) -> None:
@@ -155,6 +195,60 @@ def test_training_goes_on_from_another_models_weights(tmp_path: Path) -> None:
         torch.testing.assert_close(after[name], tensor, rtol=0, atol=1e-6)
     with pytest.raises(CharlmError, match="of another architecture"):
         run(tmp_path, "third", settings(init_from=str(first), hidden_size=17))
+
+
+def test_the_average_of_the_weights_is_what_is_saved(tmp_path: Path) -> None:
+    write_corpus(tmp_path)
+    rough = settings(steps=40, learning_rate=0.05, schedule="constant", validate_every=40)
+    smooth = {**rough, "training": rough["training"] | {"average": 0.9}}
+    last, averaged = (
+        load_model(run(tmp_path, name, how))[0].state_dict()
+        for name, how in (("last", rough), ("averaged", smooth))
+    )
+    assert all((last[name] != averaged[name]).any() for name in last)
+
+
+def test_the_best_weights_are_kept_and_patience_ends_the_training(tmp_path: Path) -> None:
+    write_corpus(tmp_path)
+    how = {"learning_rate": 0.05, "validate_every": 2, "schedule": "constant", "keep": "best"}
+    made = run(tmp_path, "m", settings(steps=400, patience=4, **how))
+    with (made / "history.csv").open() as file:
+        losses = [float(row["validation_bits_per_character"]) for row in csv.DictReader(file)]
+    best = losses.index(min(losses))
+    assert len(losses) == best + 1 + 4 < 200
+    description = json.loads((made / "model.json").read_text())
+    assert description["training"]["steps"] == 2 * len(losses)
+    model, _ = load_model(made)
+    held_out = validation_loss(model, np.load(tmp_path / "tokens/validation.npy")[:-1])
+    assert held_out / np.log(2) == pytest.approx(losses[best], abs=0.02)
+
+
+def test_ntasgd_averages_once_the_loss_stops_falling(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    write_corpus(tmp_path)
+    how = {"optimizer": "ntasgd", "learning_rate": 9.0, "schedule": "constant"}
+    run(tmp_path, "m", settings(steps=60, validate_every=2, **how))
+    assert "averaging the weights from step" in caplog.text
+
+
+def test_a_training_of_minutes_ends_in_time_and_says_it_cannot_be_repeated(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_corpus(tmp_path)
+    made = run(tmp_path, "m", settings(steps=None, minutes=0.02))
+    assert "a training of 0.02 minutes cannot be repeated" in caplog.text
+    assert json.loads((made / "model.json").read_text())["training"]["steps"] >= 1
+    assert json.loads((made / "timing.json").read_text())["seconds"] < 30
+
+
+def test_validation_is_needed_to_keep_the_best(tmp_path: Path) -> None:
+    write_corpus(tmp_path)
+    np.save(tmp_path / "tokens/validation.npy", np.zeros(0, np.uint8))
+    with pytest.raises(CharlmError, match="need validation text"):
+        run(tmp_path, "m", settings(keep="best"))
+    assert run(tmp_path, "m", settings()).exists()
 
 
 def test_a_loss_that_is_not_finite_ends_in_one_line(tmp_path: Path) -> None:
@@ -197,12 +291,11 @@ run(Path({str(tmp_path)!r}), "m", settings(steps=100000, checkpoint_every=5))
 """
     process = subprocess.Popen([sys.executable, "-c", program])
     try:
-        file = tmp_path / "checkpoints/m/last.safetensors"
         for _ in range(600):
-            if file.exists():
+            if found := list((tmp_path / "checkpoints/m").glob("step-*")):
                 break
             time.sleep(0.1)
-        assert file.exists()
+        assert found
     finally:
         process.kill()
         process.wait()

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from tests.conftest import TINY, Checkout, new_checkout
 
 import charlm
+from tests.conftest import TINY, Checkout, new_checkout
 
 CONFIG = ("--configfile", TINY)
 MODELS = ("lstm", "gru")
@@ -21,8 +21,11 @@ STAGES = (
 )
 OF_EACH_MODEL = (
     *("model.safetensors", "model.json", "history.csv", "timing.json"),
-    *("metrics.json", "document_scores.parquet", "samples.jsonl"),
+    *("metrics.json", "document_scores.parquet", "diagnostics.json", "samples.jsonl"),
 )
+
+AFTER_SAMPLING = {"memorization", "report", "all"}
+AFTER_TRAINING = {"evaluate_model", "compare", "sample_model"} | AFTER_SAMPLING
 
 
 @pytest.fixture
@@ -39,7 +42,7 @@ def test_every_file_of_the_contract_is_there(results: Path) -> None:
         "cleaning.tsv",
         "vocabulary.json",
         "tokens/train.npy",
-        "baselines.json",
+        *("baselines.json", "baseline_scores.parquet", "comparison.json", "memorization.json"),
         "report.html",
         *(f"models/{model}/{file}" for model in MODELS for file in OF_EACH_MODEL),
     }
@@ -139,55 +142,32 @@ def test_a_touch_reruns_nothing(tiny_copy: Checkout) -> None:
 
 
 @pytest.mark.parametrize(
-    ("module", "stages"),
+    ("file", "stages"),
     [
-        ("sampling", {"sample_model", "memorization", "report", "all"}),
-        ("report/page", {"report", "all"}),
-        ("evaluation/ngram", {"baseline", "compare", "report", "all"}),
-        (
-            "training/trainer",
-            {
-                "train_model",
-                "evaluate_model",
-                "compare",
-                "sample_model",
-                "memorization",
-                "report",
-                "all",
-            },
-        ),
+        ("src/charlm/sampling.py", {"sample_model", *AFTER_SAMPLING}),
+        ("workflow/scripts/sample_model.py", {"sample_model", *AFTER_SAMPLING}),
+        ("src/charlm/report/page.py", {"report", "all"}),
+        ("src/charlm/report/templates/page.css", {"report", "all"}),
+        ("src/charlm/evaluation/ngram.py", {"baseline", "compare", "report", "all"}),
+        ("src/charlm/training/trainer.py", {"train_model", *AFTER_TRAINING}),
     ],
 )
 def test_an_edited_module_reruns_the_stages_that_use_it(
-    tiny_copy: Checkout, module: str, stages: set[str]
+    tiny_copy: Checkout, file: str, stages: set[str]
 ) -> None:
-    with (tiny_copy.folder / f"src/charlm/{module}.py").open("a") as file:
-        file.write("\n# edited\n")
+    with (tiny_copy.folder / file).open("a") as opened:
+        opened.write("\n# edited\n")
     assert tiny_copy.planned(*CONFIG) == stages
 
 
 @pytest.mark.parametrize(
     ("change", "stages"),
     [
-        ("sampling={temperatures: [0.7]}", {"sample_model", "memorization", "report", "all"}),
-        (
-            "training={learning_rate: 1e-3}",
-            {
-                "train_model",
-                "evaluate_model",
-                "compare",
-                "sample_model",
-                "memorization",
-                "report",
-                "all",
-            },
-        ),
+        ("sampling={temperatures: [0.7]}", {"sample_model", *AFTER_SAMPLING}),
+        ("training={learning_rate: 1e-3}", {"train_model", *AFTER_TRAINING}),
         (
             "vocabulary={min_count: 2}",
-            {
-                *("vocabulary", "encode", "baseline", "train_model", "evaluate_model"),
-                *("compare", "sample_model", "memorization", "report", "all"),
-            },
+            {"vocabulary", "encode", "baseline", "train_model", *AFTER_TRAINING},
         ),
     ],
 )
@@ -234,3 +214,12 @@ def test_snakemakes_own_report_has_the_items(tiny_copy: Checkout) -> None:
     page = (tiny_copy.folder / "report.html").read_text()
     for words in ("Overview", "learning curve", "what each rule did"):
         assert words in page
+
+
+def test_any_number_of_shards_gives_the_same_corpus(checkout: Checkout, results: Path) -> None:
+    done = checkout.snakemake("clean", "--set-scatter", "clean=3", *CONFIG)
+    assert done.returncode == 0, done.stderr
+    made = checkout.folder / "results/tiny"
+    for file in ("corpus.parquet", "cleaning.tsv"):
+        assert (made / file).read_bytes() == (results / file).read_bytes()
+    assert not (made / "shards").exists()

@@ -8,7 +8,7 @@ rule baseline:
     log:
         f"logs/{CORPUS}/baseline.log",
     benchmark:
-        f"benchmarks/results/{CORPUS}/baseline.tsv"
+        f"logs/{CORPUS}/baseline.benchmark.tsv"
     conda:
         ENVIRONMENT
     threads: 1

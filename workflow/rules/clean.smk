@@ -1,6 +1,34 @@
-rule clean:
+# A corpus can be cleaned as several jobs, on several machines: --set-scatter clean=8. The result is
+# the same for any number of them.
+scattergather:
+    clean=1,
+
+
+rule clean_shard:
     input:
         documents=f"{RESULTS}/documents.parquet",
+    output:
+        part=temp(f"{RESULTS}/shards/{{scatteritem}}.parquet"),
+    log:
+        f"logs/{CORPUS}/clean/{{scatteritem}}.log",
+    benchmark:
+        f"logs/{CORPUS}/clean/{{scatteritem}}.benchmark.tsv"
+    conda:
+        ENVIRONMENT
+    threads: 8
+    resources:
+        mem_mb=1024,
+    params:
+        cleaning=lookup("cleaning", within=config),
+        splits=lookup("splits", within=config),
+        code=code_of("clean_shard"),
+    script:
+        "../scripts/clean_shard.py"
+
+
+rule clean:
+    input:
+        parts=gather.clean(f"{RESULTS}/shards/{{scatteritem}}.parquet"),
     output:
         corpus=f"{RESULTS}/corpus.parquet",
         summary=report(
@@ -12,10 +40,10 @@ rule clean:
     log:
         f"logs/{CORPUS}/clean.log",
     benchmark:
-        f"benchmarks/results/{CORPUS}/clean.tsv"
+        f"logs/{CORPUS}/clean.benchmark.tsv"
     conda:
         ENVIRONMENT
-    threads: 2
+    threads: 8
     resources:
         mem_mb=1024,
     params:
@@ -34,7 +62,7 @@ rule plain_text:
     log:
         f"logs/{CORPUS}/plain_text.log",
     benchmark:
-        f"benchmarks/results/{CORPUS}/plain_text.tsv"
+        f"logs/{CORPUS}/plain_text.benchmark.tsv"
     conda:
         ENVIRONMENT
     threads: 1

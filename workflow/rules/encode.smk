@@ -7,10 +7,10 @@ rule encode:
     log:
         f"logs/{CORPUS}/encode.log",
     benchmark:
-        f"benchmarks/results/{CORPUS}/encode.tsv"
+        f"logs/{CORPUS}/encode.benchmark.tsv"
     conda:
         ENVIRONMENT
-    threads: 2
+    threads: 8
     resources:
         mem_mb=1024,
     params:

@@ -16,7 +16,7 @@ rule evaluate_model:
     log:
         f"logs/{CORPUS}/evaluate/{{model}}.log",
     benchmark:
-        f"benchmarks/results/{CORPUS}/evaluate/{{model}}.tsv"
+        f"logs/{CORPUS}/evaluate/{{model}}.benchmark.tsv"
     conda:
         ENVIRONMENT
     threads: 8
@@ -41,7 +41,7 @@ rule compare:
     log:
         f"logs/{CORPUS}/compare.log",
     benchmark:
-        f"benchmarks/results/{CORPUS}/compare.tsv"
+        f"logs/{CORPUS}/compare.benchmark.tsv"
     conda:
         ENVIRONMENT
     threads: 1

@@ -7,10 +7,10 @@ rule ingest:
     log:
         f"logs/{CORPUS}/ingest.log",
     benchmark:
-        f"benchmarks/results/{CORPUS}/ingest.tsv"
+        f"logs/{CORPUS}/ingest.benchmark.tsv"
     conda:
         ENVIRONMENT
-    threads: 2
+    threads: 8
     resources:
         mem_mb=1024,
     params:

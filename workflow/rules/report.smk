@@ -26,7 +26,7 @@ rule report:
     log:
         f"logs/{CORPUS}/report.log",
     benchmark:
-        f"benchmarks/results/{CORPUS}/report.tsv"
+        f"logs/{CORPUS}/report.benchmark.tsv"
     conda:
         ENVIRONMENT
     threads: 1

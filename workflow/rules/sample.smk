@@ -13,7 +13,7 @@ rule sample_model:
     log:
         f"logs/{CORPUS}/sample/{{model}}.log",
     benchmark:
-        f"benchmarks/results/{CORPUS}/sample/{{model}}.tsv"
+        f"logs/{CORPUS}/sample/{{model}}.benchmark.tsv"
     conda:
         ENVIRONMENT
     threads: 1
@@ -38,7 +38,7 @@ rule memorization:
     log:
         f"logs/{CORPUS}/memorization.log",
     benchmark:
-        f"benchmarks/results/{CORPUS}/memorization.tsv"
+        f"logs/{CORPUS}/memorization.benchmark.tsv"
     conda:
         ENVIRONMENT
     threads: 1

@@ -20,7 +20,7 @@ rule train_model:
     log:
         f"logs/{CORPUS}/train/{{model}}.log",
     benchmark:
-        f"benchmarks/results/{CORPUS}/train/{{model}}.tsv"
+        f"logs/{CORPUS}/train/{{model}}.benchmark.tsv"
     conda:
         ENVIRONMENT
     threads: 8

@@ -6,10 +6,10 @@ rule vocabulary:
     log:
         f"logs/{CORPUS}/vocabulary.log",
     benchmark:
-        f"benchmarks/results/{CORPUS}/vocabulary.tsv"
+        f"logs/{CORPUS}/vocabulary.benchmark.tsv"
     conda:
         ENVIRONMENT
-    threads: 2
+    threads: 8
     resources:
         mem_mb=1024,
     params:

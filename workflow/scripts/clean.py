@@ -1,14 +1,14 @@
-"""Rule `clean`: documents.parquet -> corpus.parquet, cleaning.tsv."""
+"""Rule `clean`: shards/ -> corpus.parquet, cleaning.tsv."""
 
 from snakemake.iocontainers import Snakemake
 
 from charlm.stage import stage
-from charlm.text.cleaning import clean
+from charlm.text.cleaning import gather
 
 
 def main(snakemake: Snakemake) -> None:
-    clean(
-        snakemake.input.documents,
+    gather(
+        snakemake.input.parts,
         snakemake.output.corpus,
         snakemake.output.summary,
         splits=snakemake.params.splits,

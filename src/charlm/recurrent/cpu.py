@@ -1,17 +1,53 @@
 """Engine `fused` on the CPU: hand-written forward and backward, one autograd node a layer.
 
 The gradients are those of `charlm.recurrent.equations`; what differs is the order of the work.
-All that does not wait for the previous step is done for all steps at once: the input products
-before the loop (a look-up of rows where the inputs are rows of a table), and after the backward
-loop one product for each weight gradient. In the loop remain one recurrent product a step and the
-point-wise part.
+What need not wait for the previous step is done for all steps at once: the first layer's input
+products become a look-up of rows where the inputs are rows of a table, and after the backward loop
+each weight gradient is one product. The loops themselves are compiled (`charlm.recurrent.kernels`):
+a step's products, by weights packed in the order in which they are read, and its point-wise part
+are one pass, and there is no allocation and no return to Python between steps.
+
+Memory kept for the backward pass, in numbers a step, example and unit: 4 for the gates, 1 for the
+hidden state and in an LSTM 1 for the cell state; with bfloat16 the gates take half and the hidden
+state is kept in both precisions.
+
+Arrays are laid out (step, example, slot, unit). The slots are the gates: i, f, g and o of an LSTM;
+n, r, z and m of a GRU, so that those which the input meets, n r z, and those which the hidden state
+meets, r z m, each lie together. Units are padded with zeros to a multiple of 32, which changes no
+result.
 """
 
-from typing import Any
+import ctypes
+import logging
+import math
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
+from torch.nn import functional
+
+from charlm.errors import CharlmError
+from charlm.recurrent.reference import Torch
+from charlm.recurrent.stepper import Stepper
+
+
+def _import_kernels() -> Any:
+    try:
+        from charlm.recurrent import kernels
+    except ImportError:  # no Numba, or one that this Python or NumPy is too new for
+        return None
+    return kernels
+
+
+kernels = _import_kernels()
+
+# Dense inputs of a forward kernel: rows, their length, the packed weights; or nothing.
+_Dense = tuple[Tensor | None, int, Tensor | None]
+_log = logging.getLogger(__name__)
 
 
 class Fused:
@@ -20,23 +56,201 @@ class Fused:
     @staticmethod
     def lstm(inputs: Tensor, indices: Tensor | None, *others: Any) -> tuple[Tensor, ...]:
         """Run an LSTM layer."""
+        if not usable(inputs.dtype):
+            return Torch.lstm(inputs, indices, *others)
         h, c, *weights, precision = others
-        return _Layer.apply(_LSTMLoops, inputs, indices, precision, *weights, h, c)  # type: ignore[no-any-return, no-untyped-call]
+        return _Layer.apply("lstm", inputs, indices, precision, *weights, h, c)  # type: ignore[no-any-return, no-untyped-call]
 
     @staticmethod
     def gru(inputs: Tensor, indices: Tensor | None, *others: Any) -> tuple[Tensor, ...]:
         """Run a GRU layer."""
+        if not usable(inputs.dtype):
+            return Torch.gru(inputs, indices, *others)
         h, *weights, precision = others
-        return _Layer.apply(_GRULoops, inputs, indices, precision, *weights, h)  # type: ignore[no-any-return, no-untyped-call]
+        return _Layer.apply("gru", inputs, indices, precision, *weights, h)  # type: ignore[no-any-return, no-untyped-call]
+
+
+@cache
+def usable(dtype: torch.dtype) -> bool:
+    """Whether the kernels can run; where they cannot, say so once, and torch's layers run."""
+    if dtype != torch.float32:
+        reason = f"it computes in float32, not {dtype}"
+    elif kernels is None:
+        reason = "Numba cannot be imported"
+    elif _openmp() is None and torch.get_num_threads() > 1:
+        reason = "torch's threads cannot be shared here"
+    else:
+        return True
+    _log.warning("recurrent engine fused: %s; torch's own layers run instead", reason)
+    return False
+
+
+@cache
+def _openmp() -> Any:
+    """The OpenMP library that torch runs its threads with, or None.
+
+    The kernels run on torch's own threads. A second pool of threads would spin beside it: either
+    would wait for the other at every step.
+    """
+    library = Path(torch.__file__).parent / "lib" / "libtorch_cpu.so"
+    try:
+        openmp = ctypes.CDLL(str(library))
+        openmp.GOMP_parallel.argtypes = [ctypes.c_void_p] * 2 + [ctypes.c_uint] * 2
+        openmp.GOMP_parallel.restype = None
+        functions = (openmp.omp_get_thread_num, openmp.omp_get_num_threads, openmp.GOMP_barrier)
+    except (OSError, AttributeError):
+        return None
+    addresses = [ctypes.cast(function, ctypes.c_void_p).value for function in functions]
+    return openmp.GOMP_parallel, np.array(addresses, np.int64)
+
+
+class _Launch:
+    """A kernel with its arguments, to be run any number of times."""
+
+    def __init__(
+        self, name: str, kind: torch.dtype, *arguments: Any, scratch_size: int = 0, threads: int = 0
+    ) -> None:
+        self._kernel = kernels.compiled(f"{name}_{str(kind).removeprefix('torch.')}")
+        self._threads = threads or torch.get_num_threads()
+        scratch_size = self._threads * (scratch_size or kernels.SCRATCH)
+        scratch = torch.empty(scratch_size, dtype=torch.uint8)
+        self._kept_alive = (scratch, *arguments)
+        addresses = [a.data_ptr() if isinstance(a, Tensor) else a or 0 for a in self._kept_alive]
+        self._block = np.zeros(kernels.BLOCK, np.int64)
+        self._block[1 : 1 + len(addresses)] = addresses
+        if self._threads > 1:
+            self._parallel, team = _openmp()
+            self._block[0] = team.ctypes.data
+        else:
+            self._alone = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(self._kernel)
+        self._address = self._block.ctypes.data
+
+    def __call__(self) -> None:
+        if self._threads > 1:
+            self._parallel(self._kernel, self._address, self._threads, 0)
+        else:
+            self._alone(self._address)
+
+
+def _product(a: Tensor, b: Tensor) -> Tensor:
+    """Return ``a @ b`` in float32; `a` may be a transposed view, and b has 32·i columns.
+
+    A library's product adds up in an order that may depend on the number of threads, and rounds
+    the results of bfloat16 to bfloat16.
+    """
+    (m, k), n = a.shape, b.shape[1]
+    transposed = a.stride(1) != 1
+    result = torch.zeros(m, n)
+    stride = a.stride(1 if transposed else 0) * a.itemsize
+    depth, group = kernels.DEPTH, kernels.GROUP
+    _Launch(
+        "product", a.dtype, m, n, k, a, stride, int(transposed), b, b.stride(0) * b.itemsize,
+        result, scratch_size=(n + group) * depth * 4,
+    )()  # fmt: skip
+    return result
+
+
+class _Weights(NamedTuple):
+    """A layer's weights by slots: ih (G, H, I), hh (G, H, H) and the biases (4, H).
+
+    H and I are padded to multiples of 32.
+    """
+
+    ih: Tensor
+    hh: Tensor
+    bias: Tensor
+
+    @classmethod
+    def of(cls, cell: str, kind: torch.dtype, *parameters: Tensor) -> "_Weights":
+        weight_ih, weight_hh, bias_ih, bias_hh = (p.detach() for p in parameters)
+        units = weight_hh.shape[1]
+        extra = -units % 32
+        ih, hh = (w.to(kind).view(-1, units, w.shape[1]) for w in (weight_ih, weight_hh))
+        ih, hh = _pad(ih, -ih.shape[2] % 32, extra), _pad(hh, extra, extra)
+        b_ih, b_hh = (_pad(b.view(-1, units), extra) for b in (bias_ih, bias_hh))
+        if cell == "lstm":
+            return cls(ih, hh, b_ih + b_hh)
+        (r, z, n), (u_r, u_z, m) = b_ih, b_hh
+        return cls(ih.roll(1, 0), hh, torch.stack([n, r + u_r, z + u_z, m]))
+
+    def rows(self, table: Tensor) -> Tensor:
+        """What each row of the table adds to the gates' arguments, with the biases (V, 4, H)."""
+        rows = self.bias.repeat(len(table), 1, 1)
+        product = _product(table, self.ih.flatten(0, 1).T.contiguous())
+        rows[:, : len(self.ih)] += product.view(len(table), *self.ih.shape[:2])
+        return rows
+
+
+def _pad(numbers: Tensor, last: int, one_before: int = 0) -> Tensor:
+    padded = last or one_before
+    return (
+        functional.pad(numbers, (0, last, 0, one_before)[: 2 * numbers.dim()])
+        if padded
+        else numbers
+    )
+
+
+def _columns(numbers: Tensor, slots: slice) -> Tensor:
+    """View some slots of numbers (rows, 4, H) as columns of a matrix."""
+    return numbers.flatten(1)[:, slots.start * numbers.shape[2] : slots.stop * numbers.shape[2]]
+
+
+def _empty(*shape: int, kind: torch.dtype = torch.float32) -> Tensor:
+    """Allocate memory, in huge pages where it is large: NumPy asks the system for them.
+
+    A sequence's gates are tens of megabytes; in small pages, mapping them would cost as much time
+    as the point-wise part. The memory starts at a cache line.
+    """
+    size = math.prod(shape) * kind.itemsize
+    memory = np.empty(size + 64, np.uint8)
+    start = -memory.ctypes.data % 64
+    return torch.from_numpy(memory[start : start + size]).view(kind).view(shape)
+
+
+def _block(numbers: Tensor) -> Tensor:
+    """Lay (rows, …, units) out as (panel of 16 units, row, …, unit)."""
+    return numbers.view(*numbers.shape[:-1], -1, 16).movedim(-2, 0).contiguous()
+
+
+def _unblock(numbers: Tensor) -> Tensor:
+    rows, units = numbers.shape
+    return numbers.view(-1, rows, 16).transpose(0, 1).reshape(rows, units)
+
+
+def _pack(weights: Tensor, together: int) -> Tensor:
+    """Order weights (slots, units, K) as the forward kernels read them.
+
+    Sixteen units of `together` slots make a panel, in which what belongs to one k (two, with
+    bfloat16) lies together.
+    """
+    slots, units = weights.shape[:2]
+    words = weights.contiguous().view(torch.int32)
+    words = words.view(slots // together, together, units // 16, 16, -1)
+    return words.permute(2, 0, 4, 1, 3).contiguous()
+
+
+def _pack_transposed(weights: Tensor) -> Tensor:
+    """Order weights (slots, units, K) as the backward kernels read them: panels of 32 of K."""
+    rows = weights.flatten(0, 1)
+    if rows.dtype == torch.bfloat16:  # two rows side by side make 32-bit words
+        rows = rows.view(len(rows) // 2, 2, -1).transpose(1, 2)
+    words = rows.contiguous().view(torch.int32).view(-1, weights.shape[2] // 32, 32)
+    return words.transpose(0, 1).contiguous()
+
+
+def _kind(precision: str) -> torch.dtype:
+    """The type of the products' operands: bfloat16 pays only where the processor multiplies it."""
+    fast = precision == "bfloat16" and kernels.FAST_BFLOAT16
+    return torch.bfloat16 if fast else torch.float32
 
 
 class _Layer(torch.autograd.Function):
-    """One layer over a sequence; `loops` holds what differs between the cells."""
+    """One layer over a sequence."""
 
     @staticmethod
     def forward(
         ctx: Any,
-        loops: Any,
+        cell: str,
         inputs: Tensor,
         indices: Tensor | None,
         precision: str,
@@ -46,123 +260,160 @@ class _Layer(torch.autograd.Function):
         bias_hh: Tensor,
         *state: Tensor,
     ) -> tuple[Tensor, ...]:
-        dtype = torch.bfloat16 if precision == "bfloat16" else weight_ih.dtype
-        inputs, w_ih, w_hh = inputs.to(dtype), weight_ih.to(dtype), weight_hh.to(dtype)
-        bias, hidden_bias = loops.split_bias(bias_ih, bias_hh)
-        gates = (inputs @ w_ih.T).to(weight_ih.dtype) + bias
-        if indices is not None:
-            gates = gates[indices]
-        hidden, saved, final = loops.forward(gates, w_hh.T, hidden_bias, *state)
-        ctx.save_for_backward(inputs, indices, w_ih, w_hh, hidden, *saved)
-        ctx.loops = loops
-        return hidden[1:], hidden[-1].clone(), *final
+        kind = _kind(precision)
+        weights = _Weights.of(cell, kind, weight_ih, weight_hh, bias_ih, bias_hh)
+        steps, batch = (inputs if indices is None else indices).shape[:2]
+        units, size = weight_hh.shape[1], weights.bias.shape[1]
+        x = _pad(inputs.to(kind), -inputs.shape[-1] % 32).contiguous()
+        together = 2 if cell == "lstm" else 3
+        dense: _Dense = (None, 0, None)
+        if indices is None:
+            table, dense = weights.bias[None], (x, x.shape[-1], _pack(weights.ih, together))
+        else:
+            _check_indices(indices, len(x))
+            indices = indices.long().contiguous()
+            table = weights.rows(x)
+        table = _block(table.view(len(table), 4, size))
+        gates = _empty(steps, batch, 4, size, kind=kind)
+        histories = [_empty(steps + 1, batch, size) for _ in state]  # h, c
+        hidden = histories[0]
+        hidden[0] = _pad(state[0], size - units)
+        if cell == "lstm":
+            histories[1][0] = _block(_pad(state[1], size - units)).view(batch, size)
+        operand = hidden if kind == torch.float32 else _empty(*hidden.shape, kind=kind)
+        operand[0] = hidden[0]
+        _Launch(
+            f"{cell}_forward", kind, steps, batch, size, batch * size,
+            table, indices, *dense, _pack(weights.hh, together),
+            gates, histories[-1], hidden, operand, units, table.shape[1],
+        )()  # fmt: skip
+        ctx.cell = cell
+        ctx.save_for_backward(x, indices, weights.ih, weights.hh, gates, operand, *histories)
+        ctx.sizes = units, inputs.shape[-1]
+        finals = [hidden[-1, :, :units].clone()]
+        if cell == "lstm":
+            finals.append(_unblock(histories[1][-1])[:, :units])
+        return hidden[1:, :, :units], *finals
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *d_outputs: Tensor) -> tuple[Any, ...]:
-        inputs, indices, w_ih, w_hh, hidden, *saved = ctx.saved_tensors
-        d_gates, d_products, d_state = ctx.loops.backward(hidden, *saved, w_hh, *d_outputs)
-        d_gates, d_products = d_gates.flatten(0, 1), d_products.flatten(0, 1)
-        d_bias_ih, d_bias_hh = d_gates.sum(0), d_products.sum(0)
-        d_products = d_products.to(w_hh.dtype)
-        d_weight_hh = d_products.T @ hidden[:-1].flatten(0, 1).to(w_hh.dtype)
-        if indices is not None:  # as if the table itself had been the input, once
-            rows = indices.flatten()
-            d_gates = d_gates.new_zeros(len(inputs), d_gates.shape[1]).index_add_(0, rows, d_gates)
-        d_gates = d_gates.to(w_ih.dtype)
-        d_weight_ih = d_gates.T @ inputs.reshape(-1, inputs.shape[-1])
-        d_inputs = (d_gates @ w_ih).view_as(inputs) if ctx.needs_input_grad[1] else None
-        return None, d_inputs, None, None, d_weight_ih, d_weight_hh, d_bias_ih, d_bias_hh, *d_state
+    def backward(ctx: Any, d_outputs: Tensor, *d_state: Tensor) -> tuple[Any, ...]:
+        x, indices, w_ih, w_hh, gates, operand, *histories = ctx.saved_tensors
+        (units, features), kind = ctx.sizes, gates.dtype
+        steps, batch, _, size = gates.shape
+        extra = size - units
+        d_gates = _empty(*gates.shape, kind=kind)
+        d_initial = [_pad(d, extra).clone(memory_format=torch.contiguous_format) for d in d_state]
+        _Launch(
+            f"{ctx.cell}_backward", kind, steps, batch, size, _pack_transposed(w_hh),
+            gates, histories[-1], _pad(d_outputs, extra).contiguous(), d_gates, *d_initial,
+        )()  # fmt: skip
+
+        d_gates = d_gates.flatten(0, 1)
+        met_by_input, met_by_hidden = slice(0, len(w_ih)), slice(4 - len(w_hh), 4)
+        d_w_hh = _product(_columns(d_gates, met_by_hidden).T, operand[:-1].flatten(0, 1))
+        # One row of sums a row of the table, or else a step: for the biases alone.
+        if indices is None:
+            rows, count = torch.arange(steps).repeat_interleave(batch), steps
+        else:
+            rows, count = indices, len(x)
+        sums = torch.zeros(count, 4, size)
+        _Launch("add_rows", kind, steps * batch, 4 * size, d_gates, rows, sums)()
+        d_rows = _columns(d_gates if indices is None else sums.to(kind), met_by_input)
+        d_w_ih = _product(d_rows.T, x.flatten(0, -2))
+        d_x = None
+        if ctx.needs_input_grad[1]:
+            d_x = _product(d_rows, w_ih.flatten(0, 1)).view_as(x)[..., :features]
+
+        d_w_ih = d_w_ih.view_as(w_ih)[:, :units, :features]
+        d_w_hh = d_w_hh.view_as(w_hh)[:, :units, :units]
+        d_bias = sums.sum(0)[:, :units]
+        d_b_ih = d_bias[met_by_input]
+        if ctx.cell == "gru":  # from n r z back to r z n
+            d_w_ih, d_b_ih = d_w_ih.roll(-1, 0), d_b_ih.roll(-1, 0)
+        return (
+            None, d_x, None, None,
+            d_w_ih.flatten(0, 1), d_w_hh.flatten(0, 1),
+            d_b_ih.flatten(), d_bias[met_by_hidden].flatten(),
+            *(d[:, :units] for d in d_initial),
+        )  # fmt: skip
 
 
-class _LSTMLoops:
-    @staticmethod
-    def split_bias(bias_ih: Tensor, bias_hh: Tensor) -> tuple[Tensor, None]:
-        return bias_ih + bias_hh, None
-
-    @staticmethod
-    def forward(
-        gates: Tensor, w: Tensor, _: None, h: Tensor, c: Tensor
-    ) -> tuple[Tensor, tuple[Tensor, ...], tuple[Tensor, ...]]:
-        steps, size = len(gates), h.shape[1]
-        hidden, cells = h.new_empty(steps + 1, *h.shape), h.new_empty(steps + 1, *h.shape)
-        hidden[0], cells[0] = h, c
-        for t in range(steps):
-            a = gates[t].add_(hidden[t].to(w.dtype) @ w)
-            a[:, : 2 * size].sigmoid_()
-            a[:, 2 * size : 3 * size].tanh_()
-            a[:, 3 * size :].sigmoid_()
-            i, f, g, o = a.chunk(4, dim=1)
-            torch.mul(f, cells[t], out=cells[t + 1]).addcmul_(i, g)
-            torch.tanh(cells[t + 1], out=hidden[t + 1]).mul_(o)
-        return hidden, (gates, cells), (cells[-1].clone(),)
-
-    @staticmethod
-    def backward(
-        hidden: Tensor,
-        gates: Tensor,
-        cells: Tensor,
-        w: Tensor,
-        d_outputs: Tensor,
-        d_h: Tensor,
-        d_c: Tensor,
-    ) -> tuple[Tensor, Tensor, tuple[Tensor, Tensor]]:
-        d_gates = torch.empty_like(gates)
-        for t in reversed(range(len(gates))):
-            i, f, g, o = gates[t].chunk(4, dim=1)
-            d_i, d_f, d_g, d_o = d_gates[t].chunk(4, dim=1)
-            tanh_c = cells[t + 1].tanh()
-            d_h = d_h + d_outputs[t]
-            d_c = d_c + d_h * o * (1 - tanh_c * tanh_c)
-            torch.mul(d_h * tanh_c, o * (1 - o), out=d_o)
-            torch.mul(d_c * g, i * (1 - i), out=d_i)
-            torch.mul(d_c * cells[t], f * (1 - f), out=d_f)
-            torch.mul(d_c * i, 1 - g * g, out=d_g)
-            d_c = d_c * f
-            d_h = (d_gates[t].to(w.dtype) @ w).to(d_h.dtype)
-        return d_gates, d_gates, (d_h, d_c)
+def _check_indices(indices: Tensor, rows: int) -> None:
+    """Refuse indices beyond the table, which the kernels would read from."""
+    if indices.numel() and not 0 <= int(indices.min()) <= int(indices.max()) < rows:
+        raise CharlmError(
+            f"indices: {int(indices.min())} to {int(indices.max())} are not all rows of a table "
+            f"of {rows}"
+        )
 
 
-class _GRULoops:
-    @staticmethod
-    def split_bias(bias_ih: Tensor, bias_hh: Tensor) -> tuple[Tensor, Tensor]:
-        # The candidate's recurrent bias stays apart: the reset gate multiplies it.
-        bias, size = bias_ih + bias_hh, len(bias_ih) // 3
-        bias[2 * size :] = bias_ih[2 * size :]
-        return bias, bias_hh[2 * size :]
+class FusedStepper(Stepper):
+    """A stepper that runs the forward kernels one step at a time, with everything made before.
 
-    @staticmethod
-    def forward(
-        gates: Tensor, w: Tensor, bias: Tensor, h: Tensor
-    ) -> tuple[Tensor, tuple[Tensor, ...], tuple[()]]:
-        steps, size = len(gates), h.shape[1]
-        hidden, memories = h.new_empty(steps + 1, *h.shape), h.new_empty(steps, *h.shape)
-        hidden[0] = h
-        for t in range(steps):
-            products = (hidden[t].to(w.dtype) @ w).to(h.dtype)
-            gates[t, :, : 2 * size].add_(products[:, : 2 * size]).sigmoid_()
-            r, z, n = gates[t].chunk(3, dim=1)
-            torch.add(products[:, 2 * size :], bias, out=memories[t])
-            n.addcmul_(r, memories[t]).tanh_()
-            torch.lerp(n, hidden[t], z, out=hidden[t + 1])
-        return hidden, (gates, memories), ()
+    The state has two places, which take turns: a step reads the one and writes the other.
+    """
 
-    @staticmethod
-    def backward(
-        hidden: Tensor, gates: Tensor, memories: Tensor, w: Tensor, d_outputs: Tensor, d_h: Tensor
-    ) -> tuple[Tensor, Tensor, tuple[Tensor]]:
-        # The gradients of the gates' arguments, and those of the recurrent products' results: the
-        # two differ in the candidate's third.
-        d_gates, d_products = torch.empty_like(gates), torch.empty_like(gates)
-        size = hidden.shape[2]
-        for t in reversed(range(len(gates))):
-            r, z, n = gates[t].chunk(3, dim=1)
-            d_r, d_z, d_n = d_gates[t].chunk(3, dim=1)
-            d_h = d_h + d_outputs[t]
-            torch.mul(d_h * (1 - z), 1 - n * n, out=d_n)
-            torch.mul(d_h * (hidden[t] - n), z * (1 - z), out=d_z)
-            torch.mul(d_n * memories[t], r * (1 - r), out=d_r)
-            d_products[t, :, : 2 * size] = d_gates[t, :, : 2 * size]
-            torch.mul(d_n, r, out=d_products[t, :, 2 * size :])
-            d_h = d_h * z + (d_products[t].to(w.dtype) @ w).to(d_h.dtype)
-        return d_gates, d_products, (d_h,)
+    def __init__(self, layer: Any, batch_size: int, table: Tensor | None, precision: str) -> None:
+        super().__init__(layer, batch_size, table)
+        kind = _kind(precision)
+        size = -(-layer.hidden_size // 32) * 32
+        features = -(-layer.input_size // 32) * 32
+        places = (layer.num_layers, 2, batch_size, size)
+        self._histories = [torch.zeros(places) for _ in range(2 if layer.cell == "lstm" else 1)]
+        hidden, memory = self._histories[0], self._histories[-1]
+        self._operands = hidden if kind == torch.float32 else torch.zeros(places, dtype=kind)
+        self._outputs = [hidden[-1, turn, :, : layer.hidden_size] for turn in range(2)]
+        self._turn = 0
+        self._inputs = torch.zeros(batch_size, features, dtype=kind)
+        self._indices = torch.zeros(batch_size, dtype=torch.long)
+        gates = torch.empty(batch_size, 4, size, dtype=kind)
+        together = 2 if layer.cell == "lstm" else 3
+        # Waking other threads takes longer than a small step.
+        threads = int(batch_size * size * size < 2**18)
+        self._launches: list[list[_Launch]] = [[], []]
+        for number in range(layer.num_layers):
+            weights = _Weights.of(layer.cell, kind, *layer._weights(number, training=False))
+            w_ih, w_hh = _pack(weights.ih, together), _pack(weights.hh, together)
+            for turn in range(2):
+                indices, rows = None, weights.bias[None]
+                dense: _Dense = (self._inputs, features, w_ih)
+                if number > 0:
+                    dense = (self._operands[number - 1, 1 - turn], size, w_ih)
+                elif table is not None:
+                    indices, dense = self._indices, (None, 0, None)
+                    padded = _pad(table.detach().to(kind), features - layer.input_size)
+                    rows = weights.rows(padded)
+                advance = batch_size * size * (1 - 2 * turn)
+                launch = _Launch(
+                    f"{layer.cell}_forward", kind, 1, batch_size, size, advance,
+                    _block(rows), indices, *dense, w_hh, gates, memory[number, turn],
+                    hidden[number, turn], self._operands[number, turn], layer.hidden_size,
+                    len(rows), threads=threads,
+                )  # fmt: skip
+                self._launches[turn].append(launch)
+
+    def _read_state(self) -> tuple[Tensor, ...]:
+        now = [history[:, self._turn] for history in self._histories]
+        if len(now) == 2:
+            now[1] = torch.stack([_unblock(cells) for cells in now[1]])
+        return tuple(part[..., : self._outputs[0].shape[-1]].clone() for part in now)
+
+    def _write_state(self, state: tuple[Tensor, ...]) -> None:
+        for number, (history, given) in enumerate(zip(self._histories, state, strict=True)):
+            padded = _pad(given, history.shape[-1] - given.shape[-1])
+            if number == 1:
+                padded = torch.stack([_block(cells).view_as(cells) for cells in padded])
+            history[:, self._turn] = padded
+        self._operands[:, self._turn] = self._histories[0][:, self._turn]
+
+    def _move(self, inputs: Tensor) -> Tensor:
+        if self._table is None:
+            self._inputs[:, : inputs.shape[1]] = inputs.detach()
+        else:
+            _check_indices(inputs, len(self._table))
+            self._indices.copy_(inputs)
+        for launch in self._launches[self._turn]:
+            launch()
+        self._turn = 1 - self._turn
+        return self._outputs[self._turn]

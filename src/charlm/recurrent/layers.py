@@ -128,7 +128,7 @@ class _Recurrent(nn.Module):
                 f"{tuple(indices.shape)}"
             )
         self._check_inputs("table", table)
-        return self._run(table, indices.T if self.batch_first else indices, state)
+        return self._run(table, indices.T if self.batch_first else indices, state, self.training)
 
     def stepper(self, batch_size: int, table: Tensor | None = None) -> Stepper:
         """Make a `Stepper`, the fast way to sample: ``stepper(inputs)`` moves B streams one step.
@@ -138,6 +138,10 @@ class _Recurrent(nn.Module):
             table: input vectors (V, input_size); with it a step takes their row numbers (B,)
                 rather than vectors (B, input_size).
         """
+        weight = self.weight_hh_l0
+        engine = self._picked(weight)
+        if engine == "fused" and weight.device.type == "cpu" and cpu.usable(weight.dtype):
+            return cpu.FusedStepper(self, batch_size, table, self._precision(weight))
         return Stepper(self, batch_size, table)
 
     def _forward(self, input: Any, state: Any) -> tuple[Tensor, Any]:
@@ -146,18 +150,25 @@ class _Recurrent(nn.Module):
         if input.dim() == 2:  # one example without a batch dimension
             batched = None if state is None else tuple(s.unsqueeze(1) for s in self._pack(state))
             outputs, final = self._run(
-                input.unsqueeze(1), None, None if batched is None else self._unpack(batched)
+                input.unsqueeze(1),
+                None,
+                None if batched is None else self._unpack(batched),
+                self.training,
             )
             squeezed = tuple(s.squeeze(1) for s in self._pack(final))
             return outputs.squeeze(0 if self.batch_first else 1), self._unpack(squeezed)
-        return self._run(input.transpose(0, 1) if self.batch_first else input, None, state)
+        return self._run(
+            input.transpose(0, 1) if self.batch_first else input, None, state, self.training
+        )
 
-    def _run(self, inputs: Tensor, indices: Tensor | None, state: Any) -> tuple[Tensor, Any]:
+    def _run(
+        self, inputs: Tensor, indices: Tensor | None, state: Any, training: bool
+    ) -> tuple[Tensor, Any]:
         """Run all layers; `inputs` is (T, B, I), or a table with `indices` (T, B)."""
         steps, batch = (inputs if indices is None else indices).shape[:2]
         if steps == 0:
             raise CharlmError(f"{self._name}: input: a sequence of length 0; give at least a step")
-        initial = self._initial_state(state, batch, inputs)
+        initial = self._initial_state(state, batch)
         precision = self._precision(inputs)
         run = self._engine(inputs)
         inputs = inputs.to(self.weight_hh_l0.dtype)
@@ -167,16 +178,16 @@ class _Recurrent(nn.Module):
                 inputs,
                 indices if layer == 0 else None,
                 *(part[layer] for part in initial),
-                *self._weights(layer),
+                *self._weights(layer, training),
                 precision,
             )
             finals.append(final)
             if layer < self.num_layers - 1:
-                inputs = self._drop(inputs)
+                inputs = self._drop(inputs, training)
         state = self._unpack(tuple(torch.stack(part) for part in zip(*finals, strict=True)))
         return inputs.transpose(0, 1) if self.batch_first else inputs, state
 
-    def _weights(self, layer: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def _weights(self, layer: int, training: bool) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """The weights and biases of a layer, its recurrent weights thinned in training.
 
         DropConnect on the recurrent weights, one draw for all steps: Merity, Keskar, Socher,
@@ -185,7 +196,7 @@ class _Recurrent(nn.Module):
         weight_ih = self.get_parameter(f"weight_ih_l{layer}")
         weight_hh: Tensor = self.get_parameter(f"weight_hh_l{layer}")
         if self.weight_dropout:
-            weight_hh = functional.dropout(weight_hh, self.weight_dropout, self.training)
+            weight_hh = functional.dropout(weight_hh, self.weight_dropout, training)
         if not self.bias:
             zero = weight_ih.new_zeros(weight_ih.shape[0])
             return weight_ih, weight_hh, zero, zero
@@ -196,18 +207,19 @@ class _Recurrent(nn.Module):
             self.get_parameter(f"bias_hh_l{layer}"),
         )
 
-    def _drop(self, outputs: Tensor) -> Tensor:
+    def _drop(self, outputs: Tensor, training: bool) -> Tensor:
         """Dropout between layers; locked: one draw for all steps (Gal and Ghahramani, 2016)."""
         if not self.locked_dropout:
-            return functional.dropout(outputs, self.dropout, self.training)
-        return outputs * functional.dropout(
-            torch.ones_like(outputs[:1]), self.dropout, self.training
-        )
+            return functional.dropout(outputs, self.dropout, training)
+        return outputs * functional.dropout(torch.ones_like(outputs[:1]), self.dropout, training)
+
+    def _picked(self, inputs: Tensor) -> str:
+        if self.engine != "auto":
+            return self.engine
+        return "fused" if inputs.device.type == "cpu" else "torch"
 
     def _engine(self, inputs: Tensor) -> Callable[..., tuple[Tensor, ...]]:
-        engine = self.engine
-        if engine == "auto":
-            engine = "fused" if inputs.device.type == "cpu" else "torch"
+        engine = self._picked(inputs)
         chosen = {"reference": Reference, "torch": Torch, "fused": cpu.Fused}[engine]
         function: Callable[..., tuple[Tensor, ...]] = getattr(chosen, self.cell)
         return function
@@ -219,7 +231,7 @@ class _Recurrent(nn.Module):
             return "bfloat16"
         return self.precision
 
-    def _initial_state(self, state: Any, batch: int, inputs: Tensor) -> tuple[Tensor, ...]:
+    def _initial_state(self, state: Any, batch: int) -> tuple[Tensor, ...]:
         shape = (self.num_layers, batch, self.hidden_size)
         if state is None:
             zero = self.weight_hh_l0.new_zeros(shape)

@@ -70,12 +70,13 @@ class Torch:
     ) -> tuple[Tensor, ...]:
         """Run an LSTM layer."""
         *weights, precision = weights_and_precision
+        dtype = h.dtype
         with _autocast(inputs, precision):
             outputs, h, c = torch.lstm(
                 _look_up(inputs, indices), (h[None], c[None]), weights, True, 1, 0.0, True, False,
                 False,
             )  # fmt: skip
-        return outputs, h[0], c[0]
+        return outputs.to(dtype), h[0].to(dtype), c[0].to(dtype)
 
     @staticmethod
     def gru(
@@ -83,11 +84,12 @@ class Torch:
     ) -> tuple[Tensor, ...]:
         """Run a GRU layer."""
         *weights, precision = weights_and_precision
+        dtype = h.dtype
         with _autocast(inputs, precision):
             outputs, h = torch.gru(
                 _look_up(inputs, indices), h[None], weights, True, 1, 0.0, True, False, False
             )
-        return outputs, h[0]
+        return outputs.to(dtype), h[0].to(dtype)
 
 
 def _look_up(inputs: Tensor, indices: Tensor | None) -> Tensor:

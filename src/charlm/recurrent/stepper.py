@@ -5,32 +5,32 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from charlm.errors import CharlmError
+
 
 class Stepper:
     """A batch of streams that move on one symbol at a time, with no graph for gradients.
 
-    Made by `LSTM.stepper` and `GRU.stepper`. It owns the streams' state, starts from zeros, and
-    takes a snapshot of the weights: make a new one after training on.
+    Made by `LSTM.stepper` and `GRU.stepper`. It owns the streams' state, which starts from zeros,
+    and a snapshot of the weights: make a new one after training on. This class runs the layer on
+    sequences of length 1, with any engine; where an engine can do better, it has a subclass.
     """
 
-    def __init__(self, layer: Any, batch_size: int, table: Tensor | None = None) -> None:
+    def __init__(self, layer: Any, batch_size: int, table: Tensor | None) -> None:
         self._layer = layer
+        self._batch_size = batch_size
         self._table = None if table is None else table.detach()
-        shape = (layer.num_layers, batch_size, layer.hidden_size)
-        count = 2 if layer.cell == "lstm" else 1
-        self._state = tuple(layer.weight_hh_l0.new_zeros(shape) for _ in range(count))
+        self._state: Any = None
 
     @property
     def state(self) -> Any:
-        """The streams' state in the form that `forward` takes and gives; may be assigned."""
-        return self._layer._unpack(tuple(part.clone() for part in self._state))
+        """A copy of the streams' state, as `forward` takes and gives it; may be assigned."""
+        return self._layer._unpack(self._read_state())
 
     @state.setter
     def state(self, state: Any) -> None:
-        for own, given in zip(self._state, self._layer._pack(state), strict=True):
-            own.copy_(given)
+        self._write_state(self._layer._initial_state(state, self._batch_size))
 
-    @torch.no_grad()
     def __call__(self, inputs: Tensor) -> Tensor:
         """Move every stream on by one step.
 
@@ -38,16 +38,30 @@ class Stepper:
             inputs: (B, input_size), or where the stepper has a table its rows' numbers (B,).
 
         Returns:
-            The last layer's hidden state (B, H); the next call may overwrite it.
+            The last layer's hidden state (B, H). A later call may overwrite it.
+
+        Raises:
+            CharlmError: the inputs are not of that shape, or beyond the table.
         """
-        layer = self._layer
+        shape: tuple[int, ...] = (self._batch_size,)
+        if self._table is None:
+            shape += (self._layer.input_size,)
+        if inputs.shape != shape:
+            raise CharlmError(
+                f"{self._layer._name}: stepper: expected inputs of shape {shape}, got "
+                f"{tuple(inputs.shape)}"
+            )
+        return self._move(inputs)
+
+    def _read_state(self) -> tuple[Tensor, ...]:
+        return tuple(p.clone() for p in self._layer._initial_state(self._state, self._batch_size))
+
+    def _write_state(self, state: tuple[Tensor, ...]) -> None:
+        self._state = self._layer._unpack(state)
+
+    @torch.no_grad()
+    def _move(self, inputs: Tensor) -> Tensor:
         if self._table is not None:
             inputs = self._table[inputs]
-        training = layer.training
-        layer.training = False
-        try:
-            outputs, state = layer._run(inputs[None], None, layer._unpack(self._state))
-        finally:
-            layer.training = training
-        self.state = state
+        outputs, self._state = self._layer._run(inputs[None], None, self._state, training=False)
         return outputs.flatten(0, 1)  # type: ignore[no-any-return]

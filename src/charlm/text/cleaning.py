@@ -11,8 +11,8 @@ import re
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
-from itertools import chain, pairwise
+from functools import lru_cache, partial
+from itertools import chain, groupby, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -90,44 +90,33 @@ INLINE_TAGS = (
 # beyond the next "<", so that a search never looks further than that: linear time.
 ATTRIBUTES = r"""(?:[\s/](?:[^<>"']|"[^"<]*"|'[^'<]*'|["'])*)?>"""
 # Scripts in whose spelling the zero-width joiner and non-joiner take part.
-JOINING = "".join(
-    rf"\p{{{script}}}"
-    for script in [
-        "Arabic",
-        "Syriac",
-        "Mongolian",
-        "Nko",
-        "Devanagari",
-        "Bengali",
-        "Gurmukhi",
-        "Gujarati",
-        "Oriya",
-        "Tamil",
-        "Telugu",
-        "Kannada",
-        "Malayalam",
-        "Sinhala",
-        "Tibetan",
-        "Myanmar",
-        "Khmer",
-    ]
+JOINING = (
+    r"\p{Arabic}\p{Syriac}\p{Nko}\p{Mongolian}\p{Devanagari}\p{Bengali}\p{Gurmukhi}\p{Gujarati}"
+    r"\p{Oriya}\p{Tamil}\p{Telugu}\p{Kannada}\p{Malayalam}\p{Sinhala}\p{Tibetan}\p{Myanmar}\p{Khmer}"
 )
+REFERENCE = re.compile(r"&(?:#[0-9]+|#[xX][0-9a-fA-F]+|[a-zA-Z][a-zA-Z0-9]*);?")
 
 
 def _decode_entities(text: str) -> tuple[str, int]:
     """Decode character references as HTML says."""
-    return re.subn(r"&(?:#\d+|#[xX][\da-fA-F]+|[a-zA-Z][a-zA-Z0-9]*);?", _decoded, text)
+    found = sum(_decoded(reference) != reference for reference in REFERENCE.findall(text))
+    return REFERENCE.sub(lambda match: _decoded(match[0]), text), found
 
 
-def _decoded(match: re.Match[str]) -> str:
+@lru_cache(1024)
+def _decoded(reference: str) -> str:
     # Python refuses to read numbers of thousands of digits; HTML takes too large ones for unknown.
-    return html.unescape(match[0]) if len(match[0]) < 4000 else "\N{REPLACEMENT CHARACTER}"
+    return html.unescape(reference) if len(reference) < 4000 else "\N{REPLACEMENT CHARACTER}"
 
 
 def _compose(text: str) -> tuple[str, int]:
-    """Return the text in NFC, and how often 1 if that changes it."""
+    """Return the text in NFC, and 1 if that changes it.
+
+    A letter keeps 30 marks, as in Unicode's stream-safe format: more stall any normaliser.
+    """
+    safe = STACKED_MARKS.sub(r"\1", text, concurrent=True)
     # Arrow's normaliser, not Python's: its version of Unicode is the lock file's.
-    composed: str = pc.utf8_normalize(pa.scalar(text, pa.large_string()), "NFC").as_py()
+    composed: str = pc.utf8_normalize(pa.scalar(safe, pa.large_string()), "NFC").as_py()
     return composed, int(composed != text)
 
 
@@ -159,13 +148,7 @@ def _remove_joiners(text: str) -> tuple[str, int]:
 
 def _decode_windows_1252(text: str) -> tuple[str, int]:
     """Take C1 control characters for Windows-1252's, as HTML does for their numbers."""
-    return re.subn("[\x80-\x9f]", lambda match: html.unescape(f"&#{ord(match[0])};"), text)
-
-
-def _unstack_marks(text: str) -> tuple[str, int]:
-    """Leave 30 marks on a letter, as Unicode's stream-safe format; more stall any normaliser."""
-    removed: tuple[str, int] = STACKED_MARKS.subn(r"\1", text, concurrent=True)
-    return removed
+    return re.subn("[\x80-\x9f]", lambda match: _decoded(f"&#{ord(match[0])};"), text)
 
 
 BUILTINS = {
@@ -180,22 +163,23 @@ BUILTINS = {
     "windows_1252": Rule(
         "windows_1252", r"[\x{80}-\x{9f}]", builtin=_decode_windows_1252, beyond_ascii=True
     ),
-    "stacked_marks": Rule(
-        "stacked_marks", r"\pM\pM\pM\pM", builtin=_unstack_marks, beyond_ascii=True
-    ),
     "joiners": Rule("joiners", r"[\x{200c}\x{200d}]", builtin=_remove_joiners, beyond_ascii=True),
 }
+SPACES = r"\t\v\f\x{a0}\x{1680}\x{2000}-\x{200a}\x{202f}\x{205f}\x{3000}"
+# A link ends before the punctuation of the sentence around it.
+LINK = r"""[^\s<>"]*[^\s<>".,;:!?()\[\]'*]"""
+# Patterns that begin with a literal are the fastest: RE2 looks for it before anything else.
 STANDARD = (
-    Rule("line_ends", r"\r\n?|[\x0b\x0c]", "\n"),
+    Rule("line_ends", r"\r\n?", "\n"),
     Rule("comments", r"(?s)<!--.*?-->"),
     Rule("scripts", r"(?is)<script\b[^>]*>.*?</script\s*>", " "),
     Rule("styles", r"(?is)<style\b[^>]*>.*?</style\s*>", " "),
     Rule("block_tags", rf"(?i)</?(?:{BLOCK_TAGS}){ATTRIBUTES}", "\n"),
     Rule("inline_tags", rf"(?i)</?(?:{INLINE_TAGS}){ATTRIBUTES}"),
     Rule("other_tags", rf"(?i)</?[a-z][^\s/<>]*{ATTRIBUTES}|<[!?][a-z\[][^<>]*>", " "),
-    Rule("links", r"""(?i)\b(?:https?://|www\.)[^\s<>"]*[^\s<>".,;:!?()\[\]'*]""", " "),
+    Rule("links", rf"(?i)https?://{LINK}", " "),
+    Rule("bare_links", rf"(?i)www\.{LINK}", " "),
     BUILTINS["entities"],
-    BUILTINS["stacked_marks"],
     BUILTINS["nfc"],
     BUILTINS["emoji"],
     BUILTINS["joiners"],
@@ -203,14 +187,17 @@ STANDARD = (
     Rule("line_separators", r"[\x{2028}\x{2029}]", "\n", beyond_ascii=True),
     Rule(
         "invisible",
-        r"[\x00-\x08\x0e-\x1f\x7f-\x{9f}\x{ad}\x{61c}\x{200b}\x{200e}\x{200f}"
-        r"\x{202a}-\x{202e}\x{2060}-\x{206f}\x{fe0e}\x{fe0f}\x{feff}\x{fff9}-\x{fffb}"
-        r"\x{e0001}\x{e0020}-\x{e007f}]+",
+        r"[\x{80}-\x{9f}\x{ad}\x{61c}\x{200b}\x{200e}\x{200f}\x{202a}-\x{202e}\x{2060}-\x{206f}"
+        r"\x{fe0e}\x{fe0f}\x{feff}\x{fff9}-\x{fffb}\x{e0001}\x{e0020}-\x{e007f}]+",
+        beyond_ascii=True,
     ),
-    Rule("spaces", r"[\t\pZ]{2,}|[\t\x{a0}\x{1680}\x{2000}-\x{200a}\x{202f}\x{205f}\x{3000}]", " "),
-    Rule("line_edges", r" +\n *|\n +", "\n"),
-    Rule("blank_lines", r"\n{3,}", "\n\n"),
-    Rule("edges", r"\A\s+|\s+\z"),
+    Rule("control_characters", r"[\x00-\x08\x0e-\x1f\x7f]+"),
+    Rule("spaces", rf"[ {SPACES}]{{2,}}|[{SPACES}]", " "),
+    Rule("trailing_spaces", r" \n", "\n"),
+    Rule("leading_spaces", r"\n ", "\n"),
+    Rule("blank_lines", r"\n\n\n+", "\n\n"),
+    Rule("start", r"\A\s+"),
+    Rule("end", r"\s+\z"),
     DocumentRule("empty_documents", "empty_documents"),
     DocumentRule("duplicates", "duplicates"),
 )
@@ -436,12 +423,23 @@ def _around_change(before: str, after: str, context: int = 40) -> tuple[str, str
     return before[low:high], after[low:high]
 
 
+def apply_rules(rules: Sequence[Rule], texts: pa.Array) -> tuple[pa.Array, NDArray[np.int64]]:
+    """Return the texts after all rules, and a row of counts a rule; see `apply_rule`."""
+    counts: list[NDArray[np.int64]] = []
+    for beyond_ascii, group in groupby(rules, lambda rule: rule.beyond_ascii):
+        some = texts
+        if beyond_ascii:
+            concerned = pc.invert(pc.string_is_ascii(texts))
+            some = texts.filter(concerned)
+        for rule in group:
+            some, count = apply_rule(rule, some)
+            counts.append(count)
+        texts = pc.replace_with_mask(texts, concerned, some) if beyond_ascii else some
+    return texts, np.array(counts, np.int64).reshape(-1, 3)
+
+
 def apply_rule(rule: Rule, texts: pa.Array) -> tuple[pa.Array, NDArray[np.int64]]:
     """Return the texts (large_string, no nulls) after a rule, and [matches, removed, documents]."""
-    if rule.beyond_ascii:
-        concerned = pc.invert(pc.string_is_ascii(texts))
-        some, counts = apply_rule(replace(rule, beyond_ascii=False), texts.filter(concerned))
-        return (pc.replace_with_mask(texts, concerned, some) if counts.any() else texts), counts
     counts = pc.count_substring_regex(texts, rule.pattern)
     hit = pc.greater(counts, 0)
     documents = pc.sum(hit).as_py() or 0
@@ -466,15 +464,19 @@ def _clean_table(
 ) -> tuple[pa.Table, NDArray[np.int64]]:
     # Offsets of 64 bits, since a replacement can make a text much longer.
     texts = column(table, "text").cast(pa.large_string()).fill_null(missing)
-    counts = np.zeros((len(rules), 3), np.int64)
-    for index, rule in enumerate(rules):
-        texts, counts[index] = apply_rule(rule, texts)
+    texts, counts = apply_rules(rules, texts)
     prints = [split_rules.fingerprint(utf8, key=key) for utf8 in utf8_rows(texts)]
+    try:
+        texts = texts.cast(pa.string())
+    except pa.ArrowInvalid:
+        raise CharlmError(
+            f"document {table['doc_id'][0]}: cleaning makes it longer than 2 GiB; mend a rule"
+        ) from None
     columns = {
         "doc_id": table["doc_id"],
         "text": texts,
         "fingerprint": pa.array(prints, pa.binary(16)),
-        "characters": pc.utf8_length(texts),
+        "characters": pc.utf8_length(texts).cast(pa.int64()),
     }
     if sketched:
         sketches = [sketch(text).tobytes() for text in texts.to_pylist()]
@@ -502,7 +504,9 @@ def _numbers(parts: Sequence[str | Path], name: str, dtype: np.dtype[Any]) -> ND
     arrays = [column(table, name) for part in parts for table in row_groups(part, [name])]
     width = arrays[0].type.bit_width // 8
     raw = b"".join(
-        array.buffers()[1].slice(width * array.offset, width * len(array)) for array in arrays
+        array.buffers()[1].slice(width * array.offset, width * len(array))
+        for array in arrays
+        if len(array)
     )
     return np.frombuffer(raw, dtype).reshape(-1, width // dtype.itemsize)
 

@@ -17,9 +17,9 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from functools import partial
+from functools import partial, reduce
 from hashlib import file_digest
-from itertools import chain
+from itertools import chain, repeat
 from pathlib import Path
 from typing import Any
 
@@ -117,11 +117,10 @@ class Request:
         for wanted in self.columns:
             if wanted not in names:
                 near = difflib.get_close_matches(wanted, names, 1, 0.5)
-                raise self.error(
-                    f"there is no column {wanted!r}; the columns are "
-                    f"{', '.join(repr(excerpt(name)) for name in names[:50])}"
-                    + (f"; did you mean {near[0]!r}?" if near else hint)
-                )
+                if near and not hint:
+                    hint = f"; did you mean {near[0]!r}?"
+                known = ", ".join(repr(excerpt(name)) for name in names[:50])
+                raise self.error(f"there is no column {wanted!r}; the columns are {known}{hint}")
             if list(names).count(wanted) > 1:
                 raise self.error(f"the column {wanted!r} is there twice; rename one of them")
         return [list(names).index(wanted) for wanted in self.columns]
@@ -140,10 +139,12 @@ class Request:
         if missing is not None:
             texts = [_without(text, missing) for text in texts]
         if len(texts) > 1:
-            joined = pc.binary_join_element_wise(*texts, self.separator, null_handling="skip")
-            none = texts[0].is_null()
-            for text in texts[1:]:
-                none = pc.and_(none, text.is_null())
+            none = reduce(pc.and_, [text.is_null() for text in texts])
+            # Arrow leaves rows out of the result if all their values are null and skipped.
+            first = pc.if_else(none, "", texts[0])
+            joined = pc.binary_join_element_wise(
+                first, *texts[1:], self.separator, null_handling="skip"
+            )
             texts = [pc.if_else(none, None, joined)]
         return Records(total, places.astype(np.int64), texts[0], kept, list(rejected))
 
@@ -222,7 +223,7 @@ def ingest(
                 first_id += records.total
                 row += records.total
 
-    chosen: np.ndarray | None = None
+    chosen: NDArray[np.int64] | None = None
     if max_documents is not None:
         usable = sum(len(records.text) - records.text.null_count for *_, records in read())
         count = min(max_documents, usable)
@@ -276,9 +277,10 @@ def _report(rejects: list[tuple[str, int, str, str]], total: int, limit: float) 
     name, row, reason, _ = rejects[0]
     share = f"{len(rejects):,} of {total:,} records cannot be used ({len(rejects) / total:.2%})"
     if len(rejects) > limit * total:
+        cure = "set corpus.encoding" if reason.startswith(UNDECODABLE) else "mend the source"
         raise CharlmError(
             f"{name}: row {row}: {reason}; {share}, and corpus.max_rejected_fraction is {limit:g}: "
-            "mend the source or raise the limit"
+            f"{cure} or raise the limit"
         )
     print(f"{name}: row {row}: {reason}; {share}, see rejected.parquet", file=sys.stderr)
 
@@ -347,6 +349,8 @@ def read_file(path: Path, request: Request, format: str) -> Iterator[Records]:
                 f"its ending tells no format; set corpus.format to {', '.join(READERS)}"
             )
         format = FORMATS[plain]
+    if format not in READERS:
+        raise CharlmError(f"corpus.format: {format!r} is none of auto, {', '.join(READERS)}")
     if request.name in map("package:{}".format, PACKAGES):
         _check_digest(path, request)
     with _one_line_errors(request):
@@ -376,6 +380,8 @@ def _check_encoding(encoding: str) -> None:
 
 BYTE_ORDER_MARKS = (
     (codecs.BOM_UTF8, "utf-8"),
+    (codecs.BOM_UTF32_LE, "utf-32-le"),  # before UTF-16's, with which it begins
+    (codecs.BOM_UTF32_BE, "utf-32-be"),
     (codecs.BOM_UTF16_LE, "utf-16-le"),
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
@@ -394,6 +400,7 @@ def _utf8(path: Path, codec: str | None, request: Request) -> Iterator[bytes]:
         for mark, marked in BYTE_ORDER_MARKS:
             if chunk.startswith(mark):
                 chunk, encoding = chunk[len(mark) :], marked
+                break
         _check_text(chunk, encoding, request)
         recode = _recoder(encoding)
         while chunk:
@@ -438,15 +445,14 @@ Blocks = Iterator[tuple[bytes, bool]]
 def _blocks(chunks: Iterable[bytes], cut: Callable[[bytes], int], request: Request) -> Blocks:
     """Join chunks to blocks of whole records; `cut` tells where the last whole one ends."""
     pending, size, wanted = [b""], 0, 0
-    for chunk in chain(chunks, [b""]):
-        final = not chunk
+    for chunk, final in chain(zip(chunks, repeat(False)), [(b"", True)]):
         pending.append(chunk)
         size += len(chunk)
         if size < wanted and not final:
             continue
-        if final and not pending[-2].endswith((b"\n", b"\r")):
-            pending.append(b"\n")
         block = b"".join(pending)
+        if final and block and not block.endswith((b"\n", b"\r")):
+            block += b"\n"
         if end := cut(block):
             yield block[:end], True
         rest = block[end:]
@@ -473,6 +479,8 @@ def _read_delimited(
     first, whole = next(blocks, (b"", True))
     block = first.lstrip(b"\r\n")
     names, start = _header(block, delimiter)
+    if not whole:
+        raise request.error("a quote in its header line is never closed; mend that line")
     if not names:
         raise request.error("it is empty; give a file with a header line and documents")
     hint = ""
@@ -513,14 +521,16 @@ def _whole_records(block: bytes, *, delimiter: str) -> int:
     ].all()
     if not regular:
         return _whole_records_one_by_one(block, delimiter)
-    end = len(block)
-    while end:
-        end = max(block.rfind(b"\n", 0, end), block.rfind(b"\r", 0, end)) + 1
-        before_end = int(np.searchsorted(quotes, end))
-        if before_end % 2 == 0:
-            break
-        end = int(quotes[before_end - 1])
-    return end
+    window = 1 << 14
+    while True:
+        start = max(0, len(block) - window)
+        ends = (
+            np.flatnonzero((codes[start:] == ord("\n")) | (codes[start:] == ord("\r"))) + start + 1
+        )
+        whole = ends[np.searchsorted(quotes, ends) % 2 == 0]
+        if len(whole) or not start:
+            return int(whole[-1]) if len(whole) else 0
+        window *= 8
 
 
 def _whole_records_one_by_one(block: bytes, delimiter: str) -> int:
@@ -553,9 +563,10 @@ def _parse_delimited(
                 arrow_csv.ReadOptions(
                     use_threads=False, block_size=len(data) + 1, column_names=names
                 ),
-                arrow_csv.ParseOptions(delimiter=delimiter, newlines_in_values=True),
+                # Line ends within quotes are parsed all the same; the option is about chunks.
+                arrow_csv.ParseOptions(delimiter=delimiter),
                 arrow_csv.ConvertOptions(
-                    include_columns=wanted,
+                    include_columns=list(dict.fromkeys(wanted)),
                     column_types=dict.fromkeys(wanted, pa.string()),
                     strings_can_be_null=False,
                 ),
@@ -609,7 +620,7 @@ def _read_json_lines(
         raise request.error("it is one JSON array; write each of its objects on a line of its own")
     names: dict[str, None] = {}
     for line in first[0].split(b"\n"):
-        with suppress(ValueError, RecursionError):
+        with suppress(ValueError, TypeError, RecursionError):
             names |= dict.fromkeys(json.loads(line))
     if names:
         request.indices(list(names))
@@ -624,13 +635,13 @@ def _parse_json_lines(block: tuple[bytes, bool], *, request: Request) -> Records
         try:
             record = json.loads(line)
             if not isinstance(record, dict):
-                raise ValueError("it is no JSON object")
+                raise ValueError(f"a {type(record).__name__} instead")
             values = [_as_text(record.get(name)) for name in request.columns]
             reason = _first_reason(values, request)
         except UnicodeDecodeError as error:
-            reason = f"bytes that do not decode at offset {error.start}"
+            reason = f"{UNDECODABLE} at offset {error.start}"
         except (ValueError, RecursionError) as error:
-            reason = one_line(error)
+            reason = f"no JSON object: {one_line(error)}"
         if reason:
             rejected.append((place, reason, excerpt(line)))
         else:
@@ -668,7 +679,9 @@ def _parse_batch(batch: pa.RecordBatch, *, request: Request) -> Records:
                 values = values.dictionary_decode()
             texts.append(values.cast(pa.string(), safe=False))
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
-            raise request.error(f"column {name!r} is no text: {one_line(error)}") from None
+            raise request.error(
+                f"column {name!r} is no text: {one_line(error)}; name one of strings"
+            ) from None
     kept = [batch[name] for name in request.keep_columns]
     try:
         for text in texts:
@@ -736,11 +749,12 @@ def _first_reason(values: Sequence[str | None], request: Request) -> str | None:
     names = request.columns or ["text"]
     for name, value in zip(names, values, strict=False):
         if value and (found := UNUSABLE.search(value)):
-            what = "a NUL byte" if found[0] == "\0" else "bytes that do not decode"
+            what = "a NUL byte" if found[0] == "\0" else UNDECODABLE
             return f"{what} at character {found.start() + 1} of column {name!r}"
     return None
 
 
+UNDECODABLE = "bytes that do not decode"
 UNUSABLE = re.compile("[\0\ud800-\udfff]")
 
 

@@ -1,5 +1,6 @@
 """Bounded-memory plumbing of the text stages: work on all cores, results in order."""
 
+import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -53,7 +54,7 @@ def output(path: str | Path) -> Iterator[Path]:
         with atomic(path) as temporary:
             yield temporary
     except OSError as error:
-        reason = (error.strerror or str(error)).lower()
+        reason = os.strerror(error.errno).lower() if error.errno else str(error)
         raise CharlmError(f"{path}: cannot be written: {reason}; mend that and run again") from None
 
 
@@ -72,6 +73,7 @@ class TableWriter:
 
     def add(self, table: pa.Table) -> None:
         """Append rows; all tables have the first one's schema."""
+        table = table.replace_schema_metadata()
         if self._writer is None:
             self._schema = table.schema
             # Compression, dictionaries and statistics would cost most of the time of a stage.
@@ -120,11 +122,20 @@ class TableWriter:
 def row_groups(
     path: str | Path, columns: list[str], *, shard: int = 0, shards: int = 1
 ) -> Iterator[pa.Table]:
-    """Yield the row groups of a Parquet file of ours; with `shards`, an even, contiguous share."""
-    with pq.ParquetFile(path) as file:
-        groups = file.num_row_groups
-        for group in range(groups * shard // shards, groups * (shard + 1) // shards):
-            yield file.read_row_group(group, columns=columns, use_threads=False)
+    """Yield the row groups of a Parquet file of ours; with `shards`, an even, contiguous share.
+
+    Where there is none, an empty table is yielded.
+    """
+    try:
+        with pq.ParquetFile(path) as file:
+            groups = file.num_row_groups
+            share = range(groups * shard // shards, groups * (shard + 1) // shards)
+            if not share:
+                yield file.schema_arrow.empty_table().select(columns)
+            for group in share:
+                yield file.read_row_group(group, columns=columns, use_threads=False)
+    except (OSError, pa.ArrowException):
+        raise CharlmError(f"{path}: it is missing or damaged; remove it and run again") from None
 
 
 def column(table: pa.Table, name: str) -> Any:

@@ -26,7 +26,7 @@ END_OF_DOCUMENT = "<end_of_document>"
 CODE_POINTS = 0x110000 - 0x800
 """How many code points a text can hold: all but the surrogates."""
 
-PIECE_BYTES = 1 << 16
+PIECE_BYTES = 1 << 15
 GRAPHEME = regex.compile(r"\X")
 
 

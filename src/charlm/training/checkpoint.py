@@ -2,7 +2,8 @@
 
 A checkpoint is one safetensors file: the tensors of weights, optimizer and recurrent state, and in
 its header a JSON record of the rest. Nothing in it can run code. It is written whole or not at
-all, and names the training it belongs to by a fingerprint.
+all, its name holds a digest of its bytes, and it says by a fingerprint which training it belongs
+to. The last two are kept, so that one that was damaged leaves another.
 """
 
 import hashlib
@@ -13,60 +14,75 @@ from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save
 from torch import Tensor
 
 from charlm.files import atomic
 
 log = logging.getLogger(__name__)
 
-FILE = "last.safetensors"
+KEPT = 2
 
 
 def fingerprint(settings: Mapping[str, Any], files: Iterable[str | Path]) -> str:
     """Return a digest of all that makes a training what it is: its settings and its files."""
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
     for file in files:
-        with Path(file).open("rb") as opened:
-            digest.update(hashlib.file_digest(opened, "sha256").digest())
+        digest.update(_digest(Path(file)).encode())
     return digest.hexdigest()
 
 
 def save_checkpoint(
     folder: str | Path, tensors: Mapping[str, Tensor], record: Mapping[str, Any], belongs: str
 ) -> None:
-    """Write the checkpoint of the training with the fingerprint `belongs`, atomically."""
+    """Write a checkpoint of the training with the fingerprint `belongs`, and drop the oldest.
+
+    A checkpoint that cannot be written, on a full disk say, is a warning: training goes on, and
+    the one before it stands.
+    """
+    folder = Path(folder)
     header = {"record": json.dumps(record), "fingerprint": belongs}
-    with atomic(Path(folder) / FILE) as temporary:
-        save_file(
-            # Copies: the file format has no place for weights that share their memory.
-            {name: tensor.detach().cpu().clone() for name, tensor in tensors.items()},
-            temporary,
-            metadata=header,
-        )
+    # Copies: the file format has no place for weights that share their memory.
+    copies = {name: tensor.detach().cpu().clone() for name, tensor in tensors.items()}
+    written = folder / "new.safetensors"
+    try:
+        with atomic(written) as temporary:
+            temporary.write_bytes(save(copies, header))
+        written.rename(folder / f"step-{record['step']:09}.{_digest(written)[:16]}.safetensors")
+        for old in _newest_first(folder)[KEPT:]:
+            old.unlink()
+    except OSError as error:
+        log.warning("%s: the checkpoint cannot be written (%s); training goes on without it",
+                    folder, error.strerror or error)  # fmt: skip
 
 
 def load_checkpoint(
     folder: str | Path, belongs: str
 ) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
-    """Return the tensors and the record of the checkpoint in `folder`.
+    """Return the tensors and the record of the newest checkpoint in `folder` that is usable.
 
-    None where there is none that belongs to the training with the fingerprint `belongs`; the log
-    says why one that is there is not used.
+    None where there is none. Of each that is passed over the log says why: it is damaged, or it
+    does not belong to the training with the fingerprint `belongs`.
     """
-    path = Path(folder) / FILE
-    if not path.exists():
-        return None
-    try:
-        with safe_open(path, framework="pt") as file:
-            header = file.metadata() or {}
-            if header.get("fingerprint") != belongs:
-                log.warning(
-                    "%s: of a training with other settings, text or code; starting afresh", path
-                )
-                return None
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        return tensors, json.loads(header["record"])
-    except (OSError, SafetensorError, ValueError, KeyError) as error:
-        log.warning("%s: cannot be read (%s); starting afresh", path, error)
-        return None
+    for path in _newest_first(Path(folder)):
+        try:
+            if _digest(path)[:16] != path.name.split(".")[1]:
+                log.warning("%s: damaged; trying the one before it", path)
+                continue
+            with safe_open(path, framework="pt") as file:
+                header = file.metadata()
+            if header["fingerprint"] == belongs:
+                return load_file(path), json.loads(header["record"])
+            log.warning("%s: of a training with other settings, text or code; not used", path)
+        except (OSError, SafetensorError) as error:
+            log.warning("%s: cannot be read (%s); trying the one before it", path, error)
+    return None
+
+
+def _newest_first(folder: Path) -> list[Path]:
+    return sorted(folder.glob("step-*.*.safetensors"), reverse=True)
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -61,6 +61,7 @@ class Streams:
                 self.batch_size,
                 self.sequence_length,
             )
+        self.window_size = self.batch_size * self.sequence_length
         self.stream_length = len(tokens) // self.batch_size
         self.steps_per_epoch = self.stream_length // self.sequence_length
 

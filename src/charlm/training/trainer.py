@@ -1,19 +1,15 @@
 """The training loop."""
 
-import csv
-import io
 import json
 import logging
 import math
+import os
 import shutil
-import signal
-import threading
 import time
 from collections.abc import Mapping
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from pathlib import Path
-from types import FrameType, TracebackType
-from typing import Any, Self
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -29,19 +25,21 @@ from charlm.recurrent.layers import Precision
 from charlm.text.tokens import TokenSplit
 from charlm.text.vocabulary import Vocabulary
 from charlm.training.checkpoint import fingerprint, load_checkpoint, save_checkpoint
-from charlm.training.optimization import learning_rate_at, make_optimizer
+from charlm.training.history import LiveCurve, as_csv, best_row, bits
+from charlm.training.interruption import Interruption
+from charlm.training.optimization import (
+    WeightAverage,
+    learning_rate_at,
+    make_optimizer,
+    set_weights,
+)
+from charlm.training.parallel import Processes, launch
 from charlm.training.streams import Streams, seed_for
 
 log = logging.getLogger(__name__)
 
-HISTORY_COLUMNS = (
-    "step",
-    "epoch",
-    "characters",
-    "learning_rate",
-    "train_bits_per_character",
-    "validation_bits_per_character",
-)
+NON_MONOTONE = 5
+"""Validations that NT-ASGD looks back on."""
 
 
 def train(
@@ -68,21 +66,25 @@ def train(
         code: A digest of the code that trains; a checkpoint of other code is not used.
 
     Raises:
-        CharlmError: The text is too short, the device is missing, or the loss is not finite.
+        CharlmError: The text is too short, the device is missing, memory does not suffice, or the
+            loss is not finite.
     """
+    if training["processes"] > 1 and "RANK" not in os.environ:
+        places = {"vocabulary": vocabulary, "tokens": tokens, "folder": folder}
+        settings = {"architecture": architecture, "training": training, "code": code}
+        launch(training["processes"], {**places, "checkpoints": checkpoints, **settings})
+        return
     symbols = Vocabulary.load(vocabulary)
-    text = TokenSplit.load(tokens, "train")
-    validation = TokenSplit.load(tokens, "validation")
     device = choose_device(training["device"])
     precision = choose_precision(training["precision"], device)
     belongs = fingerprint(
         {"architecture": architecture, "training": training, "code": code, "precision": precision},
         [vocabulary, Path(tokens) / "train.npy", Path(tokens) / "validation.npy"],
     )
-
     trainer = Trainer(
         symbols,
-        text,
+        TokenSplit.load(tokens, "train"),
+        TokenSplit.load(tokens, "validation"),
         architecture=architecture,
         training=training,
         device=device,
@@ -92,41 +94,47 @@ def train(
     if saved:
         trainer.restore(*saved)
         log.info("resumed from step %d", trainer.step)
-    started = time.perf_counter()
-    with (
-        _Interruption() as interruption,
-        progress(trainer.steps, "training", unit="step") as bar,
-    ):
-        bar.update(trainer.step)
-        while trainer.step < trainer.steps:
-            trainer.advance()
-            bar.update(1)
-            if trainer.validates_now:
-                row = trainer.validate(validation)
-                bits = f"{row['validation_bits_per_character']} bits per character"
-                bar.set_postfix_str(bits, refresh=False)
-                write_text(Path(checkpoints) / "history.csv", _as_csv(trainer.history))
-            done = trainer.step == trainer.steps
-            if interruption.signal or done or trainer.step % training["checkpoint_every"] == 0:
-                trainer.seconds += time.perf_counter() - started
-                started = time.perf_counter()
-                save_checkpoint(checkpoints, *trainer.snapshot(), belongs)
-            if interruption.signal:
+    curve = LiveCurve(checkpoints)
+    with Interruption() as interruption, trainer.progress_bar() as bar:
+        bar.update(trainer.characters)
+        while not trainer.finished:
+            if trainer.validation_is_due:
+                trainer.validate()
+                if trainer.processes.rank == 0:
+                    curve.show(trainer.history)
+            else:
+                trainer.advance()
+                bar.update(trainer.streams.window_size)
+            due = trainer.finished or trainer.step % training["checkpoint_every"] == 0
+            stopped_by = trainer.processes.agree(interruption.signal, device)
+            if stopped_by or (due and not trainer.validation_is_due):
+                snapshot = trainer.snapshot()
+                if trainer.processes.rank == 0:
+                    save_checkpoint(checkpoints, *snapshot, belongs)
+            if stopped_by:
                 log.warning("interrupted; a checkpoint of step %d is saved", trainer.step)
-                raise SystemExit(128 + interruption.signal)
+                raise SystemExit(128 + stopped_by)
 
+    if trainer.processes.rank > 0:
+        return
     folder = Path(folder)
-    write_text(folder / "history.csv", _as_csv(trainer.history))
+    trainer.take_final_weights()
+    write_text(folder / "history.csv", as_csv(trainer.history))
     write_text(folder / "timing.json", json.dumps(trainer.timing(), indent=1) + "\n")
-    resolved = {"steps": trainer.steps, "device": device.type, "precision": precision}
     save_model(
         folder,
         trainer.model,
         vocabulary=symbols,
         architecture=architecture,
-        training={**training, **resolved, "engine": trainer.model.recurrent.engine},
+        training={
+            **training,
+            "steps": trainer.step,
+            "device": device.type,
+            "precision": precision,
+            "engine": trainer.model.recurrent._picked(trainer.model.output.weight),
+        },
     )
-    shutil.rmtree(checkpoints)
+    shutil.rmtree(checkpoints, ignore_errors=True)
     with suppress(OSError):  # other models may still be training
         Path(checkpoints).parent.rmdir()
 
@@ -135,13 +143,15 @@ class Trainer:
     """A model in training: its weights, its optimizer, its place in the text.
 
     The state after any step is a function of the settings and the text alone, so that a training
-    restored from a `snapshot` ends in the same bytes as one that was never stopped.
+    restored from a `snapshot` ends in the same bytes as one that was never stopped. (With
+    `minutes` it is a function of the clock, too.)
     """
 
     def __init__(
         self,
         vocabulary: Vocabulary,
         text: TokenSplit,
+        validation: TokenSplit,
         *,
         architecture: Mapping[str, Any],
         training: Mapping[str, Any],
@@ -150,17 +160,33 @@ class Trainer:
     ) -> None:
         self.vocabulary = vocabulary
         self.settings = training
+        self.validation = validation
         self.device = device
+        self.processes = Processes()
         self.streams = Streams(
             text.tokens,
             batch_size=training["batch_size"],
             sequence_length=training["sequence_length"],
             seed=training["seed"],
         )
-        self.steps: int = training["steps"] or max(
-            1, round(training["epochs"] * self.streams.steps_per_epoch)
+        if self.streams.batch_size % self.processes.count:
+            raise CharlmError(
+                f"training.processes: {self.streams.batch_size} streams cannot be shared evenly "
+                f"among {self.processes.count} processes; choose another batch_size"
+            )
+        self.steps: int | None = training["steps"]
+        if self.steps is None and training["minutes"] is None:
+            self.steps = max(1, round(training["epochs"] * self.streams.steps_per_epoch))
+        elif self.steps is None:
+            log.warning("a training of %s minutes cannot be repeated", training["minutes"])
+        self.validate_every: int = training["validate_every"] or math.ceil(
+            (self.steps or self.streams.steps_per_epoch) / 10
         )
-        self.validate_every: int = training["validate_every"] or max(1, math.ceil(self.steps / 10))
+        if len(validation.tokens) < 2 and (training["keep"] == "best" or training["patience"]):
+            raise CharlmError(
+                "training: 'keep: best' and 'patience' need validation text; "
+                "raise splits.validation or leave them out"
+            )
         torch.manual_seed(seed_for(training["seed"]))
         self.model = CharacterLanguageModel(
             len(vocabulary), **architecture, engine=training["engine"], precision=precision
@@ -168,13 +194,20 @@ class Trainer:
         if training["init_from"]:
             self._start_from(training["init_from"], vocabulary)
         self.model.to(device).train()
+        log.info("about %.0f MB of memory for training", self.memory() / 1e6)
         self.optimizer = make_optimizer(self.model, training)
+        self.average: WeightAverage | None = None
+        if training["average"] is not None:
+            self.average = WeightAverage(self.model, training["average"])
+        self.best: dict[str, Tensor] = {}
         self.step = 0
+        self.learning_rate = 0.0
         self.state: Any = None
-        self.loss_sum = torch.zeros((), dtype=torch.float64)
+        self.loss_sum = torch.zeros((), dtype=torch.float64, device=device)
         self.loss_steps = 0
         self.history: list[dict[str, Any]] = []
-        self.seconds = 0.0
+        self._seconds_before = 0.0
+        self._started = time.perf_counter()
 
     def _start_from(self, folder: str, vocabulary: Vocabulary) -> None:
         model, known = load_model(folder)
@@ -191,73 +224,172 @@ class Trainer:
                 "give this model the same"
             ) from None
 
+    def memory(self) -> float:
+        """Return an estimate of the bytes that training takes, the text apart.
+
+        Weights, their gradients and moments, averages and best ones; and what a step keeps for its
+        backward pass: about six numbers a unit, layer and symbol, and three a symbol's logit.
+        """
+        weights = sum(parameter.numel() for parameter in self.model.parameters())
+        copies = 4 + (self.settings["average"] is not None) + (self.settings["keep"] == "best")
+        units = self.model.recurrent.num_layers * self.model.hidden_size
+        kept = self.streams.window_size * (6 * units + 3 * len(self.vocabulary))
+        return 4.0 * float(weights * copies + kept)
+
     @property
-    def validates_now(self) -> bool:
-        """Whether a pass over the validation text is due after the step just made."""
-        return self.step == self.steps or not self.step % self.validate_every
+    def seconds(self) -> float:
+        """Seconds of training, those before the last checkpoint among them."""
+        return self._seconds_before + time.perf_counter() - self._started
+
+    @property
+    def characters(self) -> int:
+        """Symbols read so far."""
+        return self.step * self.streams.window_size
+
+    def progress_bar(self) -> Any:
+        """Return a bar over all symbols to be read."""
+        total = None if self.steps is None else self.steps * self.streams.window_size
+        return progress(total, "training", unit=" characters")
+
+    @property
+    def validation_is_due(self) -> bool:
+        """Whether the step just made asks for a row of the learning curve that is not there yet."""
+        due = self._at_the_end or (self.step > 0 and self.step % self.validate_every == 0)
+        return due and (not self.history or self.history[-1]["step"] != self.step)
+
+    @property
+    def finished(self) -> bool:
+        """Whether all is done: the last step, its row of the curve, or the end of patience."""
+        patience = self.settings["patience"]
+        if patience and self.history:
+            since_best = len(self.history) - 1 - best_row(self.history)
+            if since_best >= patience and not self.validation_is_due:
+                return True
+        return self._at_the_end and not self.validation_is_due
+
+    @property
+    def _at_the_end(self) -> bool:
+        if self.steps is not None:
+            return self.step >= self.steps
+        return self.step > 0 and self.seconds >= 60 * self.settings["minutes"]
 
     def advance(self) -> None:
         """Make one step: one window, forward and backward, one update.
 
         Raises:
-            CharlmError: The loss is not finite.
+            CharlmError: The loss is not finite, or memory does not suffice.
         """
         read, expected, fresh = self.streams.window(self.step)
+        read, expected = self.processes.share(read), self.processes.share(expected)
         if fresh:
             self.state = None
-        rate = learning_rate_at(self.step, self.steps, self.settings)
+        self.learning_rate = self._next_learning_rate()
         for group in self.optimizer.param_groups:
-            group["lr"] = rate
-        torch.manual_seed(seed_for(self.settings["seed"], self.step))
-
-        logits, state = self.model(read.to(self.device), self.state)
-        loss = functional.cross_entropy(logits.flatten(0, 1), expected.to(self.device).flatten())
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
+            group["lr"] = self.learning_rate
+        rank = (self.processes.rank,) if self.processes.rank else ()
+        torch.manual_seed(seed_for(self.settings["seed"], self.step, *rank))
+        try:
+            logits, state = self.model(read.to(self.device, non_blocking=True), self.state)
+            loss = functional.cross_entropy(
+                logits.flatten(0, 1), expected.to(self.device, non_blocking=True).flatten()
+            )
+            self.optimizer.zero_grad(set_to_none=True)
+            loss.backward()  # type: ignore[no-untyped-call]
+        except RuntimeError as error:
+            if isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error):
+                raise CharlmError(
+                    f"training: out of memory, of which it needs about {self.memory() / 1e6:.0f} "
+                    "MB; lower training.batch_size, training.sequence_length or hidden_size"
+                ) from None
+            raise
+        gradients = [p.grad for p in self.model.parameters() if p.grad is not None]
+        loss = loss.detach()
+        self.processes.average([*gradients, loss])
         if self.settings["clip_norm"]:
             torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.settings["clip_norm"])
         self.optimizer.step()
-
+        if self.average is not None:
+            self.average.update()
         self.state = _detached(state)
-        self.loss_sum += loss.detach().cpu()
+        self.loss_sum += loss
         self.loss_steps += 1
         self.step += 1
+        # Asking a GPU for a number makes it wait: ask now and then, and before each checkpoint.
+        if self.device.type == "cpu" or self.step % 50 == 0:
+            self._check_loss()
+
+    def _check_loss(self) -> None:
         if not torch.isfinite(self.loss_sum):
             raise CharlmError(
                 f"training: the loss is not finite at step {self.step}; "
                 "lower training.learning_rate or training.clip_norm"
             )
 
-    def validate(self, validation: TokenSplit) -> dict[str, Any]:
-        """Add a row to the history: the training loss since the last and the validation loss."""
-        held_out = validation_loss(
-            self.model, validation.tokens, ignored=self.vocabulary.end_of_document
-        )
-        row = {
-            "step": self.step,
-            "epoch": f"{self.step / self.streams.steps_per_epoch:.4f}",
-            "characters": self.step * self.streams.batch_size * self.streams.sequence_length,
-            "learning_rate": f"{learning_rate_at(self.step - 1, self.steps, self.settings):.6g}",
-            "train_bits_per_character": _bits(self.loss_sum.item() / self.loss_steps),
-            "validation_bits_per_character": _bits(held_out),
-        }
-        self.history.append(row)
+    def _next_learning_rate(self) -> float:
+        minutes = self.settings["minutes"]
+        done = self.seconds / (60 * minutes) if self.steps is None and minutes else 0.0
+        return learning_rate_at(self.step, self.settings, steps=self.steps, done=done)
+
+    def validate(self) -> None:
+        """Add a row to the history, and keep the weights if they are the best so far."""
+        with self.average.in_place() if self.average else nullcontext():
+            held_out = validation_loss(
+                self.model, self.validation.tokens, ignored=self.vocabulary.end_of_document
+            )
+            self.history.append(
+                {
+                    "step": self.step,
+                    "epoch": f"{self.step / self.streams.steps_per_epoch:.4f}",
+                    "characters": self.characters,
+                    "learning_rate": f"{self.learning_rate:.6g}",
+                    "train_bits_per_character": bits(self.loss_sum.item() / self.loss_steps),
+                    "validation_bits_per_character": bits(held_out),
+                }
+            )
+            newest = len(self.history) - 1
+            if self.settings["keep"] == "best" and best_row(self.history) == newest:
+                self.best = {
+                    name: parameter.detach().clone()
+                    for name, parameter in self.model.named_parameters()
+                }
         self.loss_sum.zero_()
         self.loss_steps = 0
-        return row
+        # NT-ASGD (Merity et al. 2018, arXiv:1708.02182): once the validation loss is no better
+        # than the best of those more than a few validations ago, average all weights from now on.
+        if self.settings["optimizer"] == "ntasgd" and self.average is None:
+            older = self.history[: -NON_MONOTONE - 1]
+            if older and float(bits(held_out) or 0) > min(
+                float(row["validation_bits_per_character"] or 0) for row in older
+            ):
+                log.info("averaging the weights from step %d on", self.step)
+                self.average = WeightAverage(self.model, None)
+
+    def take_final_weights(self) -> None:
+        """Put into the model the weights to be saved: the last, their average, or the best."""
+        if self.best:
+            set_weights(self.model, self.best)
+        elif self.average:
+            set_weights(self.model, self.average.weights)
 
     def snapshot(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Return the tensors and the record that `restore` takes."""
-        tensors = {f"model.{name}": tensor for name, tensor in self.model.state_dict().items()}
+        self._check_loss()
+        tensors = {f"model.{name}": value for name, value in self.model.state_dict().items()}
         for index, moments in self.optimizer.state_dict()["state"].items():
             for name, value in moments.items():
-                tensors[f"optimizer.{index}.{name}"] = value
+                if value is not None:
+                    tensors[f"optimizer.{index}.{name}"] = value
         for index, part in enumerate(_parts(self.state)):
-            tensors[f"state.{index}"] = part
+            tensors[f"state.{index}"] = self.processes.gather(part)
+        if self.average:
+            tensors |= {f"average.{name}": value for name, value in self.average.weights.items()}
+        tensors |= {f"best.{name}": value for name, value in self.best.items()}
         tensors["loss_sum"] = self.loss_sum
         record = {
             "step": self.step,
+            "learning_rate": self.learning_rate,
             "loss_steps": self.loss_steps,
+            "averaged": self.average.count if self.average else None,
             "history": self.history,
             "seconds": self.seconds,
         }
@@ -265,6 +397,7 @@ class Trainer:
 
     def restore(self, tensors: Mapping[str, Tensor], record: Mapping[str, Any]) -> None:
         """Return to the state of a `snapshot`."""
+        tensors = {name: value.to(self.device) for name, value in tensors.items()}
         self.model.load_state_dict(_below("model", tensors))
         moments: dict[int, dict[str, Tensor]] = {}
         for name, value in _below("optimizer", tensors).items():
@@ -273,20 +406,28 @@ class Trainer:
         self.optimizer.load_state_dict(
             {"state": moments, "param_groups": self.optimizer.state_dict()["param_groups"]}
         )
-        parts = [part.to(self.device) for _, part in sorted(_below("state", tensors).items())]
+        states = sorted(_below("state", tensors).items())
+        parts = [self.processes.share(part) for _, part in states]
         self.state = tuple(parts) if len(parts) > 1 else parts[0]
+        if record["averaged"] is not None:
+            self.average = self.average or WeightAverage(self.model, None)
+            self.average.weights = _below("average", tensors)
+            self.average.count = record["averaged"]
+        self.best = _below("best", tensors)
         self.loss_sum = tensors["loss_sum"]
         self.step = record["step"]
+        self.learning_rate = record["learning_rate"]
         self.loss_steps = record["loss_steps"]
         self.history = record["history"]
-        self.seconds = record["seconds"]
+        self._seconds_before = record["seconds"]
+        self._started = time.perf_counter()
 
     def timing(self) -> dict[str, float]:
-        """Return the seconds spent in the loop and the characters trained on in one of them."""
-        symbols = self.steps * self.streams.batch_size * self.streams.sequence_length
+        """Return the seconds of training and the characters trained on in one of them."""
+        seconds = self.seconds
         return {
-            "seconds": round(self.seconds, 3),
-            "characters_per_second": round(symbols / self.seconds),
+            "seconds": round(seconds, 3),
+            "characters_per_second": round(self.characters / seconds),
         }
 
 
@@ -302,47 +443,8 @@ def _detached(state: Any) -> Any:
 
 
 def _below(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the tensors whose names begin with `prefix`, without it."""
     start = prefix + "."
     return {
-        name.removeprefix(start): tensor
-        for name, tensor in tensors.items()
-        if name.startswith(start)
+        name.removeprefix(start): value for name, value in tensors.items() if name.startswith(start)
     }
-
-
-def _bits(nats: float | None) -> str:
-    return "" if nats is None else f"{nats / math.log(2):.5f}"
-
-
-def _as_csv(history: list[dict[str, Any]]) -> str:
-    text = io.StringIO()
-    writer = csv.DictWriter(text, HISTORY_COLUMNS, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(history)
-    return text.getvalue()
-
-
-class _Interruption:
-    """Notes SIGINT and SIGTERM while it is entered, so that the loop can save before it ends."""
-
-    def __init__(self) -> None:
-        self.signal = 0
-        self._before: dict[int, Any] = {}
-
-    def __enter__(self) -> Self:
-        if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM):
-                self._before[number] = signal.signal(number, self._note)
-        return self
-
-    def _note(self, number: int, _frame: FrameType | None) -> None:
-        self.signal = number
-
-    def __exit__(
-        self,
-        _type: type[BaseException] | None,
-        _error: BaseException | None,
-        _traceback: TracebackType | None,
-    ) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)

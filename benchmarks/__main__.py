@@ -1,0 +1,11 @@
+"""Run all benchmarks, or those named on the command line: `python -m benchmarks text`."""
+
+import sys
+
+from benchmarks import recurrent, text
+
+BENCHMARKS = {"text": text.main, "recurrent": recurrent.main}
+
+for name in sys.argv[1:] or BENCHMARKS:
+    print(f"\n== {name}\n")
+    BENCHMARKS[name]()

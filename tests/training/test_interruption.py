@@ -1,0 +1,97 @@
+"""Training that is killed at any moment comes back bit for bit. Real processes, real signals."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import TINY, Checkout
+from tests.training.test_trainer import outputs, run, settings, write_corpus
+
+ROOT = Path(__file__).parent.parent.parent
+LONG = {"steps": 1500, "checkpoint_every": 25, "hidden_size": 24, "batch_size": 8}
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGKILL)
+
+
+def start(folder: Path) -> "subprocess.Popen[str]":
+    """Start a training in a process of its own."""
+    program = (
+        "import logging; from pathlib import Path\n"
+        "from tests.training.test_trainer import run, settings\n"
+        "logging.basicConfig(level=logging.INFO)\n"
+        f"run(Path({str(folder)!r}), 'killed', settings(**{LONG!r}))"
+    )
+    return subprocess.Popen(
+        [sys.executable, "-c", program], cwd=ROOT, stderr=subprocess.PIPE, text=True
+    )
+
+
+def test_killed_at_twenty_random_moments(tmp_path: Path) -> None:
+    write_corpus(tmp_path)
+    whole = run(tmp_path, "whole", settings(**LONG))
+    chance = random.Random(0)
+    resumed = 0
+    for kill in range(20):
+        process = start(tmp_path)
+        deadline = time.monotonic() + 60
+        # Not before it trains: the moments of interest are those of steps and checkpoints.
+        before = set((tmp_path / "checkpoints/killed").glob("step-*"))
+        while (
+            process.poll() is None
+            and set((tmp_path / "checkpoints/killed").glob("step-*")) <= before
+            and time.monotonic() < deadline
+        ):
+            time.sleep(0.002)
+        time.sleep(chance.uniform(0, 0.15))
+        process.send_signal(SIGNALS[kill % 3])
+        _, printed = process.communicate()
+        resumed += "resumed from step" in printed
+        if process.returncode == 0:
+            break
+        assert process.returncode in (-signal.SIGKILL, 128 + signal.SIGINT, 128 + signal.SIGTERM)
+    assert kill >= 10, "the training ended too soon to be killed often"
+    assert resumed >= kill - 1
+    process = start(tmp_path)
+    process.communicate()
+    assert outputs(tmp_path / "killed") == outputs(whole)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+def test_a_killed_workflow_goes_on(tiny_copy: Checkout, number: int) -> None:
+    arguments = (
+        *("train", "--configfile", TINY, "--config"),
+        "training={steps: 1500, batch_size: 8, sequence_length: 32, checkpoint_every: 20}",
+    )
+    reference = tiny_copy.copy(tiny_copy.folder.parent / "reference")
+    assert reference.snakemake(*arguments).returncode == 0
+    process = subprocess.Popen(
+        [sys.executable, "-m", "snakemake", "--cores", "2", *arguments],
+        cwd=tiny_copy.folder,
+        env=os.environ | {"PYTHONPATH": str(tiny_copy.folder / "src")},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    checkpoints = tiny_copy.folder / "results/tiny/checkpoints"
+    deadline = time.monotonic() + 120
+    while not list(checkpoints.glob("*/step-*")) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    os.killpg(process.pid, number)
+    process.wait()
+    assert list(checkpoints.glob("*/step-*"))
+    if number == signal.SIGKILL:
+        assert "--unlock" in tiny_copy.snakemake(*arguments).stderr
+        assert tiny_copy.snakemake("--unlock", *arguments[1:]).returncode == 0
+    done = tiny_copy.snakemake(*arguments)
+    assert done.returncode == 0, done.stderr
+    assert "resumed from step" in done.stderr
+    assert not checkpoints.exists()
+    for model in ("lstm", "gru"):
+        folder = f"results/tiny/models/{model}"
+        made, wanted = (outputs(each.folder / folder) for each in (tiny_copy, reference))
+        assert {name: made[name] for name in wanted} == wanted
