@@ -98,6 +98,12 @@ def test_a_saved_model_is_the_model(tmp_path: Path, tie_weights: bool) -> None:
             ),
             "does not belong to the model.json beside it",
         ),
+        (
+            lambda folder: (folder / "model.json").write_text(
+                (folder / "model.json").read_text().replace('   "a",\n', "")
+            ),
+            "does not belong to the model.json beside it",
+        ),
     ],
 )
 def test_a_folder_that_holds_no_model(tmp_path: Path, damage: Any, message: str) -> None:

@@ -7,6 +7,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -118,9 +119,10 @@ class TrainedModel:
     ) -> Iterator[str]:
         """Return an iterator over the pieces of what `generate` returns for one sample."""
         request = Request(prompt, length, temperature, top_k, top_p, seed, stop, on_unknown)
-        return self._pieces(request)
+        return self.pieces(request)
 
-    def _pieces(self, request: Request) -> Iterator[str]:
+    def pieces(self, request: Request) -> Iterator[str]:
+        """Yield the text of a request piece by piece, as it is drawn."""
         decoder = codecs.getincrementaldecoder("utf-8")("replace")
         held = ""  # it might be the beginning of the stop text
         for (symbol,) in self._drawn([request]):
@@ -302,6 +304,18 @@ def load(folder: str | Path, *, device: str = "cpu") -> TrainedModel:
     return TrainedModel(*load_model(folder, device=choose_device(device)))
 
 
+def sample_record(request: Request, text: str) -> dict[str, Any]:
+    """Return what a line of `samples.jsonl` holds."""
+    return {
+        "prompt": request.prompt,
+        "temperature": request.temperature,
+        "top_k": request.top_k,
+        "top_p": request.top_p,
+        "seed": request.seed,
+        "text": text,
+    }
+
+
 def sample(
     model_folder: str | Path,
     samples: str | Path,
@@ -334,14 +348,7 @@ def sample(
         for number in range(num_samples)
     ]
     lines = [
-        {
-            "prompt": request.prompt,
-            "temperature": request.temperature,
-            "top_k": request.top_k,
-            "top_p": request.top_p,
-            "seed": request.seed,
-            "text": text,
-        }
+        sample_record(request, text)
         for request, text in zip(requests, model.draw(requests), strict=True)
     ]
     write_text(samples, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))
