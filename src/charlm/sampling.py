@@ -17,7 +17,7 @@ from charlm.devices import choose_device
 from charlm.errors import CharlmError
 from charlm.evaluation.scoring import predictions
 from charlm.files import write_text
-from charlm.model import CharacterLanguageModel, State, load_model
+from charlm.model import CharacterLanguageModel, load_model
 from charlm.progress import progress
 from charlm.text.vocabulary import GRAPHEME, Vocabulary
 
@@ -190,7 +190,7 @@ class TrainedModel:
         limits = _Limits(requests, self.vocabulary)
 
         device = self.model.output.weight.device
-        state: State = None
+        advance = self.model.stepper(WIDTH)
         step = -1  # before the first symbol is read, the state at rest predicts it
         logits = self.model.predict(torch.zeros(WIDTH, self.model.hidden_size, device=device))
         drawn = [0] * len(requests)
@@ -216,8 +216,7 @@ class TrainedModel:
             step += 1
             read = [text[step] if step < len(text) else 0 for text in texts]
             read += [0] * (WIDTH - len(read))
-            following, state = self.model(torch.tensor([read], device=device), state)
-            logits = following[0]
+            logits = advance(torch.tensor(read, device=device))
 
     def _stopped(self, stop: str | None, written: Sequence[int]) -> bool:
         """Return whether the last of the written symbols completes the text `stop`."""
