@@ -1,7 +1,9 @@
 """Speed and memory of `charlm.recurrent` against torch's layers, as ratios.
 
 Peers are timed in turn in one run, after a warm-up, and medians are compared; a ratio above 1 means
-that ours is faster. Run: ``python benchmarks/recurrent.py [--full] [--part PART]``.
+that ours is faster. Run: ``python benchmarks/recurrent.py [--full] [--part PART]``. On a machine
+that is busy with other things, ``--threads 1`` compares the processor time of one thread instead of
+the time on the wall.
 """
 
 import argparse
@@ -26,17 +28,18 @@ FULL = [(h, b, t) for h in (128, 256, 512, 1024) for b in (32, 64, 128) for t in
 FEATURES, SYMBOLS = 64, 96
 
 
-def medians(runs: dict[str, Callable[[], object]], seconds: float = 12.0) -> dict[str, float]:
+def medians(runs: dict[str, Callable[[], object]], seconds: float = 6.0) -> dict[str, float]:
     """Median seconds of each function, all called in turn for about `seconds`, 5 times or more."""
     for run in runs.values():
         run()
+    clock = time.process_time if torch.get_num_threads() == 1 else time.perf_counter
     times: dict[str, list[float]] = {name: [] for name in runs}
     stop = time.perf_counter() + seconds
     while time.perf_counter() < stop or len(next(iter(times.values()))) < 5:
         for name, run in runs.items():
-            start = time.perf_counter()
+            start = clock()
             run()
-            times[name].append(time.perf_counter() - start)
+            times[name].append(clock() - start)
     return {name: statistics.median(found) for name, found in times.items()}
 
 
@@ -218,10 +221,13 @@ def measure(name: str) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--full", action="store_true", help="the whole grid of shapes")
+    parser.add_argument("--threads", type=int, help="as torch has it, by default")
     parser.add_argument("--part", choices=["layer", "step", "sampling", "memory"])
     parser.add_argument("--measure", help=argparse.SUPPRESS)
     options = parser.parse_args()
     torch.manual_seed(0)
+    if options.threads:
+        torch.set_num_threads(options.threads)
     if options.measure:
         measure(options.measure)
         return

@@ -1,7 +1,13 @@
 """Character language models of your own text that you can reproduce, inspect and trust."""
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+# The layers' threads meet at every step. By default a thread that is early spins for the others; on
+# a busy machine it spins on the core that a late one needs, and training takes several times as
+# long. Soon asleep is soon out of the way. (Read when PyTorch loads its OpenMP library.)
+os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
 if TYPE_CHECKING:
     from charlm.sampling import TrainedModel

@@ -170,7 +170,7 @@ def run(code, *arguments, **environment):
 
 
 def test_same_bits_on_every_run_and_for_every_number_of_threads():
-    found = {run(TRAIN, threads)[0] for threads in ("1", "1", "2", "3")}
+    found = {run(TRAIN, threads)[0] for threads in ("1", "2", "3")}
     assert len(found) == 1
     assert len(found.pop().strip()) == len(hashlib.sha256().hexdigest())
 

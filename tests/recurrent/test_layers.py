@@ -112,8 +112,8 @@ def test_indices_are_a_look_up(cell, engine):
 
 @pytest.mark.parametrize("cell", CELLS)
 def test_state_is_carried_across_calls(cell):
-    layer = make(cell, 5, 6, 2, engine="fused")
-    inputs = torch.randn(10, 3, 5, dtype=torch.float64)
+    layer = make(cell, 5, 6, 2, engine="fused", dtype=torch.float32)
+    inputs = torch.randn(10, 3, 5)
     whole, final = layer(inputs)
     first, state = layer(inputs[:4])
     second, state = layer(inputs[4:], state)
@@ -201,9 +201,10 @@ def test_non_finite_inputs_end_as_in_torch(cell, engine, value):
 
 
 @pytest.mark.parametrize("cell", CELLS)
-def test_an_empty_batch_gives_an_empty_result(cell):
-    layer = make(cell, 5, 8, 2, engine="fused")
-    outputs, state = layer(torch.zeros(4, 0, 5, dtype=torch.float64))
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_an_empty_batch_gives_an_empty_result(cell, dtype):
+    layer = make(cell, 5, 8, 2, engine="fused", dtype=dtype)
+    outputs, state = layer(torch.zeros(4, 0, 5, dtype=dtype))
     assert outputs.shape == (4, 0, 8)
     assert parts(state)[0].shape == (2, 0, 8)
     outputs.sum().backward()
@@ -264,3 +265,10 @@ def test_stepping_is_running(cell, with_table):
         torch.testing.assert_close(stepper(step), output)
     for ours, theirs in zip(parts(stepper.state), parts(final), strict=True):
         torch.testing.assert_close(ours, theirs)
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_auto_says_what_it_picks(cell):
+    assert cell(5, 8, engine="torch").picked_engine == "torch"
+    assert cell(5, 8).picked_engine == "fused"
+    assert cell(5, 8, dtype=torch.float64).picked_engine == "torch"

@@ -20,6 +20,7 @@ result.
 import ctypes
 import logging
 import math
+import weakref
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -77,7 +78,7 @@ def usable(dtype: torch.dtype) -> bool:
         reason = f"it computes in float32, not {dtype}"
     elif kernels is None:
         reason = "Numba cannot be imported"
-    elif _openmp() is None and torch.get_num_threads() > 1:
+    elif _openmp() is None:
         reason = "torch's threads cannot be shared here"
     else:
         return True
@@ -133,7 +134,7 @@ class _Launch:
 
 
 def _product(a: Tensor, b: Tensor) -> Tensor:
-    """Return ``a @ b`` in float32; `a` may be a transposed view, and b has 32·i columns.
+    """Return ``a @ b`` in float32; the columns of b, and those of a transposed view a, are 32·i.
 
     A library's product adds up in an order that may depend on the number of threads, and rounds
     the results of bfloat16 to bfloat16.
@@ -182,12 +183,10 @@ class _Weights(NamedTuple):
 
 
 def _pad(numbers: Tensor, last: int, one_before: int = 0) -> Tensor:
-    padded = last or one_before
-    return (
-        functional.pad(numbers, (0, last, 0, one_before)[: 2 * numbers.dim()])
-        if padded
-        else numbers
-    )
+    """Add zeros at the end of the last dimension, and of the one before it."""
+    if not last and not one_before:
+        return numbers
+    return functional.pad(numbers, (0, last, 0, one_before) if one_before else (0, last))
 
 
 def _columns(numbers: Tensor, slots: slice) -> Tensor:
@@ -195,26 +194,42 @@ def _columns(numbers: Tensor, slots: slice) -> Tensor:
     return numbers.flatten(1)[:, slots.start * numbers.shape[2] : slots.stop * numbers.shape[2]]
 
 
-def _empty(*shape: int, kind: torch.dtype = torch.float32) -> Tensor:
-    """Allocate memory, in huge pages where it is large: NumPy asks the system for them.
+# Memory that no tensor needs any more, for the next pass; the longest unused comes first.
+_spare: list[np.ndarray[Any, np.dtype[np.uint8]]] = []
 
-    A sequence's gates are tens of megabytes; in small pages, mapping them would cost as much time
-    as the point-wise part. The memory starts at a cache line.
+
+def _empty(*shape: int, kind: torch.dtype = torch.float32) -> Tensor:
+    """Allocate memory that starts at a cache line, from what earlier passes left if it fits.
+
+    A sequence's gates are tens of megabytes. To get them from the system anew at each pass, page by
+    page, would take longer than the point-wise part; so large blocks are kept, and are in huge
+    pages, which NumPy asks for. Blocks of sizes no longer in use go one by one.
     """
     size = math.prod(shape) * kind.itemsize
-    memory = np.empty(size + 64, np.uint8)
-    start = -memory.ctypes.data % 64
-    return torch.from_numpy(memory[start : start + size]).view(kind).view(shape)
+    if size < 2**20:
+        return torch.empty(shape, dtype=kind)
+    for place, block in enumerate(_spare):
+        if len(block) == size + 64:
+            del _spare[place]
+            break
+    else:
+        del _spare[:1]
+        block = np.empty(size + 64, np.uint8)
+    start = -block.ctypes.data % 64
+    memory = block[start : start + size]
+    weakref.finalize(memory, _spare.append, block).atexit = False
+    return torch.from_numpy(memory).view(kind).view(shape)
 
 
 def _block(numbers: Tensor) -> Tensor:
     """Lay (rows, …, units) out as (panel of 16 units, row, …, unit)."""
-    return numbers.view(*numbers.shape[:-1], -1, 16).movedim(-2, 0).contiguous()
+    panels = numbers.shape[-1] // 16
+    return numbers.view(*numbers.shape[:-1], panels, 16).movedim(-2, 0).contiguous()
 
 
 def _unblock(numbers: Tensor) -> Tensor:
     rows, units = numbers.shape
-    return numbers.view(-1, rows, 16).transpose(0, 1).reshape(rows, units)
+    return numbers.view(units // 16, rows, 16).transpose(0, 1).reshape(rows, units)
 
 
 def _pack(weights: Tensor, together: int) -> Tensor:

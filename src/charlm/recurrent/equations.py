@@ -9,6 +9,10 @@ the product element by element. Rows are examples, so "W x" is written ``x @ W.T
 half ``d_v`` is the gradient of the loss with respect to v, and ``d_a_*`` that with respect to a
 gate's argument, before its non-linearity.
 
+An LSTM's gates are named after their work, and by letters: the input gate i lets in, the forget
+gate f keeps, the output gate o lets out, and the input node g, called a candidate elsewhere, is
+what there is to let in.
+
 As in PyTorch, a layer's weights are stacked by gate: ``weight_ih = [W_i; W_f; W_g; W_o]`` for an
 LSTM and ``[W_r; W_z; W_n]`` for a GRU, ``weight_hh`` and the two biases likewise.
 

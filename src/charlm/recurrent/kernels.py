@@ -2,7 +2,7 @@
 
 Numba compiles Python, but neither keeps a block of results in registers nor knows bfloat16 by
 itself. So a few words are added to it, each a handful of LLVM instructions: a value of type
-`Vector` is sixteen 32-bit floats, `load` and `store` move it, ``+ - * /`` and `fma` work on it,
+`Vector` is sixteen 32-bit floats, `read` and `write` move it, ``+ - * /`` and `fma` work on it,
 and `tile` is the heart of a matrix product. Addresses are plain integers.
 
 LLVM translates a vector of sixteen to whatever the processor has: one AVX-512 register, two of
@@ -642,17 +642,12 @@ def _pack_columns(kind, wide, to, columns, start, stride, k, first, last):
 
 @njit
 def _product(kind, wide, a):
-    """Add to C (m, n) the product of A (m, k) and B (k, n); A may come as its transpose."""
-    team, scratch, m, n, k, a_start, across, transposed = (
-        a[0],
-        a[1],
-        a[2],
-        a[3],
-        a[4],
-        a[5],
-        a[6],
-        a[7],
-    )
+    """Add to C (m, n) the product of A (m, k) and B (k, n), where n is a multiple of 32.
+
+    A may come as its transpose (k, m); then m, too, is a multiple of 32.
+    """
+    team, scratch, m, n, k = a[0], a[1], a[2], a[3], a[4]
+    a_start, across, transposed = a[5], a[6], a[7]
     b_start, b_stride, c_start = a[8], a[9], a[10]
     groups = (m + GROUP - 1) // GROUP
     first, last, me = _share(groups, team)

@@ -1,7 +1,9 @@
 """`LSTM` and `GRU`: modules that take the places of `torch.nn.LSTM` and `torch.nn.GRU`."""
 
+import logging
 import math
 from collections.abc import Callable
+from functools import cache
 from typing import Any, Literal
 
 import torch
@@ -17,12 +19,50 @@ from charlm.recurrent.stepper import Stepper
 Engine = Literal["auto", "reference", "fused", "torch"]
 Precision = Literal["float32", "bfloat16"]
 
+# What `auto` picks: the engine that was fastest in every shape measured (docs/speed.md). Where
+# nothing was measured it is torch's.
+_FASTEST = {("cpu", "lstm"): "fused", ("cpu", "gru"): "fused"}
+
+_log = logging.getLogger(__name__)
+
+
+@cache
+def _fused(device: str) -> Any:
+    """Find the fused engine for a kind of device, or say once that it has none."""
+    if device == "cpu":
+        return cpu.Fused
+    if device == "cuda":
+        try:
+            from charlm.recurrent import gpu
+        except ImportError:
+            _log.warning(
+                "recurrent engine fused: Triton is missing; torch's own layers run instead"
+            )
+        else:
+            return gpu.Fused
+    else:
+        _log.warning("recurrent engine fused: none for %s; torch's own layers run instead", device)
+    return Torch
+
 
 class _Recurrent(nn.Module):
-    """What the two have in common: parameters, layers, dropouts and checks.
+    """A stack of recurrent layers that takes the place of torch's.
 
     Parameter names, shapes, gate order and initialisation are torch's, so that a `state_dict`
-    moves either way and the same seed gives the same parameters.
+    moves either way and the same seed gives the same parameters. Not supported are `bidirectional`,
+    `proj_size` and packed sequences.
+
+    Args, where they are not torch's:
+        engine: `reference` computes as `charlm.recurrent.equations` reads, in the parameters'
+            precision; `fused` runs our own kernels; `torch` runs torch's own layers; `auto` takes
+            the fastest of the last two.
+        precision: `bfloat16` multiplies in bfloat16 where the processor does so fast, and keeps
+            states and parameters in float32. ``torch.autocast`` selects it too.
+        locked_dropout: draw the dropout between layers once for all steps.
+        weight_dropout: probability with which a recurrent weight is dropped, for all steps.
+
+    Raises:
+        CharlmError: an argument is not supported or out of range.
     """
 
     cell: str
@@ -213,15 +253,23 @@ class _Recurrent(nn.Module):
             return functional.dropout(outputs, self.dropout, training)
         return outputs * functional.dropout(torch.ones_like(outputs[:1]), self.dropout, training)
 
+    @property
+    def picked_engine(self) -> str:
+        """The engine that runs: `engine`, or what `auto` stands for where the parameters are."""
+        return self._picked(self.weight_hh_l0)
+
     def _picked(self, inputs: Tensor) -> str:
         if self.engine != "auto":
             return self.engine
-        return "fused" if inputs.device.type == "cpu" else "torch"
+        fastest = _FASTEST.get((inputs.device.type, self.cell), "torch")
+        usable = inputs.device.type != "cpu" or cpu.usable(self.weight_hh_l0.dtype)
+        return fastest if usable else "torch"
 
     def _engine(self, inputs: Tensor) -> Callable[..., tuple[Tensor, ...]]:
-        engine = self._picked(inputs)
-        chosen = {"reference": Reference, "torch": Torch, "fused": cpu.Fused}[engine]
-        function: Callable[..., tuple[Tensor, ...]] = getattr(chosen, self.cell)
+        picked = self._picked(inputs)
+        plain = {"reference": Reference, "torch": Torch}
+        engine = plain[picked] if picked in plain else _fused(inputs.device.type)
+        function: Callable[..., tuple[Tensor, ...]] = getattr(engine, self.cell)
         return function
 
     def _precision(self, inputs: Tensor) -> str:

@@ -31,7 +31,7 @@ def make_optimizer(model: nn.Module, settings: Mapping[str, Any]) -> torch.optim
     learning_rate = settings["learning_rate"]
     match settings["optimizer"]:
         case "adamw":
-            return torch.optim.AdamW(groups, lr=learning_rate, betas=(0.9, 0.99))
+            return torch.optim.AdamW(groups, lr=learning_rate, betas=(0.9, 0.99), fused=True)
         case "rmsprop":
             return torch.optim.RMSprop(groups, lr=learning_rate, alpha=0.9, eps=1e-7)
         case "sgd":

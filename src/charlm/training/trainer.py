@@ -131,7 +131,7 @@ def train(
             "steps": trainer.step,
             "device": device.type,
             "precision": precision,
-            "engine": trainer.model.recurrent._picked(trainer.model.output.weight),
+            "engine": trainer.model.recurrent.picked_engine,
         },
     )
     shutil.rmtree(checkpoints, ignore_errors=True)
