@@ -2,7 +2,7 @@
 
 from snakemake.iocontainers import Snakemake
 
-from charlm.report.card import write_card
+from charlm.card import write_card
 from charlm.stage import stage
 
 
