@@ -48,3 +48,6 @@ def test_other_documents_cannot_be_compared(tmp_path: Path) -> None:
     baseline = write_scores(tmp_path / "baselines", bits, baseline=["ngram"] * 50)
     with pytest.raises(CharlmError, match="b: its test documents are not those of a; evaluate"):
         compare(baseline, files, tmp_path / "comparison.json", models=["a", "b"])
+    with pytest.raises(CharlmError, match=r"models\.ngram: a baseline has this name; rename"):
+        compare(baseline, files[:1], tmp_path / "comparison.json", models=["ngram"])
+    assert not (tmp_path / "comparison.json").exists()

@@ -208,6 +208,24 @@ def test_the_page_says_who_is_better_and_how_sure_that_is(results: Path) -> None
     assert "lstm 3.21\u2009%" in text
 
 
+def test_a_chosen_order_of_five_is_no_other_baseline(results: Path) -> None:
+    for file, change in (("baselines", _chosen_baseline), ("comparison", _chosen_comparison)):
+        path = results / f"{file}.json"
+        write_json(path, change(json.loads(path.read_text())))
+    assert _flowing(report_of(results)).count("lstm 5-gram 0.160") == 1
+
+
+def _chosen_baseline(record: dict[str, Any]) -> dict[str, Any]:
+    return record | {"ngram_chosen": record["ngram"]}
+
+
+def _chosen_comparison(record: dict[str, Any]) -> dict[str, Any]:
+    for row in list(record["test"]["differences"]):
+        if row["worse"] == "ngram":
+            record["test"]["differences"].append({**row, "worse": "ngram_chosen"})
+    return record
+
+
 def test_copied_passages_are_marked(results: Path) -> None:
     assert "people (held-out text) – 1 31 31 –" in _flowing(report_of(results))
     sample = {"text": "abc<defghij", "longest": [1, 5], "passages": [[3, 6], [9, 11]]}

@@ -34,13 +34,15 @@ def compare(
         models: The models' names, in the order of their scores.
 
     Raises:
-        CharlmError: Two systems were not scored on the same documents.
+        CharlmError: Two systems were not scored on the same documents, or share a name.
     """
     tables = {
         name: pq.read_table(path).to_pandas()
         for name, path in zip(models, document_scores, strict=True)
     }
     for name, table in pq.read_table(baseline_scores).to_pandas().groupby("baseline", sort=False):
+        if name in tables:
+            raise CharlmError(f"models.{name}: a baseline has this name; rename the model")
         tables[str(name)] = table.drop(columns="baseline")
     record = {split: _compare(tables, split) for split in HELD_OUT}
     write_text(comparison, json.dumps(record, indent=1) + "\n")

@@ -228,11 +228,13 @@ def _differences(results: Path, split: str | None, models: Sequence[Model]) -> l
     ours = set(labels)
     for name, scores in _read_json(results / "baselines.json").items():
         labels[name] = _baseline_label(name, scores)
-    return [
+    rows = [
         {**row, "better": labels[row["better"]], "worse": labels[row["worse"]]}
         for row in _read_json(results / "comparison.json")[split]["differences"]
         if ours & {row["better"], row["worse"]}
     ]
+    # The n-gram of the order that was chosen may be the 5-gram itself.
+    return list({(row["better"], row["worse"]): row for row in rows}.values())
 
 
 def _trouble(models: Sequence[Model], split: str | None) -> dict[str, Any] | None:
