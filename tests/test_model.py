@@ -40,6 +40,17 @@ def test_reading_in_two_parts_is_reading_at_once(cell: str, architecture: dict[s
     torch.testing.assert_close(torch.cat([first, second]), whole)
 
 
+@pytest.mark.parametrize("cell", ["lstm", "gru"])
+@pytest.mark.parametrize("one_hot", [True, False])
+def test_reading_step_by_step_is_reading_at_once(cell: str, one_hot: bool) -> None:
+    model = make(cell=cell, one_hot=one_hot, num_layers=2).eval()
+    symbols = torch.randint(0, 8, (9, 3))
+    advance = model.stepper(3)
+    with torch.no_grad():
+        logits = torch.stack([advance(each).clone() for each in symbols])
+        torch.testing.assert_close(logits, model(symbols)[0])
+
+
 def test_one_hot_symbols_select_columns_of_the_input_weights() -> None:
     model = make(cell="lstm", one_hot=True).eval()
     layer = torch.nn.LSTM(8, 6)
@@ -95,6 +106,12 @@ def test_a_saved_model_is_the_model(tmp_path: Path, tie_weights: bool) -> None:
         (
             lambda folder: (folder / "model.json").write_text(
                 (folder / "model.json").read_text().replace('"hidden_size": 6', '"hidden_size": 7')
+            ),
+            "does not belong to the model.json beside it",
+        ),
+        (
+            lambda folder: (folder / "model.json").write_text(
+                (folder / "model.json").read_text().replace('   "a",\n', "")
             ),
             "does not belong to the model.json beside it",
         ),

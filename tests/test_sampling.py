@@ -1,6 +1,7 @@
 """Sampling: one seed, one text; limits that limit; prompts that can be written."""
 
 import math
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,8 +10,8 @@ import torch
 
 from charlm.errors import CharlmError
 from charlm.model import CharacterLanguageModel
-from charlm.sampling import WIDTH, Request, TrainedModel, _Limits
-from charlm.text.vocabulary import Vocabulary
+from charlm.sampling import WIDTH, Request, TrainedModel, _Limits, read_prompts
+from charlm.text.vocabulary import Vocabulary, byte_symbol
 
 LETTERS = "abcdefghijklmnop "
 
@@ -103,6 +104,8 @@ def test_draws_follow_the_distribution_and_its_limits() -> None:
         {"top_p": 0.0},
         {"top_p": 1.5},
         {"seed": -1},
+        {"stop": ""},
+        {"on_unknown": "ignore"},
     ],
 )
 def test_values_out_of_range_are_refused(wrong: dict[str, Any]) -> None:
@@ -133,3 +136,86 @@ def test_without_an_end_of_document_the_state_at_rest_predicts_the_first_charact
     bias = model.model.output.bias.detach()
     expected = -bias.log_softmax(0)[LETTERS.index("c")].item()
     assert model.score("c") == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.parametrize("end_of_document", [True, False])
+def test_a_stop_text_ends_a_sample_and_is_left_out(end_of_document: bool) -> None:
+    model = trained(end_of_document=end_of_document)
+    whole = model.generate("abc", length=200, seed=4)[0]
+    for stop in (whole[60], whole[60:62], whole[60:65], whole[0]):
+        expected = whole[: whole.index(stop)]
+        assert model.generate("abc", length=200, seed=4, stop=stop) == [expected]
+        assert "".join(model.stream("abc", length=200, seed=4, stop=stop)) == expected
+        company = [Request("a" * n, 150, seed=n) for n in range(5)]
+        assert model.draw([*company, Request("abc", 200, seed=4, stop=stop)])[-1] == expected
+    never = "".join(reversed(whole[:9]))
+    assert model.generate("abc", length=200, seed=4, stop=never) == [whole]
+    assert "".join(model.stream("abc", length=200, seed=4, stop=never)) == whole
+
+
+def test_a_stop_text_in_the_prompt_stops_nothing() -> None:
+    model = trained()
+    whole = model.generate("abc", length=9, seed=1)[0]
+    assert "abc" not in whole
+    assert model.generate("abc", length=9, seed=1, stop="abc") == [whole]
+    assert model.generate("ab", length=40, seed=1, stop="b" + "cdef") == model.generate(
+        "ab", length=40, seed=1
+    )
+
+
+def test_drawing_ends_when_all_have_stopped() -> None:
+    model = trained()
+    first = model.generate("", length=1, seed=0)[0]
+    assert model.generate("", length=1_000_000, seed=0, stop=first) == [""]
+
+
+@pytest.mark.parametrize("unit", ["byte", "grapheme"])
+def test_streamed_pieces_are_the_text_in_other_units(unit: str) -> None:
+    if unit == "byte":
+        symbols = [byte_symbol(byte) for byte in range(256)]
+    else:
+        symbols = ["a", "e\u0301", "東", "🇨🇭", " ", "\r\n"]
+    made = Vocabulary(symbols, [1] * len(symbols), {"unknown": None, "end_of_document": None}, unit)
+    torch.manual_seed(0)
+    model = TrainedModel(CharacterLanguageModel(len(made), hidden_size=8).eval(), made)
+    for seed in range(3):
+        text = model.generate("東", length=60, seed=seed)[0]
+        assert "".join(model.stream("東", length=60, seed=seed)) == text
+        stop = text[20:22]
+        expected = text[: text.index(stop)]
+        assert model.generate("東", length=60, seed=seed, stop=stop) == [expected]
+        assert "".join(model.stream("東", length=60, seed=seed, stop=stop)) == expected
+
+
+def test_unknown_characters_can_be_replaced_or_skipped() -> None:
+    model = trained()
+    greedy: dict[str, Any] = {"length": 30, "temperature": 0}
+    skipped = model.generate("aé東b", on_unknown="skip", **greedy)
+    assert skipped == model.generate("ab", **greedy)
+    replaced = model.generate("aéb", on_unknown="replace", **greedy)
+    assert replaced == model.generate("a東b", on_unknown="replace", **greedy)
+    request = Request("aéb", 1, on_unknown="replace")
+    assert model._encoded(request)[-3:] == [0, model.vocabulary.unknown, 1]
+    no_unknown = Vocabulary([*"ab"], [1, 1], {"unknown": None, "end_of_document": None})
+    with pytest.raises(CharlmError, match="the vocabulary has no 'é'"):
+        TrainedModel(model.model, no_unknown).generate("aéb", on_unknown="replace", **greedy)
+
+
+def test_a_prompt_may_be_longer_than_the_text() -> None:
+    model = trained()
+    assert len(model.generate("a bad cafe " * 50, length=2)[0]) == 2
+
+
+def test_prompts_stand_in_a_file_one_a_line(tmp_path: Path) -> None:
+    path = tmp_path / "prompts.txt"
+    path.write_bytes("The film \r\n\nÉ\u2028t\n".encode())
+    assert read_prompts(path) == ["The film ", "", "É\u2028t"]
+    path.write_text("a\n\nb")
+    assert read_prompts(path) == ["a", "", "b"]
+    for content, message in (
+        (b"", "prompts.txt: holds no prompt; write one a line"),
+        (b"abc\xff", "prompts.txt: byte 3: not UTF-8; save it as UTF-8"),
+    ):
+        path.write_bytes(content)
+        with pytest.raises(CharlmError, match=message):
+            read_prompts(path)

@@ -34,6 +34,7 @@ REFERENCE_FILE = "config/README.md"
 
 PositiveInteger = Annotated[int, Field(ge=1)]
 PositiveNumber = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Temperature = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 Text = Annotated[str, StringConstraints(min_length=1)]
@@ -280,14 +281,20 @@ class Sampling(Section):
 
     prompts: Annotated[list[str], Field(min_length=1)] = [""]
     """beginnings to go on from; an empty one is the beginning of a document"""
-    temperatures: Annotated[list[PositiveNumber], Field(min_length=1)] = [0.5, 0.8, 1.0]
-    """lower is safer, higher is bolder"""
+    prompts_file: Text | None = None
+    """text file with a beginning a line, in the place of `prompts`"""
+    on_unknown: Literal["error", "replace", "skip"] = "error"
+    """what to do with characters of a beginning that the vocabulary lacks"""
+    temperatures: Annotated[list[Temperature], Field(min_length=1)] = [0.5, 0.8, 1.0]
+    """lower is safer, higher is bolder; 0 always takes the likeliest symbol"""
     top_k: PositiveInteger | None = None
     """draw from that many likeliest symbols only; null for all"""
     top_p: Annotated[float, Field(gt=0, le=1)] | None = None
     """draw from the likeliest symbols that make up this probability; null for all"""
     length: PositiveInteger = 400
     """symbols a sample"""
+    stop: Text | None = None
+    """text that ends a sample where it would stand"""
     num_samples: PositiveInteger = 1
     """samples for each prompt and temperature"""
     seed: Seed = 0

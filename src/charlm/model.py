@@ -1,7 +1,7 @@
 """The model: symbols -> vectors -> recurrent layers -> a distribution over the next symbol."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -107,6 +107,15 @@ class CharacterLanguageModel(nn.Module):
         """
         hidden, state = self.recurrent.forward_indices(symbols, self._table(), state)
         return self.predict(self._drop_output(hidden)), state
+
+    def stepper(self, batch_size: int) -> Callable[[Tensor], Tensor]:
+        """Return a function that reads one symbol of each of B streams, from fresh states on.
+
+        It takes ids, int64 of shape (B,), gives the logits of the symbols that follow, (B, V), and
+        keeps the streams' states itself, with no graph for gradients.
+        """
+        step = self.recurrent.stepper(batch_size, self._table())
+        return lambda symbols: self.predict(step(symbols))
 
     def predict(self, hidden: Tensor) -> Tensor:
         """Return the logits, float32 (..., V), that follow from outputs (..., H)."""

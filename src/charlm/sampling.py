@@ -1,11 +1,13 @@
 """Sampling: what a trained model writes."""
 
+import codecs
 import json
 import logging
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,17 +15,19 @@ from torch import Tensor
 
 from charlm.devices import choose_device
 from charlm.errors import CharlmError
-from charlm.evaluation.scoring import surprise
+from charlm.evaluation.scoring import predictions
 from charlm.files import write_text
-from charlm.model import CharacterLanguageModel, State, load_model
+from charlm.model import CharacterLanguageModel, load_model
 from charlm.progress import progress
-from charlm.text.vocabulary import Vocabulary
+from charlm.text.vocabulary import GRAPHEME, Vocabulary
 
 log = logging.getLogger(__name__)
 
 WIDTH = 16
 """Samples are drawn that many at a time, with idle ones beside them where there are fewer: a
 matrix product of one fixed shape gives a sample the same bits whatever stands beside it."""
+
+ON_UNKNOWN = ("error", "replace", "skip")
 
 
 @dataclass(frozen=True)
@@ -38,6 +42,9 @@ class Request:
         top_p: Draw from the fewest likeliest symbols that make up this probability
             (Holtzman et al. 2020, arXiv:1904.09751).
         seed: Seed of the sample's own generator.
+        stop: A text that ends the sample where it would stand; it is left out.
+        on_unknown: What to do with characters of the prompt that the vocabulary lacks: `error`,
+            `replace` them by the unknown symbol, or `skip` them.
 
     Raises:
         CharlmError: A value is out of range.
@@ -49,6 +56,8 @@ class Request:
     top_k: int | None = None
     top_p: float | None = None
     seed: int = 0
+    stop: str | None = None
+    on_unknown: str = "error"
 
     def __post_init__(self) -> None:
         for name, right, range_ in (
@@ -57,9 +66,11 @@ class Request:
             ("top_k", self.top_k is None or self.top_k >= 1, "1 or more, or none"),
             ("top_p", self.top_p is None or 0 < self.top_p <= 1, "above 0 and at most 1, or none"),
             ("seed", 0 <= self.seed < 2**63, "from 0 to 2^63 - 1"),
+            ("stop", self.stop != "", "a character or more, or none"),
+            ("on_unknown", self.on_unknown in ON_UNKNOWN, f"one of {', '.join(ON_UNKNOWN)}"),
         ):
             if not right:
-                raise CharlmError(f"sampling.{name}: {getattr(self, name)} is not {range_}")
+                raise CharlmError(f"sampling.{name}: {getattr(self, name)!r} is not {range_}")
 
 
 class TrainedModel:
@@ -79,17 +90,20 @@ class TrainedModel:
         top_p: float | None = None,
         seed: int = 0,
         num_samples: int = 1,
+        stop: str | None = None,
+        on_unknown: str = "error",
     ) -> list[str]:
         """Return samples that go on from `prompt`, without it.
 
         The samples have the seeds `seed`, `seed` + 1 and so on. One seed gives one text, however
         many samples are drawn beside it. See `Request` for the arguments and for what is raised.
         """
-        requests = [
-            Request(prompt, length, temperature, top_k, top_p, seed + number)
-            for number in range(num_samples)
-        ]
-        return self.draw(requests)
+        return self.draw(
+            [
+                Request(prompt, length, temperature, top_k, top_p, seed + number, stop, on_unknown)
+                for number in range(num_samples)
+            ]
+        )
 
     def stream(
         self,
@@ -100,12 +114,29 @@ class TrainedModel:
         top_k: int | None = None,
         top_p: float | None = None,
         seed: int = 0,
+        stop: str | None = None,
+        on_unknown: str = "error",
     ) -> Iterator[str]:
-        """Yield, piece by piece, what `generate` returns for one sample."""
-        request = Request(prompt, length, temperature, top_k, top_p, seed)
+        """Return an iterator over the pieces of what `generate` returns for one sample."""
+        request = Request(prompt, length, temperature, top_k, top_p, seed, stop, on_unknown)
+        return self.pieces(request)
+
+    def pieces(self, request: Request) -> Iterator[str]:
+        """Yield the text of a request piece by piece, as it is drawn."""
+        decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        held = ""  # it might be the beginning of the stop text
         for (symbol,) in self._drawn([request]):
             if symbol is not None:
-                yield self.vocabulary.decode(np.array([symbol]))
+                if self.vocabulary.unit == "byte":
+                    held += decoder.decode(bytes([symbol]))
+                else:
+                    held += self.vocabulary.decode([symbol])
+                free = len(held) - len(request.stop or " ") + 1
+                if free > 0 and not (request.stop and request.stop in held):
+                    yield held[:free]
+                    held = held[free:]
+        held += decoder.decode(b"", final=True)
+        yield held.split(request.stop)[0] if request.stop else held
 
     def score(self, text: str) -> float:
         """Return the nats that a character of `text` costs, read as a document of its own.
@@ -116,9 +147,9 @@ class TrainedModel:
         if not text:
             raise CharlmError("score: the text is empty; give at least one character")
         symbols = self.vocabulary.encode(text)
-        (nats,) = surprise(self.model, [symbols], self.vocabulary.end_of_document)
+        (found,) = predictions(self.model, [symbols], self.vocabulary.end_of_document)
         unknown: int = self.vocabulary.count_unknown(text)
-        total = float(nats.sum(dtype=np.float64)) + unknown * self.vocabulary.unknown_nats
+        total = float(found["nats"].sum(dtype=np.float64)) + unknown * self.vocabulary.unknown_nats
         return total / len(text)
 
     def draw(self, requests: Sequence[Request]) -> list[str]:
@@ -134,7 +165,11 @@ class TrainedModel:
                         if symbol is not None:
                             text.append(symbol)
                             bar.update(1)
-                texts += [self.vocabulary.decode(np.array(text)) for text in written]
+                decoded = [self.vocabulary.decode(text) for text in written]
+                texts += [
+                    text.split(request.stop)[0] if request.stop else text
+                    for request, text in zip(group, decoded, strict=True)
+                ]
         return texts
 
     @torch.no_grad()
@@ -143,7 +178,8 @@ class TrainedModel:
 
         All read their prompts and write side by side, each with random numbers of its own.
         """
-        texts = [self._encoded(request.prompt) for request in requests]
+        texts = [self._encoded(request) for request in requests]
+        begins = [len(text) for text in texts]
         ends = [len(text) + request.length for text, request in zip(texts, requests, strict=True)]
         chance = torch.zeros(max(request.length for request in requests), WIDTH).double()
         for row, request in enumerate(requests):
@@ -154,7 +190,7 @@ class TrainedModel:
         limits = _Limits(requests, self.vocabulary)
 
         device = self.model.output.weight.device
-        state: State = None
+        advance = self.model.stepper(WIDTH)
         step = -1  # before the first symbol is read, the state at rest predicts it
         logits = self.model.predict(torch.zeros(WIDTH, self.model.hidden_size, device=device))
         drawn = [0] * len(requests)
@@ -172,26 +208,55 @@ class TrainedModel:
                     if write:
                         texts[row].append(symbols[row])
                         drawn[row] += 1
+                        if self._stopped(requests[row].stop, texts[row][begins[row] :]):
+                            ends[row] = len(texts[row])
                 yield [
                     text[-1] if write else None for text, write in zip(texts, writes, strict=True)
                 ]
             step += 1
             read = [text[step] if step < len(text) else 0 for text in texts]
             read += [0] * (WIDTH - len(read))
-            following, state = self.model(torch.tensor([read], device=device), state)
-            logits = following[0]
+            logits = advance(torch.tensor(read, device=device))
 
-    def _encoded(self, prompt: str) -> list[int]:
-        """Return the symbols of `prompt`, behind the end of the document before it."""
+    def _stopped(self, stop: str | None, written: Sequence[int]) -> bool:
+        """Return whether the last of the written symbols completes the text `stop`."""
+        if stop is None:
+            return False
+        last = written[-len(stop.encode("utf-8")) :]  # a symbol is a byte or more
+        return stop in self.vocabulary.decode(last)
+
+    def _encoded(self, request: Request) -> list[int]:
+        """Return the symbols of a prompt, behind the end of the document before it."""
+        prompt = request.prompt
         unknown = self.vocabulary.unknown_characters(prompt)
-        if unknown:
+        if unknown and request.on_unknown == "error":
             raise CharlmError(
                 f"sampling.prompts: {prompt!r} holds characters that the vocabulary lacks "
-                f"({', '.join(map(repr, unknown))}); leave them out"
+                f"({', '.join(map(repr, unknown))}); leave them out, or set sampling.on_unknown "
+                "to 'replace' or 'skip'"
             )
+        if request.on_unknown == "skip":
+            symbols = GRAPHEME.findall(prompt) if self.vocabulary.unit == "grapheme" else prompt
+            prompt = "".join(symbol for symbol in symbols if symbol not in unknown)
         end_of_document = self.vocabulary.end_of_document
         start = [] if end_of_document is None else [end_of_document]
         return start + [int(symbol) for symbol in self.vocabulary.encode(prompt)]
+
+
+def read_prompts(path: str | Path) -> list[str]:
+    """Return the prompts of a text file, one a line.
+
+    Raises:
+        CharlmError: There is none, or the file is not UTF-8.
+    """
+    try:
+        lines = Path(path).read_text(encoding="utf-8").split("\n")
+    except UnicodeDecodeError as error:
+        raise CharlmError(f"{path}: byte {error.start}: not UTF-8; save it as UTF-8") from None
+    prompts = lines if lines[-1] else lines[:-1]
+    if not prompts:
+        raise CharlmError(f"{path}: holds no prompt; write one a line")
+    return prompts
 
 
 class _Limits:
@@ -238,6 +303,18 @@ def load(folder: str | Path, *, device: str = "cpu") -> TrainedModel:
     return TrainedModel(*load_model(folder, device=choose_device(device)))
 
 
+def sample_record(request: Request, text: str) -> dict[str, Any]:
+    """Return what a line of `samples.jsonl` holds."""
+    return {
+        "prompt": request.prompt,
+        "temperature": request.temperature,
+        "top_k": request.top_k,
+        "top_p": request.top_p,
+        "seed": request.seed,
+        "text": text,
+    }
+
+
 def sample(
     model_folder: str | Path,
     samples: str | Path,
@@ -249,31 +326,28 @@ def sample(
     length: int,
     num_samples: int,
     seed: int,
+    stop: str | None,
+    on_unknown: str,
+    prompts_file: str | Path | None,
     device: str = "auto",
 ) -> None:
     """Draw samples from a trained model and write `samples.jsonl`, a line a sample.
 
     For each prompt and temperature there are `num_samples`, with the seeds `seed`, `seed` + 1 …
+    The lines of `prompts_file`, where there is one, take the place of `prompts`.
 
     Raises:
         CharlmError: The model cannot be loaded, or a prompt not be written with its vocabulary.
     """
     model = load(model_folder, device=device)
     requests = [
-        Request(prompt, length, temperature, top_k, top_p, seed + number)
-        for prompt in prompts
+        Request(prompt, length, temperature, top_k, top_p, seed + number, stop, on_unknown)
+        for prompt in (read_prompts(prompts_file) if prompts_file else prompts)
         for temperature in temperatures
         for number in range(num_samples)
     ]
     lines = [
-        {
-            "prompt": request.prompt,
-            "temperature": request.temperature,
-            "top_k": request.top_k,
-            "top_p": request.top_p,
-            "seed": request.seed,
-            "text": text,
-        }
+        sample_record(request, text)
         for request, text in zip(requests, model.draw(requests), strict=True)
     ]
     write_text(samples, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))

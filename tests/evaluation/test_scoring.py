@@ -20,9 +20,11 @@ def model() -> CharacterLanguageModel:
     return made.eval()
 
 
-def one_by_one(model: CharacterLanguageModel, text: np.ndarray, start: int | None) -> list[float]:
-    """Score a text symbol by symbol."""
-    nats, state = [], None
+def one_by_one(
+    model: CharacterLanguageModel, text: np.ndarray, start: int | None
+) -> tuple[list[float], list[tuple[float, int]]]:
+    """Score a text symbol by symbol: its nats, and the likeliest symbol with its probability."""
+    nats, likeliest, state = [], [], None
     with torch.no_grad():
         logits = model.predict(torch.zeros(model.hidden_size))
         if start is not None:
@@ -30,9 +32,10 @@ def one_by_one(model: CharacterLanguageModel, text: np.ndarray, start: int | Non
             logits = following[0, 0]
         for symbol in text.tolist():
             nats.append(-logits.log_softmax(0)[symbol].item())
+            likeliest.append((logits.softmax(0).max().item(), int(logits.argmax())))
             following, state = model(torch.tensor([[symbol]]), state)
             logits = following[0, 0]
-    return nats
+    return nats, likeliest
 
 
 @pytest.mark.parametrize("start", [9, None])
@@ -44,9 +47,14 @@ def test_every_symbol_costs_what_reading_one_by_one_says(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(scoring, "WINDOW", window)
-    costs = scoring.surprise(model, TEXTS, start, batch_size=4)
-    for text, cost in zip(TEXTS, costs, strict=True):
-        assert cost == pytest.approx(one_by_one(model, text, start), rel=1e-4, abs=1e-5)
+    found = scoring.predictions(model, TEXTS, start, batch_size=4)
+    for text, each in zip(TEXTS, found, strict=True):
+        nats, likeliest = one_by_one(model, text, start)
+        assert each["nats"] == pytest.approx(nats, rel=1e-4, abs=1e-5)
+        assert each["confidence"] == pytest.approx([high for high, _ in likeliest], rel=1e-4)
+        assert each["right"].tolist() == [
+            symbol == right for (_, symbol), right in zip(likeliest, text, strict=True)
+        ]
 
 
 def test_the_validation_loss_is_the_mean_over_the_streams(model: CharacterLanguageModel) -> None:

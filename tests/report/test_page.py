@@ -2,134 +2,19 @@
 
 import html
 import json
-import os
 import re
 import shutil
-import subprocess
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import yaml
+from tests.report.conftest import CONFIG, HOSTILE, Browser, report_of, write_comparison, write_json
 
 from charlm.config import resolve
-from charlm.report.page import compared, shown, write_report
-
-HOSTILE = (
-    "</title></style></script><script>document.title = 'run'</script>"
-    "<img src=x onerror=\"document.title = 'run'\"><!-- {{ 7 * 7 }} \u202egnp.exe\u202c\u2028\x07"
-    "<a href='https://example.org/'>"
-)
-CONFIG = {
-    "corpus": {"name": "tiny", "source": "/home/somebody/texts.csv", "keep_columns": ["label"]},
-    "sampling": {"prompts": ["", "A </p>"], "temperatures": [0.5, 1.0]},
-}
-
-
-@pytest.fixture
-def results(tmp_path: Path) -> Path:
-    """Return a results folder of two models, with hostile text wherever text can come from."""
-    folder = tmp_path / "results" / "tiny"
-    folder.mkdir(parents=True)
-    texts = [HOSTILE, "W" * 1_000_000, "Good. " * 30, "Bad. " * 30, "", "So, so. " * 30]
-    splits = ["test", "test", "test", "validation", "validation", "train"]
-    ids = pa.array(range(6), pa.int64())
-    pq.write_table(
-        pa.table({"doc_id": ids, "text": texts, "label": [HOSTILE, None, "1", "2", "3", "4"]}),
-        folder / "documents.parquet",
-    )
-    pq.write_table(
-        pa.table({"doc_id": ids, "split": splits, "text": texts}), folder / "corpus.parquet"
-    )
-    pq.write_table(
-        pa.table(
-            {
-                "source": ["texts.csv"],
-                "row": pa.array([7], pa.int64()),
-                "reason": [HOSTILE],
-                "excerpt": [HOSTILE],
-            }
-        ),
-        folder / "rejected.parquet",
-    )
-    (folder / "cleaning.tsv").write_text(
-        "rule\tmatches\tcharacters_removed\tdocuments\nlinks\t1200\t-3\t2\n<b>\t0\t0\t0\n"
-    )
-    _write_json(
-        folder / "vocabulary.json",
-        {
-            "unit": "character",
-            "symbols": ["a", "<", "\n", "\u202e", "\u0301", "<unknown>", "<end_of_document>"],
-            "counts": [9, 8, 7, 6, 5, 0, 1],
-            "special": {"unknown": 5, "end_of_document": 6},
-        },
-    )
-    _write_json(
-        folder / "baselines.json",
-        {
-            "ngram": {"order": 5, "validation": _score(2.0), "test": _score(2.0)},
-            "xz": {"validation": _score(3.0), "test": _score(3.0)},
-        },
-    )
-    for name, bits in (("lstm", 1.84), ("gru", 2.2)):
-        _write_model(folder / "models" / name, bits, texts, splits)
-    return folder
-
-
-def _write_model(model: Path, bits: float, texts: list[str], splits: list[str]) -> None:
-    model.mkdir(parents=True)
-    (model / "model.safetensors").write_bytes(b"weights of " + model.name.encode())
-    (model / "model.json").write_text("{}")
-    (model / "history.csv").write_text(
-        "step,epoch,characters,learning_rate,train_bits_per_character,validation_bits_per_character\n"
-        f"10,0.5,1000,0.003,4.5,4.1\n20,1.0,2000,0.001,{bits + 0.1},{bits}\n"
-    )
-    _write_json(model / "timing.json", {"seconds": 12.5, "characters_per_second": 160})
-    _write_json(
-        model / "metrics.json",
-        {"validation": _score(bits), "test": _score(bits), "parameters": 1234, "steps": 20}
-        | {"device": "cpu", "engine": "fused", "precision": "float32"},
-    )
-    held_out = [number for number, split in enumerate(splits) if split != "train"]
-    pq.write_table(
-        pa.table(
-            {
-                "doc_id": pa.array(held_out, pa.int64()),
-                "split": [splits[number] for number in held_out],
-                "characters": pa.array([len(texts[number]) for number in held_out], pa.int64()),
-                "bits_per_character": [9.0, 8.0, 1.0, 2.0, 0.0],
-            }
-        ),
-        model / "document_scores.parquet",
-    )
-    samples = [
-        {"prompt": prompt, "temperature": temperature, "top_k": None, "top_p": None}
-        | {"seed": seed, "text": f"{HOSTILE} says {model.name}"}
-        for prompt in CONFIG["sampling"]["prompts"]
-        for temperature in CONFIG["sampling"]["temperatures"]
-        for seed in (0, 1)
-    ]
-    (model / "samples.jsonl").write_text(
-        "".join(json.dumps(sample, ensure_ascii=False) + "\n" for sample in samples)
-    )
-
-
-def _score(bits: float) -> dict[str, Any]:
-    return {"nats_per_character": bits * 0.6931, "bits_per_character": bits, "characters": 500}
-
-
-def _write_json(path: Path, value: Any) -> None:
-    path.write_text(json.dumps(value, ensure_ascii=False))
-
-
-def _report(results: Path, **config: Any) -> str:
-    resolved = resolve(CONFIG | config)
-    output = results / "report.html"
-    write_report(results, output, models=list(resolved["models"]), config=resolved)
-    return output.read_text(encoding="utf-8")
+from charlm.report.page import compared, shown, shown_sample, write_report
 
 
 class Elements(HTMLParser):
@@ -143,6 +28,7 @@ class Elements(HTMLParser):
 
     def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
         self.elements.append((tag, dict(attributes)))
+        self.text += " " * (tag in ("td", "th"))
 
     def handle_data(self, data: str) -> None:
         if self.elements and self.elements[-1][0] not in ("script", "style"):
@@ -155,27 +41,27 @@ def _flowing(page: str) -> str:
 
 
 def test_the_page_says_how_good_the_best_model_is(results: Path) -> None:
-    text = _flowing(_report(results))
+    text = _flowing(report_of(results))
     assert "the lstm needs 1.84 bits a character, 8\u2009% fewer than the 5-gram" in text
     assert "39\u2009% fewer than xz" in text
 
 
 def test_text_of_the_corpus_becomes_no_element_and_no_control(results: Path) -> None:
-    page = Elements(_report(results))
+    page = Elements(report_of(results))
     assert not [tag for tag, _ in page.elements if tag == "img"]
-    assert len([tag for tag, _ in page.elements if tag == "script"]) == 4
+    assert len([tag for tag, _ in page.elements if tag == "script"]) == 9
     assert page.text.count(HOSTILE.split("\u202e")[0]) >= 10
     assert not set(page.text) & set("\u202e\u202c\u2028\x07")
 
 
 def test_a_very_long_word_is_cut(results: Path) -> None:
-    page = _report(results)
+    page = report_of(results)
     assert "W" * 300 in page
     assert "W" * 400 not in page
 
 
 def test_the_page_loads_nothing(results: Path) -> None:
-    page = _report(results)
+    page = report_of(results)
     links = [
         value
         for _, attributes in Elements(page).elements
@@ -191,7 +77,7 @@ def test_the_page_loads_nothing(results: Path) -> None:
 
 
 def test_the_page_can_be_walked_without_eyes_or_a_mouse(results: Path) -> None:
-    elements = Elements(_report(results)).elements
+    elements = Elements(report_of(results)).elements
     tags = [tag for tag, _ in elements]
     assert tags.count("main") == tags.count("h1") == tags.count("nav") == 1
     assert tags.count("caption") == tags.count("table") > 5
@@ -200,26 +86,26 @@ def test_the_page_can_be_walked_without_eyes_or_a_mouse(results: Path) -> None:
     targets = {attributes["href"] for tag, attributes in elements if tag == "a"}
     assert targets <= {f"#{name}" for name in names}
     pictures = [attributes for _, attributes in elements if attributes.get("role") == "img"]
-    assert len(pictures) == 2
+    assert len(pictures) == 4
     assert all(attributes["aria-label"] for attributes in pictures)
 
 
 def test_the_same_results_give_the_same_bytes_anywhere(results: Path, tmp_path: Path) -> None:
-    page = _report(results)
+    page = report_of(results)
     elsewhere = tmp_path / "else" / "where"
     shutil.copytree(results, elsewhere)
-    assert _report(elsewhere) == page
+    assert report_of(elsewhere) == page
     assert str(tmp_path) not in page
     assert "/home/somebody" not in page
 
 
 def test_clock_values_stand_in_one_section_only(results: Path) -> None:
-    page = _report(results)
+    page = report_of(results)
     for model in ("lstm", "gru"):
         timing = {"seconds": 99.5, "characters_per_second": 77}
-        _write_json(results / "models" / model / "timing.json", timing)
+        write_json(results / "models" / model / "timing.json", timing)
     without = re.compile(r'<section id="timing".*?</section>', re.DOTALL)
-    other = _report(results)
+    other = report_of(results)
     assert other != page
     assert without.sub("", other) == without.sub("", page)
 
@@ -228,21 +114,21 @@ def test_without_held_out_text_the_page_says_so(results: Path) -> None:
     _without_validation(results)
     for model in ("lstm", "gru"):
         path = results / "models" / model / "metrics.json"
-        _write_json(path, json.loads(path.read_text()) | {"test": None})
-    _write_json(
+        write_json(path, json.loads(path.read_text()) | {"test": None})
+    write_json(
         results / "baselines.json", {"ngram": {"order": 5, "validation": None, "test": None}}
     )
     for model in ("lstm", "gru"):
         path = results / "models" / model / "document_scores.parquet"
         pq.write_table(pq.read_table(path).slice(0, 0), path)
-    text = Elements(_report(results)).text
+    text = Elements(report_of(results)).text
     assert "No text was held out" in text
     assert "No document was held out" in text
 
 
 def test_without_validation_the_test_text_speaks(results: Path) -> None:
     _without_validation(results)
-    text = _flowing(_report(results))
+    text = _flowing(report_of(results))
     assert "1.84 bits a character" in text
     assert "Bits per character on the test text" in text
 
@@ -251,20 +137,22 @@ def _without_validation(results: Path) -> None:
     for model in ("lstm", "gru"):
         folder = results / "models" / model
         metrics = json.loads((folder / "metrics.json").read_text())
-        _write_json(folder / "metrics.json", metrics | {"validation": None})
+        write_json(folder / "metrics.json", metrics | {"validation": None})
         history = (folder / "history.csv").read_text()
         (folder / "history.csv").write_text(re.sub(r",[\d.]+$", ",", history, flags=re.MULTILINE))
 
 
 def test_one_model_alone(results: Path) -> None:
-    text = _flowing(_report(results, models={"gru": {"cell": "gru"}}))
+    write_comparison(results, ["gru"])
+    text = _flowing(report_of(results, models={"gru": {"cell": "gru"}}))
     assert "the gru needs 2.20 bits a character, 10\u2009% more than the 5-gram" in text
 
 
 def test_seeds_of_a_model_share_a_colour_and_one_writes_the_samples(results: Path) -> None:
     for seed in (1, 2):
         shutil.copytree(results / "models" / "lstm", results / "models" / f"lstm.seed{seed}")
-    page = _report(results, models={"lstm": {"seeds": [1, 2]}, "gru": {"cell": "gru"}})
+    write_comparison(results, ["lstm.seed1", "lstm.seed2", "gru"])
+    page = report_of(results, models={"lstm": {"seeds": [1, 2]}, "gru": {"cell": "gru"}})
     assert '<th scope="row">lstm.seed2</th>' in page
     assert re.findall(r'<h4 class="(series-\d)">(.*?)</h4>', page)[:2] == [
         ("series-0", "lstm.seed1"),
@@ -289,6 +177,7 @@ def test_the_configuration_shown_resolves_to_the_same(
     for name in resolved["models"]:
         if not (results / "models" / name).exists():
             shutil.copytree(results / "models" / "gru", results / "models" / name)
+    write_comparison(results, list(resolved["models"]))
     write_report(results, results / "report.html", models=list(resolved["models"]), config=resolved)
     page = (results / "report.html").read_text(encoding="utf-8")
     (text,) = re.findall(r'id="configuration".*?<code>(.*?)</code>', page, re.DOTALL)
@@ -310,43 +199,86 @@ def test_compared() -> None:
     assert compared(2.0, 2.001) == "about as many as"
 
 
-# In a browser -----------------------------------------------------------------------------------
+def test_the_page_says_who_is_better_and_how_sure_that_is(results: Path) -> None:
+    text = _flowing(report_of(results))
+    assert "lstm gru 0.360 -0.010 to +0.500 no" in text
+    assert "lstm 5-gram 0.160 +0.100 to +0.200 yes" in text
+    assert "5-gram xz" not in text, "only differences that a model has a part in"
+    assert "lstm 1.840 1.790 to 1.890" in text
+    assert "lstm 3.21\u2009%" in text
 
-CHROMIUM = next(
-    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), ""
-)
+
+def test_a_chosen_order_of_five_is_no_other_baseline(results: Path) -> None:
+    for file, change in (("baselines", _chosen_baseline), ("comparison", _chosen_comparison)):
+        path = results / f"{file}.json"
+        write_json(path, change(json.loads(path.read_text())))
+    assert _flowing(report_of(results)).count("lstm 5-gram 0.160") == 1
 
 
-def _opened(page: Path, profile: Path) -> tuple[str, str]:
-    """Return the page's elements after its scripts ran, and what the console said."""
-    options = "--headless --no-sandbox --disable-gpu --no-first-run --disable-extensions "
-    options += "--disable-background-networking --disable-component-update --disable-sync "
-    options += "--enable-logging=stderr --v=0 --virtual-time-budget=5000 --dump-dom"
-    done = subprocess.run(
-        [CHROMIUM, *options.split(), f"--user-data-dir={profile}", page.as_uri()],
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=120,
-        env={**os.environ, "HOME": str(profile)},
+def _chosen_baseline(record: dict[str, Any]) -> dict[str, Any]:
+    return record | {"ngram_chosen": record["ngram"]}
+
+
+def _chosen_comparison(record: dict[str, Any]) -> dict[str, Any]:
+    for row in list(record["test"]["differences"]):
+        if row["worse"] == "ngram":
+            record["test"]["differences"].append({**row, "worse": "ngram_chosen"})
+    return record
+
+
+def test_copied_passages_are_marked(results: Path) -> None:
+    assert "people (held-out text) – 1 31 31 –" in _flowing(report_of(results))
+    sample = {"text": "abc<defghij", "longest": [1, 5], "passages": [[3, 6], [9, 11]]}
+    assert shown_sample(sample, 10) == (
+        '<bdi>a<u>bc</u><mark class="copied"><u>&lt;d</u></mark><mark class="copied">e</mark>'
+        'fgh<mark class="copied">i</mark>…</bdi>'
     )
-    return done.stdout, "\n".join(re.findall(r".*CONSOLE.*", done.stderr))
 
 
-@pytest.mark.skipif(
-    not CHROMIUM, reason="no chromium, chromium-browser or google-chrome on the PATH"
-)
-def test_in_a_browser_hostile_text_stays_text(results: Path, tmp_path: Path) -> None:
-    page = _report(results)
-    dom, console = _opened(results / "report.html", tmp_path / "profile")
-    assert console == ""
-    assert "<title>tiny" in dom
-    assert dom.count('class="picture vega-embed') == 2, "the charts have come alive"
+def test_rules_are_shown_at_work(results: Path) -> None:
+    text = _flowing(report_of(results))
+    assert "links" in text
+    assert "<a href='https://example.org/'>" in text
+
+
+def test_a_band_spans_the_seeds(results: Path) -> None:
+    for seed in (1, 2):
+        folder = results / "models" / f"lstm.seed{seed}"
+        shutil.copytree(results / "models" / "lstm", folder)
+        history = (folder / "history.csv").read_text().replace(",4.1\n", f",{4 + seed}\n")
+        (folder / "history.csv").write_text(history)
+    write_comparison(results, ["lstm.seed1", "lstm.seed2"])
+    page = report_of(results, models={"lstm": {"seeds": [1, 2]}})
+    assert '"bits": 5.5, "characters": 1000, "high": 6.0, "low": 5.0' in page
+
+
+def test_models_that_are_too_large_for_the_page_are_named(
+    results: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("charlm.report.playground.MOST_BYTES", 6000)
+    text = _flowing(report_of(results))
+    assert "The model travels in this page" in text
+    assert "Too large for this page: lstm" in text
+
+
+def test_in_a_browser_hostile_text_stays_text(results: Path, browser: Browser) -> None:
+    page = report_of(results)
+    browser.open(results / "report.html")
+    while browser.evaluate("document.querySelectorAll('.picture.vega-embed').length") < 4:
+        pass  # until the charts have come alive
+    for width in (1200, 360):
+        browser.call(
+            "Emulation.setDeviceMetricsOverride",
+            **{"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": False},
+        )
+        assert browser.evaluate("document.documentElement.scrollWidth") <= width
+    assert browser.evaluate("document.title").startswith("tiny")
+    assert browser.console == []
 
     # The same page with its hostile text unescaped: the policy is the second line of defence, and
     # this shows that the console would have told.
     broken = results / "broken.html"
     broken.write_text(page.replace("</h1>", f"</h1>{HOSTILE}", 1), encoding="utf-8")
-    dom, console = _opened(broken, tmp_path / "profile")
-    assert "Content Security Policy" in console
-    assert "<title>tiny" in dom
+    browser.open(broken)
+    assert "Content Security Policy" in "".join(browser.console)
+    assert browser.evaluate("document.title").startswith("tiny")

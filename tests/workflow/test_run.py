@@ -21,8 +21,12 @@ STAGES = (
 )
 OF_EACH_MODEL = (
     *("model.safetensors", "model.json", "history.csv", "timing.json"),
-    *("metrics.json", "document_scores.parquet", "samples.jsonl"),
+    *("metrics.json", "document_scores.parquet", "diagnostics.json", "samples.jsonl"),
+    "README.md",
 )
+
+AFTER_SAMPLING = {"memorization", "report", "all"}
+AFTER_TRAINING = {"evaluate_model", "compare", "model_card", "sample_model"} | AFTER_SAMPLING
 
 
 @pytest.fixture
@@ -39,7 +43,7 @@ def test_every_file_of_the_contract_is_there(results: Path) -> None:
         "cleaning.tsv",
         "vocabulary.json",
         "tokens/train.npy",
-        "baselines.json",
+        *("baselines.json", "baseline_scores.parquet", "comparison.json", "memorization.json"),
         "report.html",
         *(f"models/{model}/{file}" for model in MODELS for file in OF_EACH_MODEL),
     }
@@ -141,15 +145,12 @@ def test_a_touch_reruns_nothing(tiny_copy: Checkout) -> None:
 @pytest.mark.parametrize(
     ("file", "stages"),
     [
-        ("src/charlm/sampling.py", {"sample_model", "report", "all"}),
-        ("workflow/scripts/sample_model.py", {"sample_model", "report", "all"}),
+        ("src/charlm/sampling.py", {"sample_model", *AFTER_SAMPLING}),
+        ("workflow/scripts/sample_model.py", {"sample_model", *AFTER_SAMPLING}),
         ("src/charlm/report/page.py", {"report", "all"}),
         ("src/charlm/report/templates/page.css", {"report", "all"}),
-        ("src/charlm/evaluation/ngram.py", {"baseline", "report", "all"}),
-        (
-            "src/charlm/training/trainer.py",
-            {"train_model", "evaluate_model", "sample_model", "report", "all"},
-        ),
+        ("src/charlm/evaluation/ngram.py", {"baseline", "compare", "model_card", "report", "all"}),
+        ("src/charlm/training/trainer.py", {"train_model", *AFTER_TRAINING}),
     ],
 )
 def test_an_edited_module_reruns_the_stages_that_use_it(
@@ -163,17 +164,11 @@ def test_an_edited_module_reruns_the_stages_that_use_it(
 @pytest.mark.parametrize(
     ("change", "stages"),
     [
-        ("sampling={temperatures: [0.7]}", {"sample_model", "report", "all"}),
-        (
-            "training={learning_rate: 1e-3}",
-            {"train_model", "evaluate_model", "sample_model", "report", "all"},
-        ),
+        ("sampling={temperatures: [0.7]}", {"sample_model", *AFTER_SAMPLING}),
+        ("training={learning_rate: 1e-3}", {"train_model", *AFTER_TRAINING}),
         (
             "vocabulary={min_count: 2}",
-            {
-                *("vocabulary", "encode", "baseline", "train_model", "evaluate_model"),
-                *("sample_model", "report", "all"),
-            },
+            {"vocabulary", "encode", "baseline", "train_model", *AFTER_TRAINING},
         ),
     ],
 )
@@ -212,6 +207,26 @@ def test_the_corpus_is_made_as_one_text_on_demand(tiny_copy: Checkout) -> None:
     corpus = pq.read_table(tiny_copy.folder / "results/tiny/corpus.parquet")["text"].to_pylist()
     text = (tiny_copy.folder / "results/tiny/corpus.txt").read_bytes().decode()
     assert text == "\n\n".join(corpus)
+
+
+def test_a_model_is_exported_on_demand(tiny_copy: Checkout) -> None:
+    pytest.importorskip("onnx")
+    file = "results/tiny/models/gru/model.onnx"
+    done = tiny_copy.snakemake(file, *CONFIG)
+    assert done.returncode == 0, done.stderr
+    assert (tiny_copy.folder / file).stat().st_size > 10_000
+
+
+def test_prompts_are_read_from_a_file(tiny_copy: Checkout) -> None:
+    (tiny_copy.folder / "prompts.txt").write_text("A\nThe é\n")
+    change = ("--config", "sampling={prompts_file: prompts.txt, length: 5, on_unknown: skip}")
+    file = "results/tiny/models/gru/samples.jsonl"
+    done = tiny_copy.snakemake(file, *CONFIG, *change)
+    assert done.returncode == 0, done.stderr
+    lines = (tiny_copy.folder / file).read_text().splitlines()
+    assert {json.loads(line)["prompt"] for line in lines} == {"A", "The é"}
+    (tiny_copy.folder / "prompts.txt").write_text("B\n")
+    assert tiny_copy.planned(file, *CONFIG, *change) == {"sample_model"}
 
 
 def test_snakemakes_own_report_has_the_items(tiny_copy: Checkout) -> None:

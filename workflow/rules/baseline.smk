@@ -4,6 +4,7 @@ rule baseline:
         tokens=f"{RESULTS}/tokens",
     output:
         baselines=f"{RESULTS}/baselines.json",
+        document_scores=f"{RESULTS}/baseline_scores.parquet",
     log:
         f"logs/{CORPUS}/baseline.log",
     benchmark:

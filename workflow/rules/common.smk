@@ -31,7 +31,11 @@ wildcard_constraints:
 
 def final_outputs():
     """Return all that a whole run makes."""
-    return [f"{RESULTS}/report.html", f"{RESULTS}/rejected.parquet"]
+    return [
+        f"{RESULTS}/report.html",
+        f"{RESULTS}/rejected.parquet",
+        *each_model("README.md"),
+    ]
 
 
 def each_model(file):

@@ -1,6 +1,7 @@
 rule evaluate:
     input:
         each_model("metrics.json"),
+        f"{RESULTS}/comparison.json",
 
 
 rule evaluate_model:
@@ -11,6 +12,7 @@ rule evaluate_model:
     output:
         metrics=f"{MODEL}/metrics.json",
         document_scores=f"{MODEL}/document_scores.parquet",
+        diagnostics=f"{MODEL}/diagnostics.json",
     log:
         f"logs/{CORPUS}/evaluate/{{model}}.log",
     benchmark:
@@ -28,3 +30,25 @@ rule evaluate_model:
         code=code_of("evaluate_model"),
     script:
         "../scripts/evaluate_model.py"
+
+
+rule compare:
+    input:
+        baseline_scores=f"{RESULTS}/baseline_scores.parquet",
+        document_scores=each_model("document_scores.parquet"),
+    output:
+        comparison=f"{RESULTS}/comparison.json",
+    log:
+        f"logs/{CORPUS}/compare.log",
+    benchmark:
+        f"logs/{CORPUS}/compare.benchmark.tsv"
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=1024,
+    params:
+        models=list(config["models"]),
+        code=code_of("compare"),
+    script:
+        "../scripts/compare.py"

@@ -10,7 +10,10 @@ rule report:
         descriptions=each_model("model.json"),
         histories=each_model("history.csv"),
         timings=each_model("timing.json"),
+        comparison=f"{RESULTS}/comparison.json",
+        memorization=f"{RESULTS}/memorization.json",
         metrics=each_model("metrics.json"),
+        diagnostics=each_model("diagnostics.json"),
         scores=each_model("document_scores.parquet"),
         samples=each_model("samples.jsonl"),
     output:

@@ -7,6 +7,7 @@ rule sample_model:
     input:
         weights=f"{MODEL}/model.safetensors",
         description=f"{MODEL}/model.json",
+        prompts=config["sampling"]["prompts_file"] or [],
     output:
         samples=f"{MODEL}/samples.jsonl",
     log:
@@ -26,3 +27,25 @@ rule sample_model:
         code=code_of("sample_model"),
     script:
         "../scripts/sample_model.py"
+
+
+rule memorization:
+    input:
+        corpus=f"{RESULTS}/corpus.parquet",
+        samples=each_model("samples.jsonl"),
+    output:
+        memorization=f"{RESULTS}/memorization.json",
+    log:
+        f"logs/{CORPUS}/memorization.log",
+    benchmark:
+        f"logs/{CORPUS}/memorization.benchmark.tsv"
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=4096,
+    params:
+        models=list(config["models"]),
+        code=code_of("memorization"),
+    script:
+        "../scripts/memorization.py"

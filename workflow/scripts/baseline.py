@@ -1,8 +1,8 @@
-"""Rule `baseline`: tokens/ -> baselines.json."""
+"""Rule `baseline`: tokens/ -> baselines.json, baseline_scores.parquet."""
 
 from snakemake.iocontainers import Snakemake
 
-from charlm.evaluation.ngram import baseline
+from charlm.evaluation.baselines import baseline
 from charlm.stage import stage
 
 
@@ -11,6 +11,7 @@ def main(snakemake: Snakemake) -> None:
         snakemake.input.vocabulary,
         snakemake.input.tokens,
         snakemake.output.baselines,
+        snakemake.output.document_scores,
         one_stream=snakemake.params.one_stream,
     )
 

@@ -1,8 +1,8 @@
-"""Rule `evaluate_model`: models/{model}/, tokens/ -> metrics.json, document_scores.parquet."""
+"""Rule `evaluate_model`: models/{model}/, tokens/ -> metrics.json and details."""
 
 from snakemake.iocontainers import Snakemake
 
-from charlm.evaluation.scoring import evaluate
+from charlm.evaluation.held_out import evaluate
 from charlm.stage import stage
 
 
@@ -12,6 +12,7 @@ def main(snakemake: Snakemake) -> None:
         snakemake.input.tokens,
         snakemake.output.metrics,
         snakemake.output.document_scores,
+        snakemake.output.diagnostics,
         one_stream=snakemake.params.one_stream,
         device=snakemake.params.device,
     )

@@ -38,14 +38,12 @@ def learning_curves(rows: Sequence[Mapping[str, Any]], baselines: Mapping[str, f
     """Draw bits per character against the characters read in training.
 
     Args:
-        rows: The points: `model` (told apart by seed), `name` (of one colour), `text`
-            (`training` or `validation`), `characters`, `step`, `bits`.
+        rows: The points: `name` (of one colour), `text` (`training` or `validation`),
+            `characters`, `step`, `bits`, and `low` and `high`, the least and the most of several
+            seeds, drawn as a band.
         baselines: Bits per character of baselines by name, drawn as rules.
     """
-    names = list(dict.fromkeys(row["name"] for row in rows))
-    pointed_at = alt.selection_point(
-        on="pointerover", clear="pointerout", fields=["model", "text", "step"]
-    )
+    pointed_at = _pointed_at("name", "text", "step")
     points = alt.Chart(alt.InlineData(values=list(rows))).encode(
         x=alt.X(
             "characters:Q",
@@ -58,13 +56,10 @@ def learning_curves(rows: Sequence[Mapping[str, Any]], baselines: Mapping[str, f
             axis=alt.Axis(tickCount=5),
             scale=alt.Scale(zero=False),
         ),
-        color=alt.Color(
-            "name:N",
-            title=None,
-            scale=alt.Scale(domain=names, range=[f"var(--{series(i)})" for i in range(len(names))]),
-        ),
-        detail="model:N",
+        color=_color(rows),
+        detail="text:N",
     )
+    band = points.mark_area(opacity=0.2, interpolate="monotone").encode(y="low:Q", y2="high:Q")
     lines = points.mark_line(strokeWidth=2, interpolate="monotone").encode(
         strokeDash=alt.StrokeDash(
             "text:N",
@@ -72,16 +67,14 @@ def learning_curves(rows: Sequence[Mapping[str, Any]], baselines: Mapping[str, f
             scale=alt.Scale(domain=["validation", "training"], range=[[1, 0], [2, 4]]),
         )
     )
-    # Wide discs to point at. (Vega-Lite 6.1 loses the names in tooltips of the `nearest` point.)
-    discs = points.mark_circle(size=500).encode(
-        opacity=alt.condition(pointed_at, alt.value(0.35), alt.value(0), empty=False),
-        tooltip=[
-            alt.Tooltip("model:N"),
-            alt.Tooltip("text:N"),
-            alt.Tooltip("step:Q", format=","),
-            alt.Tooltip("characters:Q", title="characters read", format=","),
-            alt.Tooltip("bits:Q", title="bits per character", format=".3f"),
-        ],
+    discs = _discs(
+        points,
+        pointed_at,
+        alt.Tooltip("name:N", title="model"),
+        alt.Tooltip("text:N"),
+        alt.Tooltip("step:Q", format=","),
+        alt.Tooltip("characters:Q", title="characters read", format=","),
+        alt.Tooltip("bits:Q", title="bits per character", format=".3f"),
     )
     known = [{"baseline": name, "bits": bits} for name, bits in baselines.items()]
     rules = alt.Chart(alt.InlineData(values=known)).encode(
@@ -94,13 +87,85 @@ def learning_curves(rows: Sequence[Mapping[str, Any]], baselines: Mapping[str, f
         alt.layer(
             rules.mark_rule(strokeDash=[6, 3]),
             names_of_rules,
+            band,
             lines,
             points.mark_circle(size=18, opacity=1),
-            discs.add_params(pointed_at),
+            discs,
         ),
         "Learning curves: bits per character on the training and the validation text against the "
         "characters read. The table below holds the same figures.",
         height=320,
+    )
+
+
+def loss_by_position(rows: Sequence[Mapping[str, Any]]) -> Figure:
+    """Draw bits per symbol against the place in the document.
+
+    Args:
+        rows: The points: `name`, `from` and `to` (places, the second excluded), `bits`.
+    """
+    points = alt.Chart(alt.InlineData(values=list(rows))).encode(
+        x=alt.X(
+            "to:Q",
+            title="symbols from the beginning of the document",
+            scale=alt.Scale(type="log", base=2),
+            axis=alt.Axis(format=",", tickCount=7),
+        ),
+        y=alt.Y("bits:Q", title="bits per symbol", axis=alt.Axis(tickCount=5)),
+        color=_color(rows),
+    )
+    discs = _discs(
+        points,
+        _pointed_at("name", "to"),
+        alt.Tooltip("name:N", title="model"),
+        alt.Tooltip("from:Q", title="from symbol", format=","),
+        alt.Tooltip("to:Q", title="to before symbol", format=","),
+        alt.Tooltip("bits:Q", title="bits per symbol", format=".3f"),
+    )
+    return _figure(
+        alt.layer(points.mark_line(strokeWidth=2), points.mark_circle(size=18, opacity=1), discs),
+        "Bits per symbol by the place in the document, in octaves: it falls as long as the model "
+        "profits from what it has read.",
+        height=240,
+    )
+
+
+def reliability(rows: Sequence[Mapping[str, Any]]) -> Figure:
+    """Draw how often models are right against how sure they are.
+
+    Args:
+        rows: The points: `name`, `confidence`, `accuracy`, `symbols`.
+    """
+    percent = alt.Axis(format="%", tickCount=5)
+    whole = alt.Scale(domain=[0, 1])
+    points = alt.Chart(alt.InlineData(values=list(rows))).encode(
+        x=alt.X("confidence:Q", title="how sure the model was", axis=percent, scale=whole),
+        y=alt.Y("accuracy:Q", title="how often it was right", axis=percent, scale=whole),
+        color=_color(rows),
+    )
+    discs = _discs(
+        points,
+        _pointed_at("name", "confidence"),
+        alt.Tooltip("name:N", title="model"),
+        alt.Tooltip("confidence:Q", title="sure", format=".1%"),
+        alt.Tooltip("accuracy:Q", title="right", format=".1%"),
+        alt.Tooltip("symbols:Q", format=","),
+    )
+    diagonal = (
+        alt.Chart(alt.InlineData(values=[{"x": 0, "y": 0}, {"x": 1, "y": 1}]))
+        .mark_line(strokeDash=[6, 3], strokeWidth=1)
+        .encode(x="x:Q", y="y:Q", color=alt.value("var(--muted)"))
+    )
+    return _figure(
+        alt.layer(
+            diagonal,
+            points.mark_line(strokeWidth=2),
+            points.mark_circle(size=18, opacity=1),
+            discs,
+        ),
+        "Calibration: how often the likeliest symbol was right, by the probability that the model "
+        "gave it. A model on the dashed line is as often right as it is sure.",
+        height=240,
     )
 
 
@@ -155,6 +220,24 @@ def document_histogram(bits: npt.NDArray[np.float64], color: str) -> Figure:
 def series(index: int) -> str:
     """Return the name of the `index`-th model's colour, from 0: a class of the style sheet."""
     return f"series-{index % SERIES_COLORS}"
+
+
+def _color(rows: Sequence[Mapping[str, Any]]) -> alt.Color:
+    """Give each name its colour, in the order in which the rows bring them."""
+    names = list(dict.fromkeys(row["name"] for row in rows))
+    colors = [f"var(--{series(index)})" for index in range(len(names))]
+    return alt.Color("name:N", title=None, scale=alt.Scale(domain=names, range=colors))
+
+
+def _pointed_at(*fields: str) -> alt.Parameter:
+    return alt.selection_point(on="pointerover", clear="pointerout", fields=list(fields))
+
+
+def _discs(points: alt.Chart, pointed_at: alt.Parameter, *tooltip: alt.Tooltip) -> Any:
+    """Return wide discs to point at: Vega-Lite 6.1 loses the names in tooltips of `nearest`."""
+    opacity = alt.condition(pointed_at, alt.value(0.35), alt.value(0), empty=False)
+    discs = points.mark_circle(size=500).encode(opacity=opacity, tooltip=list(tooltip))
+    return discs.add_params(pointed_at)
 
 
 def _figure(chart: alt.TopLevelMixin, description: str, height: int) -> Figure:

@@ -13,6 +13,7 @@ import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,8 @@ from markupsafe import Markup, escape
 from charlm import __version__
 from charlm.files import write_text
 from charlm.report import figures
+from charlm.report.playground import pack
+from charlm.text.cleaning import rule_examples
 
 TEMPLATES = Path(__file__).parent / "templates"
 
@@ -40,6 +43,7 @@ MOST = {
     "columns": 8,
     "rejected": 20,
     "symbols": 400,
+    "differences": 20,
 }
 """The most of each that the page shows (`excerpt`: characters of a document)."""
 
@@ -56,6 +60,7 @@ class Model:
     """The name of its colour; see `charlm.report.figures.series`."""
     settings: Mapping[str, Any]
     metrics: Mapping[str, Any]
+    diagnostics: Mapping[str, Any]
     history: Sequence[Mapping[str, str]]
     samples: Sequence[Mapping[str, Any]]
     timing: Mapping[str, Any]
@@ -85,9 +90,12 @@ def write_report(
     ranking = _rank(trained, baselines, split)
     best = next((entry["model"] for entry in ranking if entry["model"]), trained[0])
     scores = pq.read_table(results / "models" / best.label / "document_scores.parquet")
+    speakers = _speakers(trained)
+    playground, too_large = pack([results / "models" / model.label for model in speakers])
 
-    script = Markup(figures.library().replace("</script", r"<\/script"))
-    starter, style = _own("charts.js"), _own("page.css")
+    library = Markup(figures.library().replace("</script", r"<\/script"))
+    scripts = [library, _own("charts.js"), _own("playground.js")]
+    style = _own("page.css")
     write_text(
         output,
         _environment()
@@ -100,12 +108,22 @@ def write_report(
             ranking=ranking,
             best=best,
             models=trained,
+            speakers=speakers,
             baselines=baselines,
-            prompts=_samples_by_prompt(trained),
+            prompts=_samples_by_prompt(speakers),
+            memorized=_memorization_table(results / "memorization.json", speakers),
+            playground=playground,
+            too_large=too_large,
             curves=_learning_curves(trained, baselines),
+            differences=_differences(results, split, trained),
+            trouble=_trouble(speakers, split),
             histogram=_histogram(scores, best),
             extremes=_extremes(results, scores),
             cleaning=_read_table(results / "cleaning.tsv", "\t"),
+            examples=_grouped(
+                (example["rule"], example)
+                for example in rule_examples(results / "documents.parquet", **config["cleaning"])
+            ),
             rejected=_read_rejected(results / "rejected.parquet"),
             vocabulary=_read_vocabulary(results / "vocabulary.json"),
             config=_as_written(config),
@@ -116,11 +134,11 @@ def write_report(
             },
             most=MOST,
             style=style,
-            scripts=[script, starter],
+            scripts=scripts,
             policy="; ".join(
                 [
                     "default-src 'none'",
-                    f"script-src {_source_hash(script)} {_source_hash(starter)}",
+                    f"script-src {' '.join(map(_source_hash, scripts))}",
                     f"style-src {_source_hash(style)}",
                     "base-uri 'none'",
                     "form-action 'none'",
@@ -136,14 +154,17 @@ def write_report(
 def _read_model(folder: Path, settings: Mapping[str, Any], names: Sequence[str]) -> Model:
     name = folder.name.split(".")[0]
     lines = (folder / "samples.jsonl").read_text(encoding="utf-8").split("\n")
+    copied = _read_json(folder.parent.parent / "memorization.json")["models"][folder.name]
+    samples = [json.loads(line) for line in lines if line]
     return Model(
         label=folder.name,
         name=name,
         color=figures.series(names.index(name)),
         settings=settings,
         metrics=_read_json(folder / "metrics.json"),
+        diagnostics=_read_json(folder / "diagnostics.json"),
         history=_read_table(folder / "history.csv", ","),
-        samples=[json.loads(line) for line in lines if line],
+        samples=[{**sample, **runs} for sample, runs in zip(samples, copied, strict=True)],
         timing=_read_json(folder / "timing.json"),
         hashes={
             file: hashlib.sha256((folder / file).read_bytes()).hexdigest()
@@ -154,10 +175,11 @@ def _read_model(folder: Path, settings: Mapping[str, Any], names: Sequence[str])
 
 def _read_baselines(path: Path) -> dict[str, Mapping[str, Any]]:
     """Return the scores of each baseline by the name that people know it by."""
-    return {
-        f"{scores['order']}-gram" if name == "ngram" else name: scores
-        for name, scores in _read_json(path).items()
-    }
+    return {_baseline_label(name, scores): scores for name, scores in _read_json(path).items()}
+
+
+def _baseline_label(name: str, scores: Mapping[str, Any]) -> str:
+    return f"{scores['order']}-gram" if "order" in scores else name
 
 
 def _rank(
@@ -177,19 +199,18 @@ def _rank(
 def _learning_curves(
     models: Sequence[Model], baselines: Mapping[str, Mapping[str, Any]]
 ) -> figures.Figure:
-    rows = [
-        {
-            "model": model.label,
-            "name": model.name,
-            "text": text,
-            "characters": int(row["characters"]),
-            "step": int(row["step"]),
-            "bits": float(row[f"{column}_bits_per_character"]),
-        }
+    """Draw the mean of a model's seeds, and their spread."""
+    points = _grouped(
+        ((model.name, text, int(row["step"]), int(row["characters"])), float(bits))
         for model in models
         for text, column in (("validation", "validation"), ("training", "train"))
         for row in model.history
-        if row[f"{column}_bits_per_character"]
+        if (bits := row[f"{column}_bits_per_character"])
+    )
+    rows = [
+        {"name": name, "text": text, "step": step, "characters": characters}
+        | {"bits": round(float(np.mean(bits)), 6), "low": min(bits), "high": max(bits)}
+        for (name, text, step, characters), bits in points.items()
     ]
     validated = {
         name: scores["validation"]["bits_per_character"]
@@ -199,12 +220,58 @@ def _learning_curves(
     return figures.learning_curves(rows, validated)
 
 
-def _samples_by_prompt(models: Sequence[Model]) -> list[dict[str, Any]]:
-    """Return for each prompt the samples of each model, temperature by temperature.
+def _differences(results: Path, split: str | None, models: Sequence[Model]) -> list[dict[str, Any]]:
+    """Return how far each model is from the others and from the baselines, as labels and bits."""
+    if split is None:
+        return []
+    labels = {model.label: model.label for model in models}
+    ours = set(labels)
+    for name, scores in _read_json(results / "baselines.json").items():
+        labels[name] = _baseline_label(name, scores)
+    rows = [
+        {**row, "better": labels[row["better"]], "worse": labels[row["worse"]]}
+        for row in _read_json(results / "comparison.json")[split]["differences"]
+        if ours & {row["better"], row["worse"]}
+    ]
+    # The n-gram of the order that was chosen may be the 5-gram itself.
+    return list({(row["better"], row["worse"]): row for row in rows}.values())
 
-    Of several seeds of a model the first one speaks for all.
-    """
-    speakers = {model.name: model for model in reversed(models)}
+
+def _trouble(models: Sequence[Model], split: str | None) -> dict[str, Any] | None:
+    """Return where models go wrong: charts by position and by confidence, classes of characters."""
+    if split is None:
+        return None
+    details = {model.name: model.diagnostics[split] for model in models}
+    classes = _grouped((row["class"], row) for each in details.values() for row in each["class"])
+    return {
+        "position": figures.loss_by_position(
+            [
+                {"name": name, "from": row["from"], "to": row["to"]}
+                | {"bits": round(row["bits_per_symbol"], 4)}
+                for name, each in details.items()
+                for row in each["position"]
+            ]
+        ),
+        "reliability": figures.reliability(
+            [
+                {"name": name, "symbols": row["symbols"]}
+                | {key: round(row[key], 4) for key in ("confidence", "accuracy")}
+                for name, each in details.items()
+                for row in each["calibration"]["bins"]
+            ]
+        ),
+        "classes": classes,
+        "symbols": sum(rows[0]["symbols"] for rows in classes.values()),
+    }
+
+
+def _speakers(models: Sequence[Model]) -> list[Model]:
+    """Return one model of each name: of several seeds the first one speaks for all."""
+    return list({model.name: model for model in reversed(models)}.values())[::-1]
+
+
+def _samples_by_prompt(models: Sequence[Model]) -> list[dict[str, Any]]:
+    """Return for each prompt the samples of each model, temperature by temperature."""
     prompts = dict.fromkeys(sample["prompt"] for model in models for sample in model.samples)
     return [
         {
@@ -218,11 +285,43 @@ def _samples_by_prompt(models: Sequence[Model]) -> list[dict[str, Any]]:
                         if sample["prompt"] == prompt
                     ),
                 )
-                for model in reversed(speakers.values())
+                for model in models
             ],
         }
         for prompt in prompts
     ]
+
+
+def _memorization_table(path: Path, models: Sequence[Model]) -> dict[str, Any]:
+    """Return how much is copied by each model at each temperature, and in held-out text."""
+    record = _read_json(path)
+    groups = [
+        (model, temperature, samples)
+        for model in models
+        for temperature, samples in _grouped(
+            (sample["temperature"], sample) for sample in model.samples
+        ).items()
+    ]
+    return {
+        "run": record["run"],
+        "rows": [
+            {"model": model, "temperature": temperature, **_copied(samples)}
+            for model, temperature, samples in groups
+        ],
+        "held_out": _copied(record["held_out"]) if record["held_out"] else None,
+    }
+
+
+def _copied(texts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Sum up the records of `charlm.evaluation.memorization` of some texts."""
+    longest = [text["longest"][1] - text["longest"][0] for text in texts]
+    shares = [text["share"] for text in texts if text["share"] is not None]
+    return {
+        "texts": len(texts),
+        "median": float(np.median(longest)),
+        "longest": max(longest),
+        "share": float(np.mean(shares)) if shares else None,
+    }
 
 
 def _grouped(pairs: Iterable[tuple[Any, Any]]) -> dict[Any, list[Any]]:
@@ -369,6 +468,10 @@ def shown(text: str, longest: int | None = None) -> Markup:
     feed, the tab and the joiners) is written out as its code point.
     """
     cut = text if longest is None or len(text) <= longest else text[:longest].rstrip() + "…"
+    return Markup("<bdi>{}</bdi>").format(_escaped(cut))
+
+
+def _escaped(text: str) -> Markup:
     pieces = [
         Markup('<span class="code-point" title="{}">U+{:04X}</span>').format(
             character_name(character), ord(character)
@@ -376,9 +479,27 @@ def shown(text: str, longest: int | None = None) -> Markup:
         if unicodedata.category(character) in ("Cc", "Cf", "Cn", "Co", "Cs", "Zl", "Zp")
         and character not in "\n\t\u200c\u200d"
         else escape(character)
-        for character in cut
+        for character in text
     ]
-    return Markup("<bdi>{}</bdi>").format(Markup("").join(pieces))
+    return Markup("").join(pieces)
+
+
+def shown_sample(sample: Mapping[str, Any], longest: int) -> Markup:
+    """Return a sample's text as HTML, cut to `longest` characters, with copied passages marked."""
+    text = sample["text"][:longest]
+    low, high = sample["longest"]
+    ends = [end for passage in sample["passages"] for end in passage]
+    bounds = sorted({0, len(text), *(end for end in (low, high, *ends) if end < len(text))})
+    parts = []
+    for start, stop in pairwise(bounds):
+        part = _escaped(text[start:stop])
+        if low <= start < high:
+            part = Markup("<u>{}</u>").format(part)
+        if any(first <= start < last for first, last in sample["passages"]):
+            part = Markup('<mark class="copied">{}</mark>').format(part)
+        parts.append(part)
+    ending = "…" if len(sample["text"]) > longest else ""
+    return Markup("<bdi>{}{}</bdi>").format(Markup("").join(parts), ending)
 
 
 def compared(score: float, other: float) -> str:
@@ -427,6 +548,7 @@ def _environment() -> Environment:
     environment.filters["shown"] = shown
     environment.filters["number"] = "{:,}".format
     environment.filters["bits"] = "{:.3f}".format
+    environment.filters["sample"] = shown_sample
     environment.globals["compared"] = compared
     return environment
 

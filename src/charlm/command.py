@@ -1,0 +1,172 @@
+"""The command `charlm`: let a trained model write, or score text with it."""
+
+import argparse
+import json
+import math
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
+from itertools import chain
+from pathlib import Path
+
+from charlm import __version__
+from charlm.errors import CharlmError
+
+EXAMPLES = """\
+examples:
+  charlm sample results/movie-reviews/models/lstm --prompt "The film "
+  charlm sample results/movie-reviews/models/gru --temperature 0.5 --stop . --number 5
+  charlm sample results/movie-reviews/models/gru --prompts beginnings.txt --json > samples.jsonl
+  charlm score results/movie-reviews/models/lstm review.txt another.txt
+  sort -u titles.txt | charlm score --lines results/movie-reviews/models/lstm | sort -g
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit status: 0, or 1 after a line that says what is wrong."""
+    options = _parser().parse_args(arguments)
+    try:
+        options.run(options)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # The reader has seen enough. What Python still holds for it goes nowhere.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except KeyboardInterrupt:
+        return 130
+    except CharlmError as error:
+        return _failed(str(error))
+    except OSError as error:
+        return _failed(f"{error.filename}: {error.strerror}; name another")
+    return 0
+
+
+def _failed(line: str) -> int:
+    print(f"charlm: {line}", file=sys.stderr)
+    return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="charlm",
+        description="Work with the models that a run of the workflow has trained.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"charlm {__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    sample = commands.add_parser(
+        "sample",
+        help="let a model write",
+        description="Let a model write. One sample appears as it is drawn. The same seed gives the "
+        "same text.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    sample.set_defaults(run=_sample)
+    beginning = sample.add_mutually_exclusive_group()
+    beginning.add_argument("--prompt", default="", help="text to go on from")
+    beginning.add_argument("--prompts", metavar="FILE", help="file of prompts, one a line")
+    sample.add_argument("--length", type=int, default=400, help="the most symbols to write")
+    sample.add_argument(
+        "--temperature", type=float, default=0.8, help="low is safe, high is bold, 0 the likeliest"
+    )
+    sample.add_argument("--top-k", type=int, help="draw from that many likeliest symbols")
+    sample.add_argument("--top-p", type=float, help="draw from the likeliest of this probability")
+    sample.add_argument("--stop", metavar="TEXT", help="end a sample where this would stand")
+    sample.add_argument("--seed", type=int, default=0, help="of the first sample of each prompt")
+    sample.add_argument("--number", type=int, default=1, help="samples of each prompt")
+    sample.add_argument(
+        "--on-unknown",
+        choices=["error", "replace", "skip"],
+        default="error",
+        help="what to do with characters of a prompt that the model does not know",
+    )
+    sample.add_argument(
+        "--json", action="store_true", help="write JSON lines, all settings in each"
+    )
+
+    score = commands.add_parser(
+        "score",
+        help="say how well a model foresees a text",
+        description="Print, for each file as a document of its own, the bits that a character "
+        "costs the model, the number of characters, and the file. The fewer bits, the less the "
+        "text surprises it.",
+    )
+    score.set_defaults(run=_score)
+    score.add_argument("--lines", action="store_true", help="score each line, and print it")
+
+    for command in (sample, score):
+        command.add_argument("model", metavar="MODEL", help="folder of a trained model")
+        command.add_argument(
+            "--device",
+            choices=["auto", "cpu", "cuda", "mps"],
+            default="cpu",
+            help="where to compute",
+        )
+    score.add_argument(
+        "files", metavar="FILE", nargs="*", default=["-"], help="default: -, the input"
+    )
+    return parser
+
+
+# PyTorch takes seconds to import: help and mistakes need not wait for it.
+
+
+def _sample(options: argparse.Namespace) -> None:
+    from charlm.sampling import Request, load, read_prompts, sample_record
+
+    requests = [
+        Request(
+            prompt,
+            options.length,
+            options.temperature,
+            options.top_k,
+            options.top_p,
+            options.seed + number,
+            options.stop,
+            options.on_unknown,
+        )
+        for prompt in (read_prompts(options.prompts) if options.prompts else [options.prompt])
+        for number in range(options.number)
+    ]
+    model = load(options.model, device=options.device)
+    if options.json:
+        for request, text in zip(requests, model.draw(requests), strict=True):
+            print(json.dumps(sample_record(request, text), ensure_ascii=False))
+    elif len(requests) == 1:
+        pieces = model.pieces(requests[0])
+        first = next(pieces)  # an unknown character of the prompt is an error before any output
+        for piece in chain([requests[0].prompt, first], pieces, ["\n"]):
+            print(piece, end="", flush=True)
+    else:
+        for request, text in zip(requests, model.draw(requests), strict=True):
+            print(f"{request.prompt}{text}\n")
+
+
+def _score(options: argparse.Namespace) -> None:
+    from charlm.sampling import load
+
+    model = load(options.model, device=options.device)
+    for name, text in _texts(options.files, options.lines):
+        bits = model.score(text) / math.log(2)
+        print(f"{bits:.4f}\t{len(text)}\t{name}", flush=True)
+
+
+def _texts(files: Sequence[str], lines: bool) -> Iterator[tuple[str, str]]:
+    """Yield each file's name and text, or each line that is not empty, as its own name."""
+    for file in files:
+        with nullcontext(sys.stdin.buffer) if file == "-" else Path(file).open("rb") as opened:
+            for part in opened if lines else [opened.read()]:
+                try:
+                    text = part.decode("utf-8")
+                except UnicodeDecodeError:
+                    raise CharlmError(f"{file}: not UTF-8; save it as UTF-8") from None
+                if lines:
+                    text = text.rstrip("\r\n")
+                if text or not lines:
+                    yield text if lines else file, text
+
+
+if __name__ == "__main__":
+    sys.exit(main())

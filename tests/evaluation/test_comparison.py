@@ -1,0 +1,53 @@
+"""Differences are those of the same documents."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from charlm.errors import CharlmError
+from charlm.evaluation.comparison import compare
+
+CHARACTERS = np.random.default_rng(0).integers(10, 900, 50)
+
+
+def write_scores(path: Path, bits: np.ndarray, ids: range = range(50), **columns: object) -> Path:
+    scores = {**columns, "doc_id": list(ids), "split": ["test"] * 50}
+    pq.write_table(pa.table({**scores, "characters": CHARACTERS, "bits_per_character": bits}), path)
+    return path
+
+
+def test_each_two_systems_are_compared_with_the_better_first(tmp_path: Path) -> None:
+    bits = np.random.default_rng(1).normal(2, 0.4, 50)
+    files = [
+        write_scores(tmp_path / "lstm", bits + 0.02),
+        write_scores(tmp_path / "gru", bits),
+    ]
+    baseline = write_scores(tmp_path / "baselines", bits[::-1] + 0.5, baseline=["ngram"] * 50)
+    compare(baseline, files, tmp_path / "comparison.json", models=["lstm", "gru"])
+    record = json.loads((tmp_path / "comparison.json").read_text())
+    assert record["validation"] is None
+    assert record["test"]["documents"] == 50
+    differences = {(each["better"], each["worse"]): each for each in record["test"]["differences"]}
+    assert set(differences) == {("gru", "lstm"), ("gru", "ngram"), ("lstm", "ngram")}
+    near = differences["gru", "lstm"]
+    assert near["bits_per_character"] == pytest.approx(0.02)
+    assert near["interval"] == pytest.approx([0.02, 0.02])
+    far = differences["gru", "ngram"]
+    means = [np.average(each, weights=CHARACTERS) for each in (bits, bits[::-1] + 0.5)]
+    assert far["bits_per_character"] == pytest.approx(means[1] - means[0])
+    assert far["interval"][0] < far["bits_per_character"] < far["interval"][1]
+
+
+def test_other_documents_cannot_be_compared(tmp_path: Path) -> None:
+    bits = np.ones(50)
+    files = [write_scores(tmp_path / "a", bits), write_scores(tmp_path / "b", bits, range(1, 51))]
+    baseline = write_scores(tmp_path / "baselines", bits, baseline=["ngram"] * 50)
+    with pytest.raises(CharlmError, match="b: its test documents are not those of a; evaluate"):
+        compare(baseline, files, tmp_path / "comparison.json", models=["a", "b"])
+    with pytest.raises(CharlmError, match=r"models\.ngram: a baseline has this name; rename"):
+        compare(baseline, files[:1], tmp_path / "comparison.json", models=["ngram"])
+    assert not (tmp_path / "comparison.json").exists()

@@ -1,0 +1,70 @@
+"""Where a model goes wrong: each symbol lands in the right place."""
+
+import math
+
+import numpy as np
+import pytest
+
+from charlm.evaluation.diagnostics import calibration, diagnose
+from charlm.evaluation.scoring import PREDICTION
+from charlm.text.vocabulary import Vocabulary
+
+SYMBOLS = [*"ab9 .\n€", "<unknown>", "<end_of_document>"]
+VOCABULARY = Vocabulary(SYMBOLS, [1] * 9, {"unknown": 7, "end_of_document": 8})
+
+
+def predicted(bits: list[float]) -> np.ndarray:
+    found = np.zeros(len(bits), PREDICTION)
+    found["nats"] = np.array(bits) * math.log(2)
+    return found
+
+
+def test_symbols_are_sorted_by_class_and_position() -> None:
+    documents = [VOCABULARY.encode(text) for text in ("ab a9b.", "b€\nç ", "")]
+    bits = [[1.0, 2, 3, 4, 5, 6, 7], [8.0, 9, 10, 11, 12], []]
+    found = diagnose(documents, [predicted(each) for each in bits], VOCABULARY)
+    by_class = {
+        each["class"]: (each["symbols"], each["bits_per_symbol"]) for each in found["class"]
+    }
+    expected = {
+        "first letter of a word": [1, 4, 6, 8],
+        "letter within a word": [2],
+        "digit": [5],
+        "space": [3, 10, 12],
+        "punctuation mark": [7],
+        "other character": [9],
+        "unknown character": [11],
+    }
+    assert by_class == {
+        name: (len(costs), pytest.approx(np.mean(costs), rel=1e-6))
+        for name, costs in expected.items()
+    }
+    assert [(each["from"], each["to"], each["symbols"]) for each in found["position"]] == [
+        (0, 1, 2),
+        (1, 2, 2),
+        (2, 4, 4),
+        (4, 8, 4),
+    ]
+    assert found["position"][0]["bits_per_symbol"] == pytest.approx(4.5)
+    assert found["position"][3]["bits_per_symbol"] == pytest.approx((5 + 6 + 7 + 12) / 4)
+
+
+def test_calibration_is_the_distance_between_confidence_and_accuracy() -> None:
+    confidence = np.array([0.05, 0.95, 0.95, 0.95, 1.0], np.float32)
+    right = np.array([False, True, True, False, True])
+    found = calibration(confidence, right)
+    assert [each["symbols"] for each in found["bins"]] == [1, 4]
+    assert found["bins"][1] == pytest.approx({"symbols": 4, "confidence": 0.9625, "accuracy": 0.75})
+    error = (1 * 0.05 + 4 * (0.9625 - 0.75)) / 5
+    assert found["expected_calibration_error"] == pytest.approx(error)
+
+
+def test_a_model_that_knows_how_often_it_is_right_is_calibrated() -> None:
+    random = np.random.default_rng(0)
+    confidence = random.random(200_000).astype(np.float32)
+    assert (
+        calibration(confidence, random.random(200_000) < confidence)["expected_calibration_error"]
+        < 0.01
+    )
+    overconfident = calibration(confidence, random.random(200_000) < confidence / 2)
+    assert overconfident["expected_calibration_error"] == pytest.approx(0.25, abs=0.01)

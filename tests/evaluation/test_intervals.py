@@ -1,0 +1,51 @@
+"""The bootstrap: intervals that hold the truth as often as they say."""
+
+import math
+
+import numpy as np
+import pytest
+
+from charlm.evaluation.intervals import RESAMPLES, interval, resampled_bits
+
+
+def test_intervals_hold_the_truth_about_as_often_as_they_say() -> None:
+    random = np.random.default_rng(1)
+    held = 0
+    for _ in range(200):
+        characters = random.integers(50, 200, 80)
+        nats = characters * random.normal(1.5, 0.3, 80)
+        bits = resampled_bits(nats[:, None], characters)
+        low, high = interval(bits)
+        held += low < 1.5 / math.log(2) < high
+    assert 180 <= held <= 198
+
+
+def test_a_long_document_weighs_more() -> None:
+    characters = np.array([1, 1000])
+    bits = resampled_bits(np.array([[8.0], [2000.0]]) * math.log(2), characters)
+    assert bits.shape == (RESAMPLES, 1)
+    assert np.median(bits) == pytest.approx(2008 / 1001)
+
+
+def test_systems_are_paired() -> None:
+    random = np.random.default_rng(2)
+    characters = random.integers(50, 200, 60)
+    nats = characters * random.normal(1.5, 0.5, 60)
+    together = resampled_bits(np.stack([nats, nats + 0.1 * characters], 1), characters)
+    apart = interval(together[:, 1] - together[:, 0])
+    assert apart == pytest.approx([0.1 / math.log(2)] * 2)
+    alone = resampled_bits(nats[:, None], characters)
+    assert alone[:, 0] == pytest.approx(together[:, 0], rel=1e-12)
+
+
+def test_documents_without_text_change_nothing() -> None:
+    characters = np.array([10, 0, 20, 30])
+    nats = np.array([[9.0], [0.0], [8.0], [7.0]])
+    with_empty = resampled_bits(nats, characters)
+    assert (with_empty == resampled_bits(nats[[0, 2, 3]], characters[[0, 2, 3]])).all()
+
+
+@pytest.mark.parametrize("characters", [[], [5], [5, 0]])
+def test_one_document_has_no_interval(characters: list[int]) -> None:
+    nats = np.ones((len(characters), 1))
+    assert interval(resampled_bits(nats, np.array(characters, np.int64))) is None

@@ -1,0 +1,45 @@
+"""The model card: a header that is YAML, and the scores that the files hold."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from charlm.card import write_card
+
+VOCABULARY = {"unit": "character", "symbols": [*"abc"], "counts": [1, 1, 1], "special": {}}
+TRAINED = {"parameters": 1234, "steps": 20, "device": "cpu", "precision": "float32"}
+
+
+def score(bits: float, interval: list[float] | None = None) -> dict[str, Any]:
+    return {"bits_per_character": bits, "bits_per_character_interval": interval}
+
+
+@pytest.mark.parametrize("validation", [score(2.1, [2.0, 2.25]), None])
+def test_the_card_tells_the_models_scores(
+    tmp_path: Path, validation: dict[str, Any] | None
+) -> None:
+    folder = tmp_path / "gru"
+    folder.mkdir()
+    architecture = {"cell": "gru", "num_layers": 2, "hidden_size": "vocabulary"}
+    description = {"format": 1, "architecture": architecture, "vocabulary": VOCABULARY}
+    (folder / "model.json").write_text(json.dumps(description))
+    metrics = {"validation": validation, "test": score(2.2), **TRAINED}
+    (folder / "metrics.json").write_text(json.dumps(metrics))
+    baselines = {"ngram": {"order": 5, "validation": validation, "test": score(2.5)}}
+    (tmp_path / "baselines.json").write_text(json.dumps(baselines))
+    card = folder / "README.md"
+    write_card(folder, folder / "metrics.json", tmp_path / "baselines.json", card, corpus="tiny")
+
+    _, header, text = card.read_text(encoding="utf-8").split("---\n", 2)
+    metadata = yaml.safe_load(header)
+    assert metadata["pipeline_tag"] == "text-generation"
+    (index,) = metadata["model-index"]
+    assert index["name"] == "gru"
+    results = {each["dataset"]["split"]: each["metrics"][0]["value"] for each in index["results"]}
+    assert results == ({"validation": 2.1, "test": 2.2} if validation else {"test": 2.2})
+    shown = "2.100 (2.000 to 2.250)" if validation else "–"
+    assert f"| gru | {shown} | 2.200 |\n| 5-gram | {shown} | 2.500 |" in text
+    assert "2 × GRU, 3 hidden units, 1,234 parameters" in text

@@ -1,0 +1,19 @@
+"""Rule `memorization`: corpus.parquet, the models' samples.jsonl -> memorization.json."""
+
+from snakemake.iocontainers import Snakemake
+
+from charlm.evaluation.memorization import measure_memorization
+from charlm.stage import stage
+
+
+def main(snakemake: Snakemake) -> None:
+    measure_memorization(
+        snakemake.input.corpus,
+        dict(zip(snakemake.params.models, snakemake.input.samples, strict=True)),
+        snakemake.output.memorization,
+    )
+
+
+if __name__ == "__main__":
+    with stage(snakemake.log[0]):
+        main(snakemake)

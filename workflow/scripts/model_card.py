@@ -1,0 +1,21 @@
+"""Rule `model_card`: models/{model}/, baselines.json -> README.md."""
+
+from snakemake.iocontainers import Snakemake
+
+from charlm.card import write_card
+from charlm.stage import stage
+
+
+def main(snakemake: Snakemake) -> None:
+    write_card(
+        snakemake.params.folder,
+        snakemake.input.metrics,
+        snakemake.input.baselines,
+        snakemake.output.card,
+        corpus=snakemake.params.corpus,
+    )
+
+
+if __name__ == "__main__":
+    with stage(snakemake.log[0]):
+        main(snakemake)
