@@ -14,6 +14,7 @@ from torch.nn import functional
 from charlm.errors import CharlmError
 from charlm.files import atomic, write_text
 from charlm.recurrent import GRU, LSTM
+from charlm.recurrent.dropout import dropout_mask
 from charlm.recurrent.layers import Engine, Precision
 from charlm.text.vocabulary import Vocabulary
 
@@ -129,17 +130,14 @@ class CharacterLanguageModel(nn.Module):
         """Return the vectors of all symbols, (V, E), some of them dropped in training."""
         table: Tensor = self.one_hot if self.embedding is None else self.embedding.weight
         if self.training and self.embedding_dropout:
-            kept = table.new_empty(len(table), 1).bernoulli_(1 - self.embedding_dropout)
-            table = table * (kept / (1 - self.embedding_dropout))
+            table = table * dropout_mask(table[:, :1], self.embedding_dropout)
         return table
 
     def _drop_output(self, hidden: Tensor) -> Tensor:
         if not (self.training and self.output_dropout):
             return hidden
-        if not self.locked_dropout:
-            return functional.dropout(hidden, self.output_dropout)
-        mask = torch.empty_like(hidden[:1]).bernoulli_(1 - self.output_dropout)
-        return hidden * (mask / (1 - self.output_dropout))
+        like = hidden[:1] if self.locked_dropout else hidden
+        return hidden * dropout_mask(like, self.output_dropout)
 
 
 def save_model(

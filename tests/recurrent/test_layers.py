@@ -7,6 +7,7 @@ import torch
 
 from charlm.errors import CharlmError
 from charlm.recurrent import GRU, LSTM
+from charlm.recurrent.dropout import dropout_mask
 
 PEERS = {LSTM: torch.nn.LSTM, GRU: torch.nn.GRU}
 CELLS = tuple(PEERS)
@@ -142,15 +143,24 @@ def test_dropouts_are_the_same_in_every_engine(cell, locked):
     torch.testing.assert_close(layer(inputs)[0], layer(inputs)[0], rtol=0, atol=0)
 
 
-def test_inter_layer_dropout_draws_as_torch_does():
-    inputs = torch.randn(6, 3, 5, dtype=torch.float64)
-    layer = make(LSTM, 5, 8, 3, engine="fused", dropout=0.4)
-    peer = torch.nn.LSTM(5, 8, 3, dropout=0.4, dtype=torch.float64)
-    peer.load_state_dict(layer.state_dict())
+@pytest.mark.parametrize("cell", CELLS)
+def test_dropout_between_layers_is_a_mask_of_their_outputs(cell):
+    layer = make(cell, 8, 8, 3, engine="fused", dropout=0.4)
+    peers = [PEERS[cell](8, 8, dtype=torch.float64) for _ in range(3)]
+    for number, peer in enumerate(peers):
+        own = layer.state_dict().items()
+        peer.load_state_dict(
+            {f"{name[:-1]}0": weight for name, weight in own if name.endswith(f"l{number}")}
+        )
+    inputs = torch.randn(6, 3, 8, dtype=torch.float64)
     torch.manual_seed(3)
-    ours = results(layer, inputs, None)
+    outputs, _ = layer(inputs)
     torch.manual_seed(3)
-    compare(ours, results(peer, inputs, None))
+    for number, peer in enumerate(peers):
+        if number > 0:
+            inputs = inputs * dropout_mask(inputs, 0.4)
+        inputs, _ = peer(inputs)
+    torch.testing.assert_close(outputs, inputs)
 
 
 def test_locked_dropout_is_one_draw_for_all_steps():

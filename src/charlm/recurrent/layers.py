@@ -8,11 +8,11 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 from torch.nn.utils.rnn import PackedSequence
 
 from charlm.errors import CharlmError
 from charlm.recurrent import cpu
+from charlm.recurrent.dropout import dropout_mask
 from charlm.recurrent.reference import Reference, Torch
 from charlm.recurrent.stepper import Stepper
 
@@ -235,8 +235,8 @@ class _Recurrent(nn.Module):
         """
         weight_ih = self.get_parameter(f"weight_ih_l{layer}")
         weight_hh: Tensor = self.get_parameter(f"weight_hh_l{layer}")
-        if self.weight_dropout:
-            weight_hh = functional.dropout(weight_hh, self.weight_dropout, training)
+        if training and self.weight_dropout:
+            weight_hh = weight_hh * dropout_mask(weight_hh, self.weight_dropout)
         if not self.bias:
             zero = weight_ih.new_zeros(weight_ih.shape[0])
             return weight_ih, weight_hh, zero, zero
@@ -249,9 +249,9 @@ class _Recurrent(nn.Module):
 
     def _drop(self, outputs: Tensor, training: bool) -> Tensor:
         """Dropout between layers; locked: one draw for all steps (Gal and Ghahramani, 2016)."""
-        if not self.locked_dropout:
-            return functional.dropout(outputs, self.dropout, training)
-        return outputs * functional.dropout(torch.ones_like(outputs[:1]), self.dropout, training)
+        if not (training and self.dropout):
+            return outputs
+        return outputs * dropout_mask(outputs[:1] if self.locked_dropout else outputs, self.dropout)
 
     @property
     def picked_engine(self) -> str:
