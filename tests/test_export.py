@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from charlm.export import export_onnx
-from charlm.model import CharacterLanguageModel, load_model, save_model
+from charlm.model import load_model, make_model, save_model
 from charlm.text.vocabulary import Vocabulary
 
 onnxruntime = pytest.importorskip("onnxruntime")
@@ -22,7 +22,13 @@ VOCABULARY = Vocabulary(
 @pytest.mark.parametrize("cell", ["lstm", "gru"])
 @pytest.mark.parametrize(
     "architecture",
-    [{}, {"num_layers": 3}, {"one_hot": True}, {"tie_weights": True, "embedding_size": 6}],
+    [
+        {},
+        {"num_layers": 3},
+        {"one_hot": True},
+        {"tie_weights": True, "embedding_size": 6},
+        {"members": 2, "num_layers": 2, "tie_weights": True, "embedding_size": 6},
+    ],
 )
 def test_the_exported_step_is_the_models(
     tmp_path: Path, cell: str, architecture: dict[str, Any]
@@ -30,7 +36,7 @@ def test_the_exported_step_is_the_models(
     settings: dict[str, Any] = {"hidden_size": 6, "embedding_size": 4, "num_layers": 1}
     settings |= {"tie_weights": False, "one_hot": False, "cell": cell, **architecture}
     torch.manual_seed(0)
-    made = CharacterLanguageModel(8, **settings)
+    made = make_model(8, **settings)
     for parameter in made.parameters():
         torch.nn.init.normal_(parameter)
     save_model(tmp_path, made, vocabulary=VOCABULARY, architecture=settings, training={})
@@ -42,7 +48,8 @@ def test_the_exported_step_is_the_models(
     parts = ["h", "c"] if cell == "lstm" else ["h"]
     for batch in (1, 3):
         symbols = torch.randint(0, 8, (20, batch))
-        state = {part: np.zeros((settings["num_layers"], batch, 6), np.float32) for part in parts}
+        rows = settings["num_layers"] * settings.get("members", 1)
+        state = {part: np.zeros((rows, batch, 6), np.float32) for part in parts}
         logits = []
         for row in symbols.numpy():
             names = ["logits", *(f"next_{part}" for part in parts)]

@@ -8,16 +8,16 @@ import pytest
 import torch
 
 from charlm.errors import CharlmError
-from charlm.model import CharacterLanguageModel, load_model, save_model
+from charlm.model import CharacterLanguageModel, load_model, make_model, save_model
 from charlm.text.vocabulary import Vocabulary
 
 SYMBOLS = Vocabulary([*"abcdefg", "<unknown>"], [1] * 8, {"unknown": 7, "end_of_document": None})
 SMALL: dict[str, Any] = {"hidden_size": 6, "embedding_size": 4, "tie_weights": False}
 
 
-def make(**architecture: Any) -> CharacterLanguageModel:
+def make(**architecture: Any) -> Any:
     torch.manual_seed(0)
-    return CharacterLanguageModel(len(SYMBOLS), **{**SMALL, **architecture})
+    return make_model(len(SYMBOLS), **{**SMALL, **architecture})
 
 
 @pytest.mark.parametrize("cell", ["lstm", "gru"])
@@ -28,6 +28,7 @@ def make(**architecture: Any) -> CharacterLanguageModel:
         {"num_layers": 2},
         {"one_hot": True, "hidden_size": "vocabulary"},
         {"tie_weights": True, "embedding_size": 6},
+        {"members": 3, "num_layers": 2},
     ],
 )
 def test_reading_in_two_parts_is_reading_at_once(cell: str, architecture: dict[str, Any]) -> None:
@@ -41,9 +42,9 @@ def test_reading_in_two_parts_is_reading_at_once(cell: str, architecture: dict[s
 
 
 @pytest.mark.parametrize("cell", ["lstm", "gru"])
-@pytest.mark.parametrize("one_hot", [True, False])
-def test_reading_step_by_step_is_reading_at_once(cell: str, one_hot: bool) -> None:
-    model = make(cell=cell, one_hot=one_hot, num_layers=2).eval()
+@pytest.mark.parametrize("architecture", [{}, {"one_hot": True}, {"members": 2}])
+def test_reading_step_by_step_is_reading_at_once(cell: str, architecture: dict[str, Any]) -> None:
+    model = make(cell=cell, num_layers=2, **architecture).eval()
     symbols = torch.randint(0, 8, (9, 3))
     advance = model.stepper(3)
     with torch.no_grad():
@@ -80,16 +81,50 @@ def test_output_dropout(locked: bool) -> None:
     assert (model.eval()._drop_output(ones) == ones).all()
 
 
+def test_an_ensemble_gives_its_members_mean_probability() -> None:
+    model = make(members=3).eval()
+    symbols = torch.randint(0, 8, (5, 2))
+    each = torch.stack([member(symbols)[0].softmax(-1) for member in model.members])
+    assert not torch.allclose(each[0], each[1])
+    torch.testing.assert_close(model(symbols)[0], each.mean(0).log())
+    torch.testing.assert_close(
+        model.at_rest(1),
+        torch.stack([member.at_rest(1).softmax(-1) for member in model.members]).mean(0).log(),
+    )
+
+
+def test_an_ensembles_members_learn_as_if_each_were_alone() -> None:
+    model = make(members=2)
+    symbols = torch.randint(0, 8, (6, 2))
+    _, state = model.loss(symbols[:-1], symbols[1:])
+    state = tuple(part.detach() for part in state)
+    loss, _ = model.loss(symbols[:-1], symbols[1:], state)
+    loss.backward()
+    apart = []
+    for member in model.members:
+        alone = CharacterLanguageModel(8, **SMALL)
+        alone.load_state_dict(member.state_dict())
+        _, state = alone.loss(symbols[:-1], symbols[1:])
+        own, _ = alone.loss(symbols[:-1], symbols[1:], tuple(part.detach() for part in state))
+        own.backward()
+        apart.append(own)
+        for parameter, same in zip(alone.parameters(), member.parameters(), strict=True):
+            torch.testing.assert_close(parameter.grad, same.grad)
+    torch.testing.assert_close(loss, sum(apart))
+
+
 @pytest.mark.parametrize("tie_weights", [True, False])
-def test_a_saved_model_is_the_model(tmp_path: Path, tie_weights: bool) -> None:
-    architecture = {**SMALL, "embedding_size": 6, "tie_weights": tie_weights}
+@pytest.mark.parametrize("members", [1, 2])
+def test_a_saved_model_is_the_model(tmp_path: Path, tie_weights: bool, members: int) -> None:
+    architecture = {**SMALL, "embedding_size": 6, "tie_weights": tie_weights, "members": members}
     model = make(**architecture).eval()
     save_model(tmp_path, model, vocabulary=SYMBOLS, architecture=architecture, training={})
     loaded, vocabulary = load_model(tmp_path)
     symbols = torch.randint(0, 8, (5, 2))
     assert (loaded(symbols)[0] == model(symbols)[0]).all()
     assert vocabulary.symbols == SYMBOLS.symbols
-    assert (loaded.output.weight is loaded.embedding.weight) == tie_weights
+    for member in loaded.members:
+        assert (member.output.weight is member.embedding.weight) == tie_weights
 
 
 @pytest.mark.parametrize(

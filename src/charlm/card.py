@@ -21,7 +21,7 @@ charlm from the corpus `{corpus}`.
 
 | | |
 | --- | --- |
-| architecture | {num_layers} × {cell_name}, {hidden_size} hidden units, {parameters:,} parameters |
+| architecture | {architecture}, {parameters:,} parameters |
 | symbols | {symbols:,} ({unit}s) |
 | training | {steps:,} steps, {device}, {precision} |
 
@@ -94,10 +94,7 @@ def write_card(
             name=name,
             corpus=corpus,
             cell_name=settings["cell"].upper(),
-            num_layers=settings["num_layers"],
-            hidden_size=symbols
-            if settings["hidden_size"] == "vocabulary"
-            else settings["hidden_size"],
+            architecture=_architecture(settings, symbols),
             symbols=symbols,
             unit=vocabulary["unit"],
             scores="\n".join(
@@ -107,6 +104,14 @@ def write_card(
             **{key: scores[key] for key in ("parameters", "steps", "device", "precision")},
         ),
     )
+
+
+def _architecture(settings: Mapping[str, Any], symbols: int) -> str:
+    """Say in words what the model is made of."""
+    size = symbols if settings["hidden_size"] == "vocabulary" else settings["hidden_size"]
+    layers = f"{settings['num_layers']} × {settings['cell'].upper()}, {size} hidden units"
+    members = settings.get("members", 1)
+    return layers if members == 1 else f"an ensemble of {members}, each {layers}"
 
 
 def _header(name: str, corpus: str, cell: str, scores: Mapping[str, Any]) -> dict[str, Any]:

@@ -246,6 +246,9 @@ class Model(Training):
 
     cell: Literal["lstm", "gru"] = "lstm"
     """kind of the recurrent cell"""
+    members: PositiveInteger = 1
+    """models of this kind that learn side by side and predict together: an ensemble, whose
+    probabilities are averaged"""
     hidden_size: PositiveInteger | Literal["vocabulary"] = 512
     """width of the state; `vocabulary` for as many as there are symbols"""
     num_layers: PositiveInteger = 1

@@ -1,6 +1,7 @@
 """A trained model for other programs: its one step as ONNX."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -8,9 +9,9 @@ from safetensors.numpy import load_file
 
 from charlm.errors import CharlmError
 from charlm.files import atomic
-from charlm.model import read_description
+from charlm.model import member_prefixes, read_description
 
-# One step of a layer, each value's name with @ in the place of the layer's number: w is W x + b_ih,
+# One step of a layer, each value's name with @ in the place of the layer's own: w is W x + b_ih,
 # u is U h + b_hh, h and c are the state; charlm.recurrent.equations has the equations.
 CELLS = {
     "lstm": """
@@ -47,9 +48,9 @@ def export_onnx(model_folder: str | Path, output: str | Path) -> None:
     """Write a model's step as ONNX, for batches of any size B.
 
     Inputs: `symbol`, int64 (B,), and the state before it, `h` and for an LSTM `c`, float32
-    (num_layers, B, H), at first zeros. Outputs: the `logits` of the next symbol, float32 (B, V),
-    and the state after it, `next_h` and `next_c`. The model's metadata hold `vocabulary`, as
-    `vocabulary.json` does.
+    (num_layers, B, H), at first zeros, those of an ensemble's members one below the other.
+    Outputs: the `logits` of the next symbol, float32 (B, V), and the state after it, `next_h` and
+    `next_c`. The model's metadata hold `vocabulary`, as `vocabulary.json` does.
 
     Raises:
         CharlmError: The model cannot be read, or the package `onnx` is not installed.
@@ -63,14 +64,18 @@ def export_onnx(model_folder: str | Path, output: str | Path) -> None:
     description = read_description(model_folder)
     settings, vocabulary = description["architecture"], description["vocabulary"]
     weights = load_file(Path(model_folder) / "model.safetensors")
-    if settings["one_hot"]:
-        weights["embedding.weight"] = np.eye(len(vocabulary["symbols"]), dtype=np.float32)
-    if settings["tie_weights"]:
-        weights["output.weight"] = weights["embedding.weight"]
+    members = member_prefixes(settings)
+    for member in members:
+        if settings["one_hot"]:
+            weights[f"{member}embedding.weight"] = np.eye(
+                len(vocabulary["symbols"]), dtype=np.float32
+            )
+        if settings["tie_weights"]:
+            weights[f"{member}output.weight"] = weights[f"{member}embedding.weight"]
 
-    model = onnx.parser.parse_model(
-        _text(settings["cell"], settings["num_layers"], *weights["output.weight"].shape)
-    )
+    shape = weights[f"{members[0]}output.weight"].shape
+    text = _text(settings["cell"], settings["num_layers"], members, *shape)
+    model = onnx.parser.parse_model(text)
     for name, array in sorted(weights.items()):
         model.graph.initializer.append(onnx.numpy_helper.from_array(array, _identifier(name)))
     onnx.helper.set_model_props(model, {"vocabulary": json.dumps(vocabulary, ensure_ascii=False)})
@@ -79,31 +84,50 @@ def export_onnx(model_folder: str | Path, output: str | Path) -> None:
         temporary.write_bytes(model.SerializeToString(deterministic=True))
 
 
-def _text(cell: str, layers: int, symbols: int, hidden_size: int) -> str:
-    """Return the step as the text of an ONNX model, without the weights."""
+def _text(cell: str, layers: int, members: Sequence[str], symbols: int, hidden_size: int) -> str:
+    """Return the step as the text of an ONNX model, without the weights.
+
+    `members` holds what the names of each member's weights begin with.
+    """
     parts = ("h", "c") if cell == "lstm" else ("h",)
-    state = f"float[{layers}, B, {hidden_size}]"
+    rows = layers * len(members)
+    state = f"float[{rows}, B, {hidden_size}]"
     inputs = ", ".join(f"{state} {part}" for part in parts)
     outputs = ", ".join(f"{state} next_{part}" for part in parts)
-    numbers = range(layers)
-    lines = ["x_0 = Gather (embedding_weight, symbol)"]
+    lines = []
     for part in parts:
-        each = ", ".join(f"stacked_{part}_{layer}" for layer in numbers)
-        lines.append(f"{each} = Split <axis = 0, num_outputs = {layers}> ({part})")
-    for layer in numbers:
-        lines += [f"{part}_{layer} = Squeeze (stacked_{part}_{layer}, first)" for part in parts]
-        for result, value, kind in (("w", "x", "ih"), ("u", "h", "hh")):
-            weight, bias = (f"recurrent_{name}_{kind}_l{layer}" for name in ("weight", "bias"))
-            lines.append(
-                f"{result}_{layer} = Gemm <transB = 1> ({value}_{layer}, {weight}, {bias})"
-            )
-        lines += CELLS[cell].replace("@", f"_{layer}").splitlines()
-        lines.append(f"x_{layer + 1} = Identity (new_h_{layer})")
+        each = ", ".join(f"stacked_{part}_{row}" for row in range(rows))
+        lines.append(f"{each} = Split <axis = 0, num_outputs = {rows}> ({part})")
+    for number, member in enumerate(map(_identifier, members)):
+        first = number * layers
+        lines.append(f"x_{first} = Gather ({member}embedding_weight, symbol)")
+        for layer, row in enumerate(range(first, first + layers)):
+            lines += [f"{part}_{row} = Squeeze (stacked_{part}_{row}, first)" for part in parts]
+            for result, value, kind in (("w", "x", "ih"), ("u", "h", "hh")):
+                weight, bias = (
+                    f"{member}recurrent_{name}_{kind}_l{layer}" for name in ("weight", "bias")
+                )
+                lines.append(
+                    f"{result}_{row} = Gemm <transB = 1> ({value}_{row}, {weight}, {bias})"
+                )
+            lines += CELLS[cell].replace("@", f"_{row}").splitlines()
+            if layer + 1 < layers:
+                lines.append(f"x_{row + 1} = Identity (new_h_{row})")
+        weight, bias = f"{member}output_weight", f"{member}output_bias"
+        lines.append(
+            f"logits_{number} = Gemm <transB = 1> (new_h_{first + layers - 1}, {weight}, {bias})"
+        )
     for part in parts:
-        lines += [f"out_{part}_{n} = Unsqueeze (new_{part}_{n}, first)" for n in numbers]
-        each = ", ".join(f"out_{part}_{n}" for n in numbers)
+        lines += [f"out_{part}_{row} = Unsqueeze (new_{part}_{row}, first)" for row in range(rows)]
+        each = ", ".join(f"out_{part}_{row}" for row in range(rows))
         lines.append(f"next_{part} = Concat <axis = 0> ({each})")
-    lines.append(f"logits = Gemm <transB = 1> (x_{layers}, output_weight, output_bias)")
+    numbers = range(len(members))
+    if len(members) == 1:
+        lines.append("logits = Identity (logits_0)")
+    else:  # the logarithm of the members' mean probability
+        lines += [f"probability_{n} = Softmax <axis = 1> (logits_{n})" for n in numbers]
+        lines.append(f"mean = Mean ({', '.join(f'probability_{n}' for n in numbers)})")
+        lines.append("logits = Log (mean)")
     body = "\n".join(lines)
     return f"""
         <ir_version: 10, opset_import: ["" : 20], producer_name: "charlm">

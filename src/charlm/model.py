@@ -1,7 +1,8 @@
 """The model: symbols -> vectors -> recurrent layers -> a distribution over the next symbol."""
 
 import json
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from charlm.text.vocabulary import Vocabulary
 
 State = Any
 """What the recurrent layers carry from step to step: `h` (GRU) or `(h, c)` (LSTM), each of shape
-(num_layers, batch, hidden_size)."""
+(num_layers, batch, hidden_size); of the members of an ensemble one below the other."""
 
 
 class CharacterLanguageModel(nn.Module):
@@ -95,6 +96,16 @@ class CharacterLanguageModel(nn.Module):
         else:
             nn.init.uniform_(self.output.weight, -0.1, 0.1)
 
+    @property
+    def members(self) -> Sequence["CharacterLanguageModel"]:
+        """The models that train apart: this one alone."""
+        return [self]
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.output.weight.device
+
     def forward(self, symbols: Tensor, state: State = None) -> tuple[Tensor, State]:
         """Predict each next symbol.
 
@@ -108,6 +119,19 @@ class CharacterLanguageModel(nn.Module):
         """
         hidden, state = self.recurrent.forward_indices(symbols, self._table(), state)
         return self.predict(self._drop_output(hidden)), state
+
+    def loss(self, symbols: Tensor, expected: Tensor, state: State = None) -> tuple[Tensor, State]:
+        """Return the mean nats that the symbols `expected`, after each of `symbols`, cost.
+
+        Arguments as in `forward`; `expected` has the shape of `symbols`. The state comes with it.
+        """
+        logits, state = self(symbols, state)
+        return functional.cross_entropy(logits.flatten(0, 1), expected.flatten()), state
+
+    def at_rest(self, batch_size: int) -> Tensor:
+        """Return what the zero state predicts before any symbol is read, logits (B, V)."""
+        hidden = torch.zeros(batch_size, self.hidden_size, device=self.device)
+        return self.predict(hidden)
 
     def stepper(self, batch_size: int) -> Callable[[Tensor], Tensor]:
         """Return a function that reads one symbol of each of B streams, from fresh states on.
@@ -140,9 +164,96 @@ class CharacterLanguageModel(nn.Module):
         return hidden * dropout_mask(like, self.output_dropout)
 
 
+class Ensemble(nn.Module):
+    """Models of one architecture that learn apart and predict together.
+
+    Their probabilities are averaged, which evens out what each got wrong by the chance of its
+    first weights and its dropout (Hansen & Salamon 1990, doi:10.1109/34.58871). What it offers is
+    what `CharacterLanguageModel` does; its logits are logarithms of mean probabilities.
+
+    Args:
+        members: Number of models.
+        vocabulary_size: Number of symbols V.
+        settings: Those of each `CharacterLanguageModel`.
+    """
+
+    members: Sequence[CharacterLanguageModel]
+
+    def __init__(self, members: int, vocabulary_size: int, **settings: Any) -> None:
+        super().__init__()
+        self.members = nn.ModuleList(  # type: ignore[assignment]
+            CharacterLanguageModel(vocabulary_size, **settings) for _ in range(members)
+        )
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.members[0].device
+
+    def forward(self, symbols: Tensor, state: State = None) -> tuple[Tensor, State]:
+        """Predict each next symbol; see `CharacterLanguageModel.forward`."""
+        each = [
+            member(symbols, part)
+            for member, part in zip(self.members, self._divided(state), strict=True)
+        ]
+        return _averaged([logits for logits, _ in each]), _joined([state for _, state in each])
+
+    def loss(self, symbols: Tensor, expected: Tensor, state: State = None) -> tuple[Tensor, State]:
+        """Return the sum of the members' losses, so that each learns as if it were alone."""
+        each = [
+            member.loss(symbols, expected, part)
+            for member, part in zip(self.members, self._divided(state), strict=True)
+        ]
+        return torch.stack([loss for loss, _ in each]).sum(), _joined([state for _, state in each])
+
+    def at_rest(self, batch_size: int) -> Tensor:
+        """Return what the zero state predicts before any symbol is read, logits (B, V)."""
+        return _averaged([member.at_rest(batch_size) for member in self.members])
+
+    def stepper(self, batch_size: int) -> Callable[[Tensor], Tensor]:
+        """Return a function that reads one symbol of each of B streams, from fresh states on."""
+        steps = [member.stepper(batch_size) for member in self.members]
+        return lambda symbols: _averaged([step(symbols) for step in steps])
+
+    def _divided(self, state: State) -> Sequence[State]:
+        """Return each member's part of a state."""
+        if state is None:
+            return [None] * len(self.members)
+        if not isinstance(state, tuple):
+            return state.chunk(len(self.members))  # type: ignore[no-any-return]
+        return list(zip(*(part.chunk(len(self.members)) for part in state), strict=True))
+
+
+def _averaged(logits: Sequence[Tensor]) -> Tensor:
+    """Return the logarithm of the mean probability that several logits (…, V) give."""
+    each = torch.stack([functional.log_softmax(part, -1) for part in logits])
+    return torch.logsumexp(each, 0) - math.log(len(logits))
+
+
+def _joined(states: Sequence[State]) -> State:
+    if not isinstance(states[0], tuple):
+        return torch.cat(list(states))
+    return tuple(torch.cat(parts) for parts in zip(*states, strict=True))
+
+
+def make_model(
+    vocabulary_size: int, *, members: int = 1, **settings: Any
+) -> CharacterLanguageModel | Ensemble:
+    """Return a new model of `settings`, or an ensemble of several."""
+    if members == 1:
+        return CharacterLanguageModel(vocabulary_size, **settings)
+    return Ensemble(members, vocabulary_size, **settings)
+
+
+def member_prefixes(architecture: Mapping[str, Any]) -> list[str]:
+    """Return what the names of each member's weights begin with: nothing, where it is alone."""
+    members = architecture.get("members", 1)
+    return [""] if members == 1 else [f"members.{number}." for number in range(members)]
+
+
 def save_model(
     folder: str | Path,
-    model: CharacterLanguageModel,
+    model: CharacterLanguageModel | Ensemble,
     *,
     vocabulary: Vocabulary,
     architecture: Mapping[str, Any],
@@ -157,11 +268,10 @@ def save_model(
         "vocabulary": vocabulary.to_dict(),
     }
     write_text(folder / "model.json", json.dumps(description, indent=1, ensure_ascii=False) + "\n")
-    shared = {"output.weight"} if architecture.get("tie_weights") else set()
     weights = {
         name: tensor.detach().cpu().contiguous()
         for name, tensor in model.state_dict().items()
-        if name not in shared
+        if not (architecture.get("tie_weights") and name.endswith("output.weight"))
     }
     with atomic(folder / "model.safetensors") as temporary:
         temporary.write_bytes(save(weights))
@@ -193,7 +303,7 @@ def load_model(
     engine: Engine = "auto",
     precision: Precision = "float32",
     device: str | torch.device = "cpu",
-) -> tuple[CharacterLanguageModel, Vocabulary]:
+) -> tuple[CharacterLanguageModel | Ensemble, Vocabulary]:
     """Load a trained model, ready to predict, and its vocabulary.
 
     Raises:
@@ -203,12 +313,13 @@ def load_model(
     path = Path(folder) / "model.safetensors"
     try:
         vocabulary = Vocabulary.from_dict(description["vocabulary"])
-        model = CharacterLanguageModel(
+        model = make_model(
             len(vocabulary), **description["architecture"], engine=engine, precision=precision
         )
         weights = load_file(path)
         if description["architecture"]["tie_weights"]:
-            weights["output.weight"] = weights["embedding.weight"]
+            for prefix in member_prefixes(description["architecture"]):
+                weights[f"{prefix}output.weight"] = weights[f"{prefix}embedding.weight"]
         model.load_state_dict(weights)
     except FileNotFoundError:
         raise CharlmError(f"{path}: there is no such file; train the model again") from None

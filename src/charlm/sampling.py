@@ -17,7 +17,7 @@ from charlm.devices import choose_device
 from charlm.errors import CharlmError
 from charlm.evaluation.scoring import predictions
 from charlm.files import write_text
-from charlm.model import CharacterLanguageModel, load_model
+from charlm.model import CharacterLanguageModel, Ensemble, load_model
 from charlm.progress import progress
 from charlm.text.vocabulary import GRAPHEME, Vocabulary
 
@@ -76,7 +76,7 @@ class Request:
 class TrainedModel:
     """A trained model with its vocabulary: writes, and scores what others wrote."""
 
-    def __init__(self, model: CharacterLanguageModel, vocabulary: Vocabulary) -> None:
+    def __init__(self, model: CharacterLanguageModel | Ensemble, vocabulary: Vocabulary) -> None:
         self.model = model
         self.vocabulary = vocabulary
 
@@ -189,10 +189,10 @@ class TrainedModel:
             )
         limits = _Limits(requests, self.vocabulary)
 
-        device = self.model.output.weight.device
+        device = self.model.device
         advance = self.model.stepper(WIDTH)
         step = -1  # before the first symbol is read, the state at rest predicts it
-        logits = self.model.predict(torch.zeros(WIDTH, self.model.hidden_size, device=device))
+        logits = self.model.at_rest(WIDTH)
         drawn = [0] * len(requests)
         while any(len(text) < end for text, end in zip(texts, ends, strict=True)):
             writes = [

@@ -12,7 +12,7 @@ from tests.report.conftest import Browser, report_of, write_comparison
 
 import charlm
 import charlm.sampling
-from charlm.model import CharacterLanguageModel, save_model
+from charlm.model import make_model, save_model
 from charlm.report.playground import quantize
 from charlm.text.vocabulary import Vocabulary, byte_symbol
 
@@ -37,7 +37,7 @@ def write_model(folder: Path, symbols: Vocabulary, **architecture: Any) -> None:
     settings: dict[str, Any] = {"hidden_size": 48, "embedding_size": 12, "num_layers": 1}
     settings |= {"tie_weights": False, "one_hot": False, **architecture}
     torch.manual_seed(0)
-    model = CharacterLanguageModel(len(symbols), **settings)
+    model = make_model(len(symbols), **settings)
     text = torch.randint(0, min(15, len(symbols)), (80, 1)).repeat(2, 1)
     optimizer = torch.optim.Adam(model.parameters(), 0.02)
     for _ in range(80):
@@ -81,6 +81,7 @@ def test_greedy_text_is_pythons(results: Path, browser: Browser) -> None:
         "lstm": {"cell": "lstm"},
         "gru": {"cell": "gru", "num_layers": 2, "one_hot": True},
         "tied": {"cell": "lstm", "num_layers": 2, "tie_weights": True, "embedding_size": 48},
+        "several": {"cell": "gru", "num_layers": 2, "members": 2},
     }
     shutil.rmtree(results / "models" / "lstm")
     for name, architecture in kinds.items():

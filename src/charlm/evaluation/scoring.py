@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from charlm.model import CharacterLanguageModel
+from charlm.model import CharacterLanguageModel, Ensemble
 from charlm.progress import progress
 
 WINDOW = 256
@@ -24,7 +24,7 @@ that was likeliest, and whether that was the one."""
 
 @torch.no_grad()
 def predictions(
-    model: CharacterLanguageModel,
+    model: CharacterLanguageModel | Ensemble,
     texts: Sequence[npt.NDArray[Any]],
     start: int | None,
     batch_size: int = 64,
@@ -41,7 +41,7 @@ def predictions(
     Returns:
         For each text, in the order given, an array of `PREDICTION` as long as it.
     """
-    device = model.output.weight.device
+    device = model.device
     found = [np.empty(len(text), PREDICTION) for text in texts]
     longest_first = sorted(range(len(texts)), key=lambda index: -len(texts[index]))
     total = sum(len(text) for text in texts)
@@ -61,8 +61,7 @@ def predictions(
             for begin in range(0, len(symbols), WINDOW):
                 expected = symbols[begin : begin + WINDOW]
                 if begin == 0 and start is None:
-                    at_rest = symbols.new_zeros(1, width, model.hidden_size).float()
-                    logits = model.predict(at_rest)
+                    logits = model.at_rest(width)[None]
                     if len(expected) > 1:
                         following, state = model(expected[:-1])
                         logits = torch.cat([logits, following])
@@ -91,7 +90,7 @@ def _judged(logits: Tensor, expected: Tensor) -> npt.NDArray[Any]:
 
 @torch.no_grad()
 def validation_loss(
-    model: CharacterLanguageModel,
+    model: CharacterLanguageModel | Ensemble,
     tokens: npt.NDArray[Any],
     *,
     ignored: int | None = None,
@@ -106,7 +105,7 @@ def validation_loss(
         return None
     was_training = model.training
     model.eval()
-    device = model.output.weight.device
+    device = model.device
     batch_size = min(batch_size, len(tokens) - 1)
     length = (len(tokens) - 1) // batch_size
     starts = np.arange(batch_size) * length

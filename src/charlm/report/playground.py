@@ -10,6 +10,8 @@ import numpy as np
 import numpy.typing as npt
 from safetensors.numpy import load_file
 
+from charlm.model import member_prefixes
+
 MOST_BYTES = 5_000_000
 """What the rounded weights of all models may take in the page."""
 
@@ -57,6 +59,7 @@ def _packed(folder: Path) -> dict[str, Any]:
     return {
         "name": folder.name,
         "cell": description["architecture"]["cell"],
+        "members": member_prefixes(description["architecture"]),
         "layers": description["architecture"]["num_layers"],
         "unit": vocabulary["unit"],
         "symbols": vocabulary["symbols"],

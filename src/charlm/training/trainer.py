@@ -13,13 +13,12 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from charlm.devices import choose_device, choose_precision
 from charlm.errors import CharlmError
 from charlm.evaluation.scoring import validation_loss
 from charlm.files import write_text
-from charlm.model import CharacterLanguageModel, load_model, save_model
+from charlm.model import load_model, make_model, save_model
 from charlm.progress import progress
 from charlm.recurrent.layers import Precision
 from charlm.text.tokens import TokenSplit
@@ -131,7 +130,7 @@ def train(
             "steps": trainer.step,
             "device": device.type,
             "precision": precision,
-            "engine": trainer.model.recurrent.picked_engine,
+            "engine": trainer.model.members[0].recurrent.picked_engine,
         },
     )
     shutil.rmtree(checkpoints, ignore_errors=True)
@@ -188,7 +187,7 @@ class Trainer:
                 "raise splits.validation or leave them out"
             )
         torch.manual_seed(seed_for(training["seed"]))
-        self.model = CharacterLanguageModel(
+        self.model = make_model(
             len(vocabulary), **architecture, engine=training["engine"], precision=precision
         )
         if training["init_from"]:
@@ -232,8 +231,9 @@ class Trainer:
         """
         weights = sum(parameter.numel() for parameter in self.model.parameters())
         copies = 4 + (self.settings["average"] is not None) + (self.settings["keep"] == "best")
-        units = self.model.recurrent.num_layers * self.model.hidden_size
-        kept = self.streams.window_size * (6 * units + 3 * len(self.vocabulary))
+        units = sum(m.recurrent.num_layers * m.hidden_size for m in self.model.members)
+        logits = len(self.model.members) * len(self.vocabulary)
+        kept = self.streams.window_size * (6 * units + 3 * logits)
         return 4.0 * float(weights * copies + kept)
 
     @property
@@ -289,9 +289,10 @@ class Trainer:
         rank = (self.processes.rank,) if self.processes.rank else ()
         torch.manual_seed(seed_for(self.settings["seed"], self.step, *rank))
         try:
-            logits, state = self.model(read.to(self.device, non_blocking=True), self.state)
-            loss = functional.cross_entropy(
-                logits.flatten(0, 1), expected.to(self.device, non_blocking=True).flatten()
+            loss, state = self.model.loss(
+                read.to(self.device, non_blocking=True),
+                expected.to(self.device, non_blocking=True),
+                self.state,
             )
             self.optimizer.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
@@ -303,10 +304,11 @@ class Trainer:
                 ) from None
             raise
         gradients = [p.grad for p in self.model.parameters() if p.grad is not None]
-        loss = loss.detach()
+        loss = loss.detach() / len(self.model.members)
         self.processes.average([*gradients, loss])
         if self.settings["clip_norm"]:
-            torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.settings["clip_norm"])
+            for member in self.model.members:
+                torch.nn.utils.clip_grad_norm_(member.parameters(), self.settings["clip_norm"])
         self.optimizer.step()
         if self.average is not None:
             self.average.update()

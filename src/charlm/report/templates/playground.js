@@ -86,32 +86,46 @@ class Model {
   // Forget everything, and return the logits of a document's first symbol.
   begin() {
     this.decoder = new TextDecoder(); // of bytes, where they are the symbols
-    this.state = Array.from({ length: this.layers }, (_, layer) => {
-      const size = this.weights[`recurrent.weight_hh_l${layer}`].columns;
-      return { h: new Float64Array(size), c: new Float64Array(size) };
-    });
+    this.state = this.members.map((member) =>
+      Array.from({ length: this.layers }, (_, layer) => {
+        const size = this.weights[`${member}recurrent.weight_hh_l${layer}`].columns;
+        return { h: new Float64Array(size), c: new Float64Array(size) };
+      }),
+    );
     return this.end_of_document === null ? this.logits() : this.read(this.end_of_document);
   }
 
   // Read a symbol, and return the logits of the next.
   read(symbol) {
-    const embedding = this.weights["embedding.weight"];
-    this.state.forEach((state, layer) => {
-      const [W, U, b_ih, b_hh] = ["weight_ih", "weight_hh", "bias_ih", "bias_hh"].map(
-        (name) => this.weights[`recurrent.${name}_l${layer}`],
-      );
-      let product;
-      if (layer > 0) product = W.times(this.state[layer - 1].h);
-      else if (embedding) product = W.times(embedding.row(symbol));
-      else product = W.column(symbol); // one-hot symbols
-      cells[this.cell](state, add(product, b_ih), add(U.times(state.h), b_hh));
+    this.members.forEach((member, number) => {
+      const embedding = this.weights[`${member}embedding.weight`];
+      const states = this.state[number];
+      states.forEach((state, layer) => {
+        const [W, U, b_ih, b_hh] = ["weight_ih", "weight_hh", "bias_ih", "bias_hh"].map(
+          (name) => this.weights[`${member}recurrent.${name}_l${layer}`],
+        );
+        let product;
+        if (layer > 0) product = W.times(states[layer - 1].h);
+        else if (embedding) product = W.times(embedding.row(symbol));
+        else product = W.column(symbol); // one-hot symbols
+        cells[this.cell](state, add(product, b_ih), add(U.times(state.h), b_hh));
+      });
     });
     return this.logits();
   }
 
+  // An ensemble's are the logarithms of its members' mean probabilities.
   logits() {
-    const output = this.weights["output.weight"] ?? this.weights["embedding.weight"]; // tied
-    return add(output.times(this.state.at(-1).h), this.weights["output.bias"]);
+    const each = this.members.map((member, number) => {
+      const output = this.weights[`${member}output.weight`] ?? this.weights[`${member}embedding.weight`]; // tied
+      return add(output.times(this.state[number].at(-1).h), this.weights[`${member}output.bias`]);
+    });
+    if (each.length === 1) return each[0];
+    const probabilities = each.map((logits) => {
+      const total = logTotal(logits);
+      return logits.map((logit) => Math.exp(logit - total));
+    });
+    return probabilities.reduce(add).map((sum) => Math.log(sum / each.length));
   }
 
   // The text's pieces and their ids; what the model does not know is its unknown symbol, or left out.
@@ -139,12 +153,14 @@ class Model {
   }
 }
 
-// How many bits of surprise a symbol is.
-function surprise(logits, symbol) {
+// The logarithm of the sum of exponentials.
+function logTotal(logits) {
   const largest = Math.max(...logits);
-  const total = logits.reduce((sum, logit) => sum + Math.exp(logit - largest), 0);
-  return (Math.log(total) + largest - logits[symbol]) / Math.LN2;
+  return largest + Math.log(logits.reduce((sum, logit) => sum + Math.exp(logit - largest), 0));
 }
+
+// How many bits of surprise a symbol is.
+const surprise = (logits, symbol) => (logTotal(logits) - logits[symbol]) / Math.LN2;
 
 const form = document.querySelector("#playground form");
 if (form) {
