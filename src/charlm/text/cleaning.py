@@ -422,7 +422,7 @@ def _check(rule: Rule) -> None:
 
 @lru_cache(64)
 def quadratic_text(pattern: str) -> str | None:
-    """Return a text, repetitive, on which finding all matches takes quadratic time, if one is found.
+    """Return a repetitive text on which finding all matches takes quadratic time, if one is found.
 
     RE2 finds one match in linear time, but not all of them if it has to look far ahead again for
     each: `<[^>]*>|<` on many `<`. So all pairs of the pattern's own pieces are tried, repeated.
