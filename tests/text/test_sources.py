@@ -393,11 +393,13 @@ BAD = {
     ),
     "other column": (
         *("a.csv", b"words,n\na,1\n", {}),
-        "a.csv: there is no column 'text'; the columns are 'words', 'n'; mend corpus.text_columns",
+        "a.csv: there is no column 'text'; the columns are 'words', 'n'; name yours in "
+        "corpus.text_columns",
     ),
     "no column to keep": (
         *("a.csv", b"text,n\na,1\n", {"keep_columns": ["m"]}),
-        "a.csv: there is no column 'm'; the columns are 'text', 'n'; mend corpus.keep_columns",
+        "a.csv: there is no column 'm'; the columns are 'text', 'n'; name yours in "
+        "corpus.keep_columns",
     ),
     "no text column named": (
         *("a.csv", b"text,n\na,1\n", {"text_columns": []}),
@@ -410,17 +412,17 @@ BAD = {
     "semicolons": (
         *("a.csv", b"label;text\n1;a\n", {}),
         "a.csv: there is no column 'text'; the columns are 'label;text'; is ';' its delimiter? "
-        ".csv wants commas, .tsv tabs",
+        "save it as .csv with commas or .tsv with tabs",
     ),
     "tabs": (
         *("a.csv", b"label\ttext\n1\ta\n", {}),
         "a.csv: there is no column 'text'; the columns are 'label\\ttext'; is '\\t' its delimiter? "
-        ".csv wants commas, .tsv tabs",
+        "save it as .csv with commas or .tsv with tabs",
     ),
     "commas": (
         *("a.tsv", b"label,text\n1,a\n", {}),
         "a.tsv: there is no column 'text'; the columns are 'label,text'; is ',' its delimiter? "
-        ".csv wants commas, .tsv tabs",
+        "save it as .csv with commas or .tsv with tabs",
     ),
     "ragged": (
         *("a.csv", b"text,n\na\nb,1,2\nc,1\n", {}),
@@ -468,7 +470,7 @@ BAD = {
         *("a.csv", "text,n\nä,1\nö,2\n".encode("latin-1"), {}),
         too_many(
             "a.csv: row 1: bytes that do not decode at character 1 of column 'text'",
-            *(2, 2, "100.00", "set corpus.encoding"),
+            *(2, 2, "100.00", "set corpus.encoding (cp1252, say)"),
         ),
     ),
     "no such encoding": (
@@ -496,7 +498,7 @@ BAD = {
     ),
     "no header": (
         *("a.csv", b"a great film,1\na bad one,0\n", {}),
-        "a.csv: there is no column 'text'; the columns are 'a great film', '1'; mend "
+        "a.csv: there is no column 'text'; the columns are 'a great film', '1'; name yours in "
         "corpus.text_columns",
     ),
     "a zip": ("a.csv.zip", b"PK\3\4", {}, "a.csv.zip: .zip is not read; unpack it"),
@@ -505,7 +507,7 @@ BAD = {
         *("a.csv", "text,n\né,1\n".encode(), {"encoding": "ascii"}),
         too_many(
             "a.csv: row 1: bytes that do not decode at character 1 of column 'text'",
-            *(1, 1, "100.00", "set corpus.encoding"),
+            *(1, 1, "100.00", "set corpus.encoding (cp1252, say)"),
         ),
     ),
     "gzip unnamed": ("a.csv", gz(GOOD), {}, "a.csv: it is compressed; let its name end in .gz"),
@@ -568,7 +570,8 @@ BAD = {
     ),
     "JSON without the key": (
         *("a.jsonl", JSON, {"text_columns": ["body"]}),
-        "a.jsonl: there is no column 'body'; the columns are 'text', 'n'; mend corpus.text_columns",
+        "a.jsonl: there is no column 'body'; the columns are 'text', 'n'; name yours in "
+        "corpus.text_columns",
     ),
     "broken JSON": (
         *("a.jsonl", JSON + b'{"text": \n', {}),
@@ -593,7 +596,7 @@ BAD = {
         *("a.txt", b"caf\xe9", {}),
         too_many(
             "a.txt: row 1: bytes that do not decode at character 4 of column 'text'",
-            *(1, 1, "100.00", "set corpus.encoding"),
+            *(1, 1, "100.00", "set corpus.encoding (cp1252, say)"),
         ),
     ),
     "unknown package": (

@@ -125,9 +125,9 @@ class Request:
                 near = difflib.get_close_matches(wanted, names, 1, 0.5)
                 if not hint:
                     key = "text_columns" if wanted in self.text_columns else "keep_columns"
-                    hint = f"; did you mean {near[0]!r}?" if near else f"; mend corpus.{key}"
+                    hint = f"did you mean {near[0]!r}?" if near else f"name yours in corpus.{key}"
                 known = ", ".join(repr(name[:80]) for name in names[:50])
-                raise self.error(f"there is no column {wanted!r}; the columns are {known}{hint}")
+                raise self.error(f"there is no column {wanted!r}; the columns are {known}; {hint}")
             if list(names).count(wanted) > 1:
                 raise self.error(f"the column {wanted!r} is there twice; rename one of them")
         return [list(names).index(wanted) for wanted in self.columns]
@@ -293,7 +293,9 @@ def _report(first: tuple[str, int, str], unusable: int, total: int, limit: float
     name, row, reason = first
     share = f"{unusable:,} of {total:,} records cannot be used ({unusable / total:.2%})"
     if unusable > limit * total:
-        cure = "set corpus.encoding" if reason.startswith(UNDECODABLE) else "mend the source"
+        cure = "mend the source"
+        if reason.startswith(UNDECODABLE):
+            cure = "set corpus.encoding (cp1252, say)"
         raise CharlmError(
             f"{name}: row {row}: {reason}; {share}, and corpus.max_rejected_fraction is {limit:g}: "
             f"{cure} or raise the limit"
@@ -510,7 +512,7 @@ def _read_delimited(
     hint = ""
     for other in ";\t|,":
         if len(names) == 1 and other in names[0]:
-            hint = f"; is {other!r} its delimiter? .csv wants commas, .tsv tabs"
+            hint = f"is {other!r} its delimiter? save it as .csv with commas or .tsv with tabs"
     indices = request.indices(names, hint)
     parse = partial(
         _parse_delimited,
@@ -685,7 +687,9 @@ def _as_text(value: object) -> str | None:
 def _read_parquet(
     path: Path, codec: str | None, request: Request
 ) -> tuple[Iterator[pa.RecordBatch], Callable[[pa.RecordBatch], Records]]:
-    file = pq.ParquetFile(_unpacked(path, codec) if codec else path)
+    # Read through a buffer, since a row group may hold gigabytes.
+    source = _unpacked(path, codec) if codec else path
+    file = pq.ParquetFile(source, buffer_size=BLOCK_BYTES)
     request.indices(file.schema_arrow.names)
     groups = [file.metadata.row_group(group) for group in range(file.num_row_groups)]
     size = sum(group.total_byte_size for group in groups)
