@@ -689,7 +689,7 @@ def _read_parquet(
 ) -> tuple[Iterator[pa.RecordBatch], Callable[[pa.RecordBatch], Records]]:
     # Read through a buffer, since a row group may hold gigabytes.
     source = _unpacked(path, codec) if codec else path
-    file = pq.ParquetFile(source, buffer_size=BLOCK_BYTES)
+    file = pq.ParquetFile(source, buffer_size=BLOCK_BYTES, pre_buffer=False)
     request.indices(file.schema_arrow.names)
     groups = [file.metadata.row_group(group) for group in range(file.num_row_groups)]
     size = sum(group.total_byte_size for group in groups)
