@@ -10,8 +10,9 @@ run: .venv/installed
 test: .venv/installed-test
 	.venv/bin/python -m pytest
 
+# With NANOGPT=PATH, a checkout of it, also how good our models are beside it: half an hour more.
 bench: .venv/installed-test
-	.venv/bin/python -m benchmarks
+	NANOGPT="$(NANOGPT)" .venv/bin/python -m benchmarks
 
 lint: .venv/installed-lint
 	.venv/bin/ruff format --check .

@@ -68,7 +68,7 @@ def ours(model: str, text: Path, folder: Path) -> tuple[float, float]:
 
 
 def main(models: tuple[str, ...] = ("quick", "best10")) -> None:
-    if "NANOGPT" not in os.environ:
+    if not os.environ.get("NANOGPT"):
         print("no NANOGPT=PATH is given, the folder of a checkout of nanoGPT: skipped")
         return
     checkout = Path(os.environ["NANOGPT"]).absolute()
