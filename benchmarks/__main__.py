@@ -2,9 +2,9 @@
 
 import sys
 
-from benchmarks import recurrent, text
+from benchmarks import recurrent, text, training
 
-BENCHMARKS = {"text": text.main, "recurrent": recurrent.main}
+BENCHMARKS = {"text": text.main, "recurrent": recurrent.main, "training": lambda: training.main([])}
 
 for name in sys.argv[1:] or BENCHMARKS:
     print(f"\n== {name}\n")
