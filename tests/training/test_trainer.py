@@ -301,11 +301,12 @@ def test_the_last_good_state_is_kept_where_the_loss_is_not_finite(
     assert f"resumed from step {int(kept[-1].name[5:14])}" in caplog.text
 
 
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="reads its size in /proc")
 def test_too_little_memory_is_said_before_the_start_and_after_a_failure(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     write_corpus(tmp_path, TEXT * 300)
-    huge = settings(hidden_size=20_000, batch_size=1000, sequence_length=1000)
+    huge = settings(hidden_size=4000, batch_size=1000, sequence_length=1000)
     program = f"""
 import logging, resource, sys
 from pathlib import Path
@@ -313,7 +314,9 @@ sys.path.insert(0, {str(Path(__file__).parent)!r})
 from test_trainer import run
 from charlm.errors import CharlmError
 logging.basicConfig(format="%(message)s")
-resource.setrlimit(resource.RLIMIT_AS, (2**34, 2**34))
+pages = int(Path("/proc/self/statm").read_text().split()[0])
+limit = pages * resource.getpagesize() + 2**31
+resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
 try:
     run(Path({str(tmp_path)!r}), "m", {huge!r})
 except CharlmError as error:
