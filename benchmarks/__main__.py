@@ -2,9 +2,9 @@
 
 import sys
 
-from benchmarks import recurrent, text
+from benchmarks import recurrent, text, training
 
-BENCHMARKS = {"text": text.main, "recurrent": recurrent.main}
+BENCHMARKS = {"text": text.main, "recurrent": recurrent.main, "training": lambda: training.main([])}
 
 names, sys.argv[1:] = sys.argv[1:] or list(BENCHMARKS), []
 for name in names:

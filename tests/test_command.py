@@ -2,6 +2,8 @@
 
 import json
 import os
+import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +15,7 @@ import torch
 import charlm
 from charlm.model import CharacterLanguageModel, save_model
 from charlm.text.vocabulary import Vocabulary
+from tests.training.test_trainer import outputs, write_corpus
 
 LETTERS = [*"abcdefgh ,.\n"]
 
@@ -117,9 +120,65 @@ def test_a_closed_pipe_is_no_error(folder: Path) -> None:
         assert running.wait(60) == 0
 
 
-@pytest.mark.parametrize("arguments", [[], ["sample"], ["score"]])
+@pytest.mark.parametrize("arguments", [[], ["sample"], ["score"], ["train"], ["config"]])
 def test_help_teaches(arguments: list[str]) -> None:
     done = run(*arguments, "--help")
     assert done.returncode == 0
-    assert "MODEL" in done.stdout or "charlm sample results/" in done.stdout
+    assert re.search("MODEL|FILE|charlm sample results/", done.stdout)
     assert all(len(line) <= 100 for line in done.stdout.splitlines())
+
+
+BARE = """
+import sys
+others = "altair jinja2 llvmlite numba pydantic regex snakemake tensorboardX tqdm yaml".split()
+sys.modules.update(dict.fromkeys(others))  # None: cannot be imported
+from charlm.command import main
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def run_bare(*arguments: object) -> subprocess.CompletedProcess[str]:
+    """Run the command where only what training needs is installed."""
+    command = [sys.executable, "-c", BARE, *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+@pytest.fixture
+def corpus(tmp_path: Path) -> Path:
+    """A folder with an encoded corpus, and a configuration as YAML and as JSON."""
+    write_corpus(tmp_path)
+    (tmp_path / "my.yaml").write_text(
+        "corpus: {name: my, source: none.csv}\n"
+        "models: {small: {hidden_size: 8, embedding_size: 4, engine: torch, device: cpu}}\n"
+        "training: {steps: 9, batch_size: 4, sequence_length: 16}\n"
+    )
+    (tmp_path / "my.json").write_text(run("config", tmp_path / "my.yaml").stdout)
+    return tmp_path
+
+
+def test_training_needs_only_few_packages_and_gives_the_same_bytes(corpus: Path) -> None:
+    made = []
+    for runner, config in ((run, "my.yaml"), (run_bare, "my.json")):
+        done = runner("train", corpus / config, "small", "--results", corpus)
+        assert done.returncode == 0, done.stderr
+        made.append(outputs(corpus / "models/small"))
+        shutil.rmtree(corpus / "models")
+    assert set(made[0]) == {"model.safetensors", "model.json", "history.csv"}
+    assert made[0] == made[1]
+
+
+@pytest.mark.parametrize(
+    ("config", "model", "line"),
+    [
+        ("my.yaml", "small", "is missing here; where it is not, run `charlm config "),
+        ("my.json", "large", "there is no model 'large'; choose one of small"),
+        ("vocabulary.json", "small", "vocabulary.json: not what `charlm config` prints"),
+    ],
+)
+def test_a_training_that_cannot_start_says_so(
+    corpus: Path, config: str, model: str, line: str
+) -> None:
+    done = run_bare("train", corpus / config, model, "--results", corpus)
+    assert done.returncode == 1
+    assert line in done.stderr
+    assert len(done.stderr.splitlines()) == 1

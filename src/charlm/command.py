@@ -1,7 +1,8 @@
-"""The command `charlm`: let a trained model write, or score text with it."""
+"""The command `charlm`: let a trained model write, score text with it, or train one."""
 
 import argparse
 import json
+import logging
 import math
 import os
 import sys
@@ -9,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 from charlm import __version__
 from charlm.errors import CharlmError
@@ -19,6 +21,7 @@ examples:
   charlm sample results/movie-reviews/models/gru --temperature 0.5 --stop . --number 5
   charlm sample results/movie-reviews/models/gru --prompts beginnings.txt --json > samples.jsonl
   charlm score results/movie-reviews/models/lstm review.txt another.txt
+  charlm config my.yaml > my.json && charlm train my.json lstm
   sort -u titles.txt | charlm score --lines results/movie-reviews/models/lstm | sort -g
 """
 
@@ -107,7 +110,35 @@ def _parser() -> argparse.ArgumentParser:
     score.add_argument(
         "files", metavar="FILE", nargs="*", default=["-"], help="default: -, the input"
     )
+    _add_training(commands)
     return parser
+
+
+def _add_training(commands: Any) -> None:
+    config = commands.add_parser(
+        "config",
+        help="print a configuration with all its defaults, as JSON",
+        description="Check a configuration and print it with every key, as JSON that `charlm "
+        "train` takes on a machine without pydantic and YAML.",
+    )
+    config.set_defaults(run=_config)
+    config.add_argument("config", metavar="FILE", help="a configuration, in YAML")
+
+    train = commands.add_parser(
+        "train",
+        help="train a model as the workflow does, without Snakemake",
+        description="Train a model of an encoded corpus: what the workflow has made up to "
+        "`snakemake encode`. A training that was interrupted goes on when this is run again.",
+    )
+    train.set_defaults(run=_train)
+    train.add_argument("config", metavar="CONFIG", help="a configuration in YAML, or its JSON")
+    train.add_argument("model", metavar="MODEL", help="which of its models, NAME.seed1 say")
+    train.add_argument(
+        "--results",
+        metavar="FOLDER",
+        help="where vocabulary.json and tokens/ are, and models/MODEL/ goes "
+        "(default: results/ and the corpus's name)",
+    )
 
 
 # PyTorch takes seconds to import: help and mistakes need not wait for it.
@@ -166,6 +197,53 @@ def _texts(files: Sequence[str], lines: bool) -> Iterator[tuple[str, str]]:
                     text = text.rstrip("\r\n")
                 if text or not lines:
                     yield text if lines else file, text
+
+
+def _config(options: argparse.Namespace) -> None:
+    print(json.dumps(_resolved(options.config), indent=1, ensure_ascii=False))
+
+
+def _train(options: argparse.Namespace) -> None:
+    config = _resolved(options.config)
+    if options.model not in config["models"]:
+        raise CharlmError(
+            f"{options.config}: there is no model '{options.model}'; "
+            f"choose one of {', '.join(config['models'])}"
+        )
+    from charlm.training.trainer import train
+
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    results = Path(options.results or Path("results", config["corpus"]["name"]))
+    architecture = dict(config["models"][options.model])
+    training = architecture.pop("training")
+    train(
+        results / "vocabulary.json",
+        results / "tokens",
+        results / "models" / options.model,
+        results / "checkpoints" / options.model,
+        architecture=architecture,
+        training=training,
+    )
+
+
+def _resolved(file: str) -> dict[str, Any]:
+    """Return a configuration with all keys: from YAML, or as JSON that `charlm config` printed."""
+    if file.endswith(".json"):
+        try:
+            config: dict[str, Any] = json.loads(Path(file).read_text(encoding="utf-8"))
+            if all("training" in model for model in config["models"].values()):
+                return config
+        except (ValueError, KeyError, TypeError, AttributeError):
+            pass
+        raise CharlmError(f"{file}: not what `charlm config` prints; make it from the YAML anew")
+    try:
+        from charlm.config import load_file, resolve
+    except ImportError as error:
+        raise CharlmError(
+            f"{file}: {error.name} is missing here; where it is not, "
+            f"run `charlm config {file} > config.json`, and use that"
+        ) from None
+    return resolve(load_file(file), file)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,7 @@
 """The device and the precision that `auto` stands for."""
 
+from contextlib import suppress
+from pathlib import Path
 from typing import Literal
 
 import torch
@@ -38,3 +40,16 @@ def choose_precision(
     # PyTorch has no public question for this; both of these are in it since 2.5.
     fast = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
     return "bfloat16" if device.type == "cpu" and fast else "float32"
+
+
+def available_memory(device: torch.device) -> int | None:
+    """Return the bytes of memory that are free on `device`; None where that cannot be known."""
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    free = []
+    with suppress(OSError, ValueError, StopIteration):
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+        free.append(1024 * int(next(line.split()[1] for line in lines if "MemAvailable" in line)))
+    with suppress(OSError, ValueError):  # a container's limit, or "max"
+        free.append(int(Path("/sys/fs/cgroup/memory.max").read_text(encoding="ascii")))
+    return min(free, default=None)

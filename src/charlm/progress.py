@@ -1,16 +1,19 @@
 """Progress of long stages: a bar on a terminal, a plain line now and then elsewhere."""
 
 import sys
+from contextlib import nullcontext
 from typing import Any
 
-from tqdm import tqdm
 
-
-def progress(total: float | None, description: str, unit: str = "it") -> "tqdm[Any]":
+def progress(total: float | None, description: str, unit: str = "it") -> Any:
     """Return a progress bar over `total` units, for use in a `with` block; call `.update(n)`.
 
     Without a terminal each refresh is a line of its own, at most one in ten seconds.
     """
+    try:
+        from tqdm import tqdm
+    except ImportError:  # a machine that only trains may lack it; the log must do
+        return nullcontext(_Nothing())
     terminal = sys.stderr.isatty()
     return tqdm(
         total=total,
@@ -25,6 +28,16 @@ def progress(total: float | None, description: str, unit: str = "it") -> "tqdm[A
         leave=terminal,
         delay=1,
     )
+
+
+class _Nothing:
+    """A bar that shows nothing."""
+
+    def update(self, _n: float = 1) -> None:
+        pass
+
+    def set_postfix_str(self, _text: str = "", refresh: bool = True) -> None:
+        pass
 
 
 class _Lines:

@@ -19,7 +19,7 @@ from charlm.evaluation.scoring import predictions
 from charlm.files import write_text
 from charlm.model import CharacterLanguageModel, Ensemble, load_model
 from charlm.progress import progress
-from charlm.text.vocabulary import GRAPHEME, Vocabulary
+from charlm.text.vocabulary import Vocabulary, split_graphemes
 
 log = logging.getLogger(__name__)
 
@@ -236,7 +236,7 @@ class TrainedModel:
                 "to 'replace' or 'skip'"
             )
         if request.on_unknown == "skip":
-            symbols = GRAPHEME.findall(prompt) if self.vocabulary.unit == "grapheme" else prompt
+            symbols = split_graphemes(prompt) if self.vocabulary.unit == "grapheme" else prompt
             prompt = "".join(symbol for symbol in symbols if symbol not in unknown)
         end_of_document = self.vocabulary.end_of_document
         start = [] if end_of_document is None else [end_of_document]

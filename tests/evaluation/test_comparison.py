@@ -51,3 +51,14 @@ def test_other_documents_cannot_be_compared(tmp_path: Path) -> None:
     with pytest.raises(CharlmError, match=r"models\.ngram: a baseline has this name; rename"):
         compare(baseline, files[:1], tmp_path / "comparison.json", models=["ngram"])
     assert not (tmp_path / "comparison.json").exists()
+
+
+def test_several_seeds_give_a_mean_and_a_spread(tmp_path: Path) -> None:
+    scores = {"lstm.seed1": 2.0, "lstm.seed2": 2.2, "lstm.seed7": 2.1, "gru": 3.0}
+    files = [write_scores(tmp_path / name, np.full(50, bits)) for name, bits in scores.items()]
+    baseline = write_scores(tmp_path / "baselines", np.full(50, 4.0), baseline=["ngram"] * 50)
+    compare(baseline, files, tmp_path / "comparison.json", models=list(scores))
+    (spread,) = json.loads((tmp_path / "comparison.json").read_text())["test"]["seeds"]
+    assert (spread["name"], spread["seeds"]) == ("lstm", 3)
+    assert spread["bits_per_character"] == pytest.approx(2.1)
+    assert spread["standard_deviation"] == pytest.approx(0.1)

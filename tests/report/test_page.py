@@ -46,6 +46,11 @@ def test_the_page_says_how_good_the_best_model_is(results: Path) -> None:
     assert "39\u2009% fewer than xz" in text
 
 
+def test_the_page_says_how_far_seeds_are_apart(results: Path) -> None:
+    words = "lstm over its 3 seeds, on the test text: 2.125 bits per character in the mean"
+    assert words in _flowing(report_of(results))
+
+
 def test_text_of_the_corpus_becomes_no_element_and_no_control(results: Path) -> None:
     page = Elements(report_of(results))
     assert not [tag for tag, _ in page.elements if tag == "img"]

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from charlm import config
 from charlm.errors import CharlmError
@@ -126,22 +127,43 @@ run(Path({str(folder)!r}), {name!r}, {dict(arguments)!r})
     return subprocess.run([sys.executable, "-c", program], check=False).returncode
 
 
-@pytest.mark.parametrize("change", ["settings", "text", "code"])
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"learning_rate": 0.01, "hidden_size": 17}, "hidden_size, learning_rate"),
+        ("text", "vocabulary.json, train.npy, validation.npy"),
+        ("code", "code"),
+    ],
+)
 def test_a_checkpoint_of_another_training_is_not_used(
-    tmp_path: Path, change: str, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, change: Any, named: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     write_corpus(tmp_path)
     stop_after(tmp_path, "m", settings(), steps=7)
     arguments, code = settings(), ""
-    if change == "settings":
-        arguments = settings(learning_rate=0.01)
-    elif change == "text":
+    if change == "text":
         write_corpus(tmp_path, TEXT.replace("cat", "tac"))
-    else:
+    elif change == "code":
         code = "other"
+    else:
+        arguments = settings(**change)
     run(tmp_path, "m", arguments, code)
-    assert "of a training with other settings, text or code; not used" in caplog.text
+    assert f"of a training with other {named}; not used" in caplog.text
     assert "resumed" not in caplog.text
+
+
+def test_a_checkpoint_that_cannot_be_read_leaves_the_one_before_it(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    write_corpus(tmp_path)
+    stop_after(tmp_path, "m", settings(), steps=7)
+    newer = max((tmp_path / "checkpoints/m").glob("step-*"))
+    newer.rename(tmp_path / "elsewhere")
+    newer.symlink_to(newer)  # opening it fails, whoever asks
+    run(tmp_path, "m", settings())
+    assert f"{newer}: cannot be read (" in caplog.text
+    assert "resumed from step 5" in caplog.text
 
 
 @pytest.mark.parametrize("damage", ["truncated", "bit-flipped", "both damaged"])
@@ -257,6 +279,53 @@ def test_a_loss_that_is_not_finite_ends_in_one_line(tmp_path: Path) -> None:
     with pytest.raises(CharlmError, match=r"the loss is not finite at step \d+; lower"):
         run(tmp_path, "m", wild)
     assert not (tmp_path / "m" / "model.safetensors").exists()
+
+
+def test_the_last_good_state_is_kept_where_the_loss_is_not_finite(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    write_corpus(tmp_path)
+    how = {"optimizer": "sgd", "clip_norm": None, "schedule": "constant", "checkpoint_every": 1}
+    wild = settings(learning_rate=1e9, steps=400, cell="gru", **how)
+    said = []
+    for _ in range(2):
+        with pytest.raises(CharlmError, match=r"not finite at step \d+; lower") as error:
+            run(tmp_path, "m", wild)
+        said.append(str(error.value))
+    assert said[0] == said[1], "the second run goes on from the state before, to the same end"
+    kept = sorted((tmp_path / "checkpoints/m").glob("step-*"))
+    assert kept
+    for path in kept:
+        assert all(tensor.isfinite().all() for tensor in load_file(path).values())
+    assert f"resumed from step {int(kept[-1].name[5:14])}" in caplog.text
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="reads its size in /proc")
+def test_too_little_memory_is_said_before_the_start_and_after_a_failure(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_corpus(tmp_path, TEXT * 300)
+    huge = settings(hidden_size=4000, batch_size=1000, sequence_length=1000)
+    program = f"""
+import logging, resource, sys
+from pathlib import Path
+sys.path.insert(0, {str(Path(__file__).parent)!r})
+from test_trainer import run
+from charlm.errors import CharlmError
+logging.basicConfig(format="%(message)s")
+pages = int(Path("/proc/self/statm").read_text().split()[0])
+limit = pages * resource.getpagesize() + 2**31
+resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+try:
+    run(Path({str(tmp_path)!r}), "m", {huge!r})
+except CharlmError as error:
+    print("one line:", error, file=sys.stderr)
+"""
+    done = subprocess.run([sys.executable, "-c", program], stderr=subprocess.PIPE, text=True)
+    assert "of memory are free; lower training.batch_size" in done.stderr
+    assert "one line: training: out of memory, of which it needs about" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_a_text_too_short_to_train_on_is_refused(tmp_path: Path) -> None:

@@ -3,7 +3,11 @@
 import csv
 import hashlib
 import json
+import os
 import re
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -183,6 +187,38 @@ def test_one_models_setting_reruns_that_model_alone(tiny_copy: Checkout) -> None
     preset.write_text(preset.read_text().replace("cell: gru\n", "cell: gru\n    clip_norm: 0.5\n"))
     done = tiny_copy.snakemake("train", "--dry-run", *CONFIG)
     assert re.findall(r"wildcards: model=(\w+)", done.stdout + done.stderr) == ["gru"]
+
+
+def test_a_model_trained_by_the_command_takes_the_place_of_the_rules(
+    tiny_copy: Checkout, results: Path
+) -> None:
+    shutil.rmtree(tiny_copy.folder / "results/tiny/models/lstm")
+    shutil.rmtree(tiny_copy.folder / ".snakemake")
+    command = [sys.executable, "-m", "charlm.command"]
+    place = {"cwd": tiny_copy.folder, "env": os.environ | {"PYTHONPATH": "src"}, "check": True}
+    printed = subprocess.run([*command, "config", TINY], stdout=subprocess.PIPE, **place).stdout
+    (tiny_copy.folder / "tiny.json").write_bytes(printed)
+    subprocess.run([*command, "train", "tiny.json", "lstm"], **place)
+    for file in ("model.safetensors", "model.json", "history.csv"):
+        made = tiny_copy.folder / "results/tiny/models/lstm" / file
+        assert made.read_bytes() == (results / "models/lstm" / file).read_bytes()
+    planned = tiny_copy.planned(*CONFIG)
+    assert "evaluate_model" in planned
+    assert "train_model" not in planned
+
+
+def test_a_model_is_trained_on_from_another_of_the_same_run(tiny_copy: Checkout) -> None:
+    preset = tiny_copy.folder / TINY
+    more = "  more: {hidden_size: 32, embedding_size: 16, init_from: results/tiny/models/lstm/}"
+    preset.write_text(preset.read_text().replace("models:\n", f"models:\n{more}\n"))
+    file = "results/tiny/models/more/model.safetensors"
+    done = tiny_copy.snakemake(file, *CONFIG)
+    assert done.returncode == 0, done.stderr
+    assert tiny_copy.planned(file, *CONFIG) == set()
+    preset.write_text(preset.read_text().replace("cell: lstm\n", "cell: lstm\n    seed: 5\n"))
+    done = tiny_copy.snakemake(file, "--dry-run", *CONFIG)
+    printed = done.stdout + done.stderr
+    assert set(re.findall(r"wildcards: model=(\w+)", printed)) == {"lstm", "more"}
 
 
 @pytest.mark.parametrize(

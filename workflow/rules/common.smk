@@ -1,4 +1,6 @@
 # What all rules share: the checked configuration, where things lie, and what is made in the end.
+import os.path
+
 from snakemake.exceptions import WorkflowError
 
 from charlm.config import resolve
@@ -52,6 +54,12 @@ def code_of(script):
 
 def training_settings(wildcards):
     return config["models"][wildcards.model]["training"]
+
+
+def start_of(wildcards):
+    """Return the weights that a training starts from; a changed one makes it run again."""
+    folder = training_settings(wildcards)["init_from"]
+    return [os.path.normpath(f"{folder}/model.safetensors")] if folder else []
 
 
 def architecture(wildcards):

@@ -14,7 +14,6 @@ def main(snakemake: Snakemake) -> None:
         snakemake.params.checkpoints,
         architecture=snakemake.params.architecture,
         training=snakemake.params.training,
-        code=snakemake.params.code,
     )
 
 

@@ -2,6 +2,7 @@
 
 import json
 import math
+import statistics
 from collections.abc import Sequence
 from itertools import combinations
 from pathlib import Path
@@ -28,9 +29,11 @@ def compare(
     Args:
         baseline_scores: The baselines' scores by document.
         document_scores: Each model's scores by document.
-        comparison: The JSON file to write: for each split the number of `documents`, and
+        comparison: The JSON file to write: for each split the number of `documents`;
             `differences`, each with `better`, `worse`, `bits_per_character` (the second less the
-            first) and the `interval` of that; null for an empty split.
+            first) and the `interval` of that; and `seeds`, for each model that was trained with
+            several of them its `name`, how many `seeds`, the mean of their `bits_per_character`
+            and its `standard_deviation` (that of a sample). Null for an empty split.
         models: The models' names, in the order of their scores.
 
     Raises:
@@ -81,4 +84,23 @@ def _compare(tables: dict[str, Any], split: str) -> dict[str, Any] | None:
             }
             for low, high in combinations(order, 2)
         ],
+        "seeds": _spread(dict(zip(names, bits.tolist(), strict=True))),
     }
+
+
+def _spread(bits: dict[str, float]) -> list[dict[str, Any]]:
+    """Return mean and spread over the seeds of each model, from the bits of `NAME.seedN`."""
+    models: dict[str, list[float]] = {}
+    for trained, score in bits.items():
+        name, of_several, _ = trained.partition(".seed")
+        if of_several:
+            models.setdefault(name, []).append(score)
+    return [
+        {
+            "name": name,
+            "seeds": len(scores),
+            "bits_per_character": statistics.fmean(scores),
+            "standard_deviation": statistics.stdev(scores),
+        }
+        for name, scores in models.items()
+    ]

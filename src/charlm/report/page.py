@@ -115,6 +115,7 @@ def write_report(
             playground=playground,
             too_large=too_large,
             curves=_learning_curves(trained, baselines),
+            seeds=_over_seeds(results, split),
             differences=_differences(results, split, trained),
             trouble=_trouble(speakers, split),
             histogram=_histogram(scores, best),
@@ -218,6 +219,11 @@ def _learning_curves(
         if scores["validation"]
     }
     return figures.learning_curves(rows, validated)
+
+
+def _over_seeds(results: Path, split: str | None) -> list[dict[str, Any]]:
+    """Return mean and spread of each model that was trained with several seeds."""
+    return [] if split is None else _read_json(results / "comparison.json")[split]["seeds"]
 
 
 def _differences(results: Path, split: str | None, models: Sequence[Model]) -> list[dict[str, Any]]:

@@ -18,7 +18,7 @@ from charlm.errors import CharlmError
 from charlm.progress import progress
 from charlm.text.splits import NAMES
 from charlm.text.streams import TableWriter, column, ordered_map, output, row_groups
-from charlm.text.vocabulary import GRAPHEME, Vocabulary, utf8_pieces
+from charlm.text.vocabulary import Vocabulary, split_graphemes, utf8_pieces
 
 
 def encode(corpus: str | Path, vocabulary: str | Path, folder: str | Path) -> None:
@@ -97,7 +97,7 @@ def _encode_rows(table: pa.Table, vocabulary: Vocabulary) -> tuple[NDArray[Any],
     lengths = characters = np.asarray(pc.utf8_length(texts)).astype(np.int64)
     unknown = np.zeros(len(texts), np.int64)
     if vocabulary.unit == "grapheme":
-        lists = [GRAPHEME.findall(text) for text in texts.to_pylist()]
+        lists = [split_graphemes(text) for text in texts.to_pylist()]
         lengths = np.array([len(graphemes) for graphemes in lists], np.int64)
         ids = vocabulary.lookup_graphemes(list(chain.from_iterable(lists)))
         unknown[:] = [

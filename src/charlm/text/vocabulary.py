@@ -11,7 +11,6 @@ from typing import Any, Self
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import regex
 from numpy.typing import NDArray
 
 from charlm import files
@@ -27,7 +26,13 @@ CODE_POINTS = 0x110000 - 0x800
 """How many code points a text can hold: all but the surrogates."""
 
 PIECE_BYTES = 1 << 15
-GRAPHEME = regex.compile(r"\X")
+
+
+def split_graphemes(text: str) -> list[str]:
+    """Split a text into its extended grapheme clusters."""
+    import regex  # a machine that only trains may lack it
+
+    return regex.findall(r"\X", text)
 
 
 def build_vocabulary(
@@ -101,7 +106,7 @@ def _count(table: pa.Table, *, unit: str, known: Container[str]) -> tuple[int, d
     texts = column(table, "text")
     if unit == "grapheme":
         return len(texts), Counter(
-            symbol for text in texts.to_pylist() for symbol in GRAPHEME.findall(text)
+            symbol for text in texts.to_pylist() for symbol in split_graphemes(text)
         )
     name = byte_symbol if unit == "byte" else chr
     counts: Counter[str] = Counter()
@@ -240,7 +245,7 @@ class Vocabulary:
             CharlmError: if a symbol is unknown and there is no id for unknown ones.
         """
         if self.unit == "grapheme":
-            ids = self.lookup_graphemes(GRAPHEME.findall(text))
+            ids = self.lookup_graphemes(split_graphemes(text))
         else:
             ids = self.lookup(memoryview(text.encode("utf-8")))
         if (ids == len(self)).any():
@@ -264,12 +269,12 @@ class Vocabulary:
         """Return the distinct symbols of a text that the vocabulary lacks, in order."""
         if self.unit == "byte":
             return []
-        symbols = GRAPHEME.findall(text) if self.unit == "grapheme" else text
+        symbols = split_graphemes(text) if self.unit == "grapheme" else text
         return [symbol for symbol in dict.fromkeys(symbols) if symbol not in self.ids]
 
     def count_unknown(self, text: str) -> int:
         """Return how many code points of a text stand in symbols that the vocabulary lacks."""
         if self.unit == "byte":
             return 0
-        symbols = GRAPHEME.findall(text) if self.unit == "grapheme" else text
+        symbols = split_graphemes(text) if self.unit == "grapheme" else text
         return sum(len(symbol) for symbol in symbols if symbol not in self.ids)

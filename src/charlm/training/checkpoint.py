@@ -24,16 +24,23 @@ log = logging.getLogger(__name__)
 KEPT = 2
 
 
-def fingerprint(settings: Mapping[str, Any], files: Iterable[str | Path]) -> str:
-    """Return a digest of all that makes a training what it is: its settings and its files."""
-    digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
-    for file in files:
-        digest.update(_digest(Path(file)).encode())
-    return digest.hexdigest()
+def fingerprint(settings: Mapping[str, Any], files: Iterable[str | Path]) -> dict[str, str]:
+    """Return digests of all that makes a training what it is, each under its name.
+
+    Args:
+        settings: Settings by name; what they hold must be plain values.
+        files: Files whose content counts, not their place.
+    """
+    plain = {name: json.dumps(value, sort_keys=True) for name, value in settings.items()}
+    digests = {name: hashlib.sha256(text.encode()).hexdigest() for name, text in plain.items()}
+    return digests | {Path(file).name: _digest(Path(file)) for file in files}
 
 
 def save_checkpoint(
-    folder: str | Path, tensors: Mapping[str, Tensor], record: Mapping[str, Any], belongs: str
+    folder: str | Path,
+    tensors: Mapping[str, Tensor],
+    record: Mapping[str, Any],
+    belongs: Mapping[str, str],
 ) -> None:
     """Write a checkpoint of the training with the fingerprint `belongs`, and drop the oldest.
 
@@ -41,11 +48,13 @@ def save_checkpoint(
     the one before it stands.
     """
     folder = Path(folder)
-    header = {"record": json.dumps(record), "fingerprint": belongs}
+    header = {"record": json.dumps(record), "fingerprint": json.dumps(belongs)}
     # Copies: the file format has no place for weights that share their memory.
     copies = {name: tensor.detach().cpu().clone() for name, tensor in tensors.items()}
     written = folder / "new.safetensors"
     try:
+        for part in folder.glob(f".{written.name}.*"):  # of a process killed while it wrote
+            part.unlink()
         with atomic(written) as temporary:
             temporary.write_bytes(save(copies, header))
         written.rename(folder / f"step-{record['step']:09}.{_digest(written)[:16]}.safetensors")
@@ -57,12 +66,12 @@ def save_checkpoint(
 
 
 def load_checkpoint(
-    folder: str | Path, belongs: str
+    folder: str | Path, belongs: Mapping[str, str]
 ) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
     """Return the tensors and the record of the newest checkpoint in `folder` that is usable.
 
-    None where there is none. Of each that is passed over the log says why: it is damaged, or it
-    does not belong to the training with the fingerprint `belongs`.
+    None where there is none. Of each that is passed over the log says why: it is damaged, or what
+    differs between its training and that of the fingerprint `belongs`.
     """
     for path in _newest_first(Path(folder)):
         try:
@@ -71,9 +80,13 @@ def load_checkpoint(
                 continue
             with safe_open(path, framework="pt") as file:
                 header = file.metadata()
-            if header["fingerprint"] == belongs:
+            made_by = json.loads(header["fingerprint"])
+            if made_by == belongs:
                 return load_file(path), json.loads(header["record"])
-            log.warning("%s: of a training with other settings, text or code; not used", path)
+            other = [
+                name for name in {**belongs, **made_by} if made_by.get(name) != belongs.get(name)
+            ]
+            log.warning("%s: of a training with other %s; not used", path, ", ".join(other))
         except (OSError, SafetensorError) as error:
             log.warning("%s: cannot be read (%s); trying the one before it", path, error)
     return None

@@ -9,17 +9,18 @@ import time
 from collections.abc import Mapping
 from contextlib import nullcontext, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 from torch import Tensor
 
-from charlm.devices import choose_device, choose_precision
+from charlm.devices import available_memory, choose_device, choose_precision
 from charlm.errors import CharlmError
 from charlm.evaluation.scoring import validation_loss
 from charlm.files import write_text
 from charlm.model import load_model, make_model, save_model
 from charlm.progress import progress
+from charlm.provenance import code_digest
 from charlm.recurrent.layers import Precision
 from charlm.text.tokens import TokenSplit
 from charlm.text.vocabulary import Vocabulary
@@ -37,6 +38,9 @@ from charlm.training.streams import Streams, seed_for
 
 log = logging.getLogger(__name__)
 
+LESS_MEMORY = "lower training.batch_size, training.sequence_length or hidden_size"
+"""What to do where memory does not suffice."""
+
 NON_MONOTONE = 5
 """Validations that NT-ASGD looks back on."""
 
@@ -49,7 +53,7 @@ def train(
     *,
     architecture: Mapping[str, Any],
     training: Mapping[str, Any],
-    code: str = "",
+    code: str | None = None,
 ) -> None:
     """Train a model and write `model.json`, `history.csv`, `timing.json`, `model.safetensors`.
 
@@ -62,7 +66,8 @@ def train(
         checkpoints: Where checkpoints and the live curve stand while training runs.
         architecture: The model's settings, as in the section `models.NAME`.
         training: The settings of its training, all keys of the section `training`.
-        code: A digest of the code that trains; a checkpoint of other code is not used.
+        code: A digest of the code that trains, a checkpoint of other code being of no use; None
+            for that of this module and all that it imports.
 
     Raises:
         CharlmError: The text is too short, the device is missing, memory does not suffice, or the
@@ -76,10 +81,6 @@ def train(
     symbols = Vocabulary.load(vocabulary)
     device = choose_device(training["device"])
     precision = choose_precision(training["precision"], device)
-    belongs = fingerprint(
-        {"architecture": architecture, "training": training, "code": code, "precision": precision},
-        [vocabulary, Path(tokens) / "train.npy", Path(tokens) / "validation.npy"],
-    )
     trainer = Trainer(
         symbols,
         TokenSplit.load(tokens, "train"),
@@ -88,6 +89,20 @@ def train(
         training=training,
         device=device,
         precision=precision,
+    )
+    made_from = [vocabulary, *(Path(tokens) / f"{split}.npy" for split in ("train", "validation"))]
+    if training["init_from"]:
+        made_from.append(Path(training["init_from"]) / "model.safetensors")
+    belongs = fingerprint(
+        {
+            **architecture,
+            **training,
+            "code": code_digest(__file__) if code is None else code,
+            "device": device.type,
+            "precision": precision,
+            "PyTorch": torch.__version__,
+        },
+        made_from,
     )
     saved = load_checkpoint(checkpoints, belongs)
     if saved:
@@ -103,6 +118,7 @@ def train(
                     curve.show(trainer.history)
             else:
                 trainer.advance()
+                bar.set_postfix_str(trainer.shown_loss, refresh=False)
                 bar.update(trainer.streams.window_size)
             due = trainer.finished or trainer.step % training["checkpoint_every"] == 0
             stopped_by = trainer.processes.agree(interruption.signal, device)
@@ -193,7 +209,7 @@ class Trainer:
         if training["init_from"]:
             self._start_from(training["init_from"], vocabulary)
         self.model.to(device).train()
-        log.info("about %.0f MB of memory for training", self.memory() / 1e6)
+        self._say_memory()
         self.optimizer = make_optimizer(self.model, training)
         self.average: WeightAverage | None = None
         if training["average"] is not None:
@@ -204,6 +220,7 @@ class Trainer:
         self.state: Any = None
         self.loss_sum = torch.zeros((), dtype=torch.float64, device=device)
         self.loss_steps = 0
+        self.shown_loss = ""
         self.history: list[dict[str, Any]] = []
         self._seconds_before = 0.0
         self._started = time.perf_counter()
@@ -235,6 +252,13 @@ class Trainer:
         logits = len(self.model.members) * len(self.vocabulary)
         kept = self.streams.window_size * (6 * units + 3 * logits)
         return 4.0 * float(weights * copies + kept)
+
+    def _say_memory(self) -> None:
+        needed = self.memory() / 1e6
+        log.info("about %.0f MB of memory for training", needed)
+        free = available_memory(self.device)
+        if free is not None and needed > free / 1e6:
+            log.warning("only %.0f MB of memory are free; %s", free / 1e6, LESS_MEMORY)
 
     @property
     def seconds(self) -> float:
@@ -289,20 +313,17 @@ class Trainer:
         rank = (self.processes.rank,) if self.processes.rank else ()
         torch.manual_seed(seed_for(self.settings["seed"], self.step, *rank))
         try:
-            loss, state = self.model.loss(
-                read.to(self.device, non_blocking=True),
-                expected.to(self.device, non_blocking=True),
-                self.state,
-            )
+            loss, state = self.model.loss(self._moved(read), self._moved(expected), self.state)
             self.optimizer.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
-        except RuntimeError as error:
-            if isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error):
-                raise CharlmError(
-                    f"training: out of memory, of which it needs about {self.memory() / 1e6:.0f} "
-                    "MB; lower training.batch_size, training.sequence_length or hidden_size"
-                ) from None
-            raise
+        except (RuntimeError, MemoryError) as error:
+            out = isinstance(error, torch.OutOfMemoryError | MemoryError)
+            if not out and "can't allocate memory" not in str(error):
+                raise
+            raise CharlmError(
+                f"training: out of memory, of which it needs about {self.memory() / 1e6:.0f} MB; "
+                f"{LESS_MEMORY}"
+            ) from None
         gradients = [p.grad for p in self.model.parameters() if p.grad is not None]
         loss = loss.detach() / len(self.model.members)
         self.processes.average([*gradients, loss])
@@ -320,12 +341,22 @@ class Trainer:
         if self.device.type == "cpu" or self.step % 50 == 0:
             self._check_loss()
 
+    def _moved(self, symbols: Tensor) -> Tensor:
+        """Copy symbols to the device. A GPU copies from pinned memory while it computes."""
+        if self.device.type == "cuda":
+            symbols = symbols.pin_memory()
+        return symbols.to(self.device, non_blocking=True)
+
     def _check_loss(self) -> None:
         if not torch.isfinite(self.loss_sum):
-            raise CharlmError(
-                f"training: the loss is not finite at step {self.step}; "
-                "lower training.learning_rate or training.clip_norm"
-            )
+            self._stop_as_not_finite("loss is")
+        self.shown_loss = f"{bits(self.loss_sum.item() / self.loss_steps)} bits per character"
+
+    def _stop_as_not_finite(self, what: str) -> NoReturn:
+        raise CharlmError(
+            f"training: the {what} not finite at step {self.step}; lower training.learning_rate "
+            "or training.clip_norm (the last good checkpoint is kept)"
+        )
 
     def _next_learning_rate(self) -> float:
         minutes = self.settings["minutes"]
@@ -374,8 +405,15 @@ class Trainer:
             set_weights(self.model, self.average.weights)
 
     def snapshot(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """Return the tensors and the record that `restore` takes."""
-        self._check_loss()
+        """Return the tensors and the record that `restore` takes.
+
+        Raises:
+            CharlmError: The loss or a weight is not finite: such a state is of no use.
+        """
+        if self.loss_steps:
+            self._check_loss()
+        if not all(torch.isfinite(parameter).all() for parameter in self.model.parameters()):
+            self._stop_as_not_finite("weights are")
         tensors = {f"model.{name}": value for name, value in self.model.state_dict().items()}
         for index, moments in self.optimizer.state_dict()["state"].items():
             for name, value in moments.items():
