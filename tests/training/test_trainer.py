@@ -88,7 +88,7 @@ def test_a_model_learns_and_every_run_gives_the_same_bytes(tmp_path: Path, cell:
     [
         {"optimizer": "adamw", "average": 0.9, "weight_dropout": 0.1},
         {"optimizer": "adamw", "cell": "gru", "keep": "best", "validate_every": 1},
-        {"optimizer": "rmsprop", "cell": "gru"},
+        {"optimizer": "rmsprop", "cell": "gru", "members": 2},
         {"optimizer": "sgd", "tie_weights": True, "embedding_size": 16},
         {"optimizer": "ntasgd", "learning_rate": 9.0, "validate_every": 1, "steps": 20},
     ],
