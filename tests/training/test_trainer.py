@@ -306,7 +306,7 @@ def test_too_little_memory_is_said_before_the_start_and_after_a_failure(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     write_corpus(tmp_path, TEXT * 300)
-    huge = settings(hidden_size=4000, batch_size=1000, sequence_length=1000)
+    huge = settings(hidden_size=2000, batch_size=1000, sequence_length=1000)
     program = f"""
 import logging, resource, sys
 from pathlib import Path

@@ -87,7 +87,7 @@ def load_checkpoint(
                 name for name in {**belongs, **made_by} if made_by.get(name) != belongs.get(name)
             ]
             log.warning("%s: of a training with other %s; not used", path, ", ".join(other))
-        except (OSError, SafetensorError) as error:
+        except (OSError, SafetensorError, ValueError) as error:
             log.warning("%s: cannot be read (%s); trying the one before it", path, error)
     return None
 
