@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from charlm.errors import CharlmError
-from charlm.recurrent import GRU, LSTM
+from charlm.recurrent import GRU, LSTM, layers
 
 PEERS = {LSTM: torch.nn.LSTM, GRU: torch.nn.GRU}
 CELLS = tuple(PEERS)
@@ -268,7 +268,24 @@ def test_stepping_is_running(cell, with_table):
 
 
 @pytest.mark.parametrize("cell", CELLS)
-def test_auto_says_what_it_picks(cell):
+def test_auto_says_what_it_picks(cell, caplog):
     assert cell(5, 8, engine="torch").picked_engine == "torch"
-    assert cell(5, 8).picked_engine == "fused"
     assert cell(5, 8, dtype=torch.float64).picked_engine == "torch"
+    layers._fastest.cache_clear()
+    with caplog.at_level("INFO", "charlm.recurrent.layers"):
+        for _ in range(2):
+            assert cell(5, 8, precision="bfloat16").picked_engine == "fused"
+            cell(5, 8, precision="bfloat16")(torch.zeros(2, 1, 5))
+    line = f"auto: fused for {cell.cell}, hidden size 8, bfloat16, on cpu: the fastest measured"
+    assert [line in record.message for record in caplog.records] == [True]
+
+
+def test_auto_goes_by_the_table(monkeypatch):
+    rows = ("cpu", "lstm", "float32", 8, "fused"), ("cpu", "lstm", "float32", 16, "reference")
+    monkeypatch.setattr(layers, "_FASTEST", rows)
+    layers._fastest.cache_clear()
+    picked = [LSTM(5, hidden).picked_engine for hidden in (7, 8, 9, 16, 17)]
+    assert picked == ["fused", "fused", "reference", "reference", "torch"]
+    assert LSTM(5, 8, precision="bfloat16").picked_engine == "torch"
+    assert GRU(5, 8).picked_engine == "torch"
+    layers._fastest.cache_clear()

@@ -86,6 +86,11 @@ def usable(dtype: torch.dtype) -> bool:
     return False
 
 
+def processor() -> str:
+    """What the table of measurements calls this processor, by the vectors that the kernels use."""
+    return "cpu" if kernels and kernels.WIDE else "cpu without avx512"
+
+
 @cache
 def _openmp() -> Any:
     """The OpenMP library that torch runs its threads with, or None.
@@ -360,11 +365,11 @@ class _Layer(torch.autograd.Function):
 
 def _check_indices(indices: Tensor, rows: int) -> None:
     """Refuse indices beyond the table, which the kernels would read from."""
-    if indices.numel() and not 0 <= int(indices.min()) <= int(indices.max()) < rows:
-        raise CharlmError(
-            f"indices: {int(indices.min())} to {int(indices.max())} are not all rows of a table "
-            f"of {rows}"
-        )
+    if not indices.numel():
+        return
+    first, last = map(int, torch.aminmax(indices))
+    if first < 0 or last >= rows:
+        raise CharlmError(f"indices: {first} to {last} are not all rows of a table of {rows}")
 
 
 class FusedStepper(Stepper):

@@ -28,7 +28,8 @@ _FEATURES = cpu_target.target_context.codegen().magic_tuple()[2].split(",")
 FAST_BFLOAT16 = "+avx512bf16" in _FEATURES
 # Rows of a tile. A tile of 8 rows and 2 or 3 vectors fills the 32 registers of AVX-512 best;
 # where registers are 16 (AVX) or a vector takes four of 32 (NEON), 2 rows fit.
-ROWS = 8 if "+avx512f" in _FEATURES else 2
+WIDE = "+avx512f" in _FEATURES
+ROWS = 8 if WIDE else 2
 LANES = 16
 SCRATCH_ROW = 4 * LANES * 4  # bytes of a row of sums: four gates of sixteen floats
 SCRATCH = ROWS * SCRATCH_ROW  # bytes of scratch memory a thread needs
