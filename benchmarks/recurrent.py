@@ -1,18 +1,30 @@
-"""Speed and memory of `charlm.recurrent` against torch's layers, as ratios.
+"""Speed and memory of `charlm.recurrent` against torch's layers, as Markdown tables of ratios.
 
 Peers are timed in turn in one run, after a warm-up, and medians are compared; a ratio above 1 means
-that ours is faster. Run: ``python benchmarks/recurrent.py [--full] [--part PART]``. On a machine
-that is busy with other things, ``--threads 1`` compares the processor time of one thread instead of
-the time on the wall.
+that ours is faster. Beside each ratio stands its bound, and the share of it reached: what the ratio
+would be if ours took no longer than its matrix products alone, at the rate of a large product timed
+in the same turns, and in a step of sampling no longer than reading the weights, either. A ratio
+below what was aimed at has a star.
+
+Run: ``python benchmarks/recurrent.py [--full] [--part PART …] [--into FILE]``. The shapes that
+matter most take about two minutes, the full grid twelve. With `--into`, each row is kept in a file
+as soon as it is measured, and not measured again by a later run. On a machine that is busy with
+other things, ``--threads 1`` compares the processor time of one thread instead of the time on the
+wall.
 """
 
 import argparse
+import json
+import platform
 import resource
 import statistics
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -20,22 +32,28 @@ from torch.nn import functional
 
 from charlm.recurrent import GRU, LSTM
 
+Run = Callable[[], object]
+Row = tuple[object, ...]
+
 PEERS: dict[type[nn.Module], type[nn.Module]] = {LSTM: nn.LSTM, GRU: nn.GRU}
 CELLS = {LSTM: nn.LSTMCell, GRU: nn.GRUCell}
-SHAPES = [(128, 32, 64), (128, 128, 64), (256, 64, 128), (512, 64, 128), (512, 128, 64)]
-SHAPES += [(1024, 32, 64), (1024, 64, 64)]
+# Ratios aimed at: float32 to torch's float32, bfloat16 to that, and to torch under autocast.
+AIMS = {"LSTM": (1.0, 2.0, 1.2), "GRU": (1.5, 2.5, 1.3), "one step": (3.0, 3.0)}
+SHAPES = [(128, 32, 64), (256, 64, 128), (512, 64, 128), (1024, 32, 64)]
 FULL = [(h, b, t) for h in (128, 256, 512, 1024) for b in (32, 64, 128) for t in (64, 128)]
+STEPS = [(n, h, b) for n in (1, 2) for h in (128, 512) for b in (1, 64)]
+FULL_STEPS = [(n, h, b) for n in (1, 2) for h in (128, 256, 512, 1024) for b in (1, 64)]
 FEATURES, SYMBOLS = 64, 96
 
 
-def medians(runs: dict[str, Callable[[], object]], seconds: float = 6.0) -> dict[str, float]:
-    """Median seconds of each function, all called in turn for about `seconds`, 5 times or more."""
+def medians(runs: dict[str, Run], seconds: float = 1.5, rounds: int = 3) -> dict[str, float]:
+    """Median seconds of each function, called in turn for some time and at least some rounds."""
     for run in runs.values():
         run()
     clock = time.process_time if torch.get_num_threads() == 1 else time.perf_counter
     times: dict[str, list[float]] = {name: [] for name in runs}
     stop = time.perf_counter() + seconds
-    while time.perf_counter() < stop or len(next(iter(times.values()))) < 5:
+    while time.perf_counter() < stop or len(next(iter(times.values()))) < rounds:
         for name, run in runs.items():
             start = clock()
             run()
@@ -43,7 +61,7 @@ def medians(runs: dict[str, Callable[[], object]], seconds: float = 6.0) -> dict
     return {name: statistics.median(found) for name, found in times.items()}
 
 
-def autocast(run: Callable[[], object]) -> Callable[[], object]:
+def autocast(run: Run) -> Run:
     def inside() -> None:
         with torch.autocast("cpu", torch.bfloat16):
             run()
@@ -51,7 +69,7 @@ def autocast(run: Callable[[], object]) -> Callable[[], object]:
     return inside
 
 
-def forward_backward(layer: nn.Module, steps: int, batch: int) -> Callable[[], object]:
+def forward_backward(layer: nn.Module, steps: int, batch: int) -> Run:
     inputs = torch.randn(steps, batch, FEATURES, requires_grad=True)
     gradient = torch.randn(steps, batch, layer.hidden_size)
 
@@ -64,7 +82,7 @@ def forward_backward(layer: nn.Module, steps: int, batch: int) -> Callable[[], o
     return run
 
 
-def training_step(layer: nn.Module, steps: int, batch: int) -> Callable[[], object]:
+def training_step(layer: nn.Module, steps: int, batch: int) -> Run:
     """Embedding, layer, softmax over the symbols, clipping and AdamW."""
     embedding = nn.Embedding(SYMBOLS, FEATURES)
     head = nn.Linear(layer.hidden_size, SYMBOLS)
@@ -86,120 +104,122 @@ def training_step(layer: nn.Module, steps: int, batch: int) -> Callable[[], obje
     return run
 
 
-def product_rates() -> dict[torch.dtype, float]:
-    """Operations a second of the fastest large matrix product: our own, or torch's."""
+PRODUCT = 2 * 1024**3  # operations
+
+
+def products() -> dict[str, Run]:
+    """Large matrix products in both precisions, torch's and ours: the fastest is the bound."""
     from charlm.recurrent import cpu
 
-    rates = {}
+    runs: dict[str, Run] = {}
     for kind in (torch.float32, torch.bfloat16):
-        a, b = torch.randn(2048, 2048).to(kind), torch.randn(2048, 1024).to(kind)
-        runs: dict[str, Callable[[], object]] = {"torch": lambda a=a, b=b: a @ b}
+        a, b = torch.randn(1024, 1024).to(kind), torch.randn(1024, 1024).to(kind)
+        runs[f"{kind} torch"] = partial(torch.mm, a, b)
         if cpu.usable(torch.float32):
-            runs["ours"] = lambda a=a, b=b: cpu._product(a, b)
-        rates[kind] = 2 * 2048 * 2048 * 1024 / min(medians(runs, 2).values())
-    return rates
+            runs[f"{kind} ours"] = partial(cpu._product, a, b)
+    return runs
 
 
-def training(make: Callable[..., Callable[[], object]], shapes: list[tuple[int, int, int]]) -> None:
-    rates = product_rates()
-    print("product rate, GFLOP/s:", {str(k): round(r / 1e9) for k, r in rates.items()})
-    print(
-        "| cell | hidden | batch | length | fp32 / torch fp32 | bf16 / torch fp32 "
-        "| bf16 / torch autocast | share of bound, fp32 | bf16 |"
+def product_rates(found: dict[str, float]) -> list[float]:
+    """Operations a second in float32 and bfloat16, of the products among what was timed."""
+    return [
+        PRODUCT / min(t for name, t in found.items() if name.startswith(f"torch.{kind} "))
+        for kind in ("float32", "bfloat16")
+    ]
+
+
+def versus(peer: float, ours: float, bound: float, aim: float | None) -> str:
+    """Put down a ratio of seconds, its bound and the share of that."""
+    star = "*" if aim and round(peer / ours, 2) < aim else ""
+    return f"{peer / ours:.2f}{star} of {peer / bound:.2f}, {bound / ours:.0%}"
+
+
+def training(make: Callable[[nn.Module, int, int], Run], cell: str, *shape: int) -> Row:
+    hidden, batch, steps = shape
+    ours = {"LSTM": LSTM, "GRU": GRU}[cell]
+    peer = PEERS[ours](FEATURES, hidden)
+    single = ours(FEATURES, hidden, engine="fused")
+    half = ours(FEATURES, hidden, engine="fused", precision="bfloat16")
+    found = medians(
+        {
+            "torch": make(peer, steps, batch),
+            "torch autocast": autocast(make(peer, steps, batch)),
+            "float32": make(single, steps, batch),
+            "bfloat16": make(half, steps, batch),
+            **products(),
+        }
     )
-    print("|---|---|---|---|---|---|---|---|---|")
-    for ours, theirs in PEERS.items():
-        for hidden, batch, steps in shapes:
-            peer = theirs(FEATURES, hidden)
-            runs = {
-                "torch": make(peer, steps, batch),
-                "torch autocast": autocast(make(peer, steps, batch)),
-                "fp32": make(ours(FEATURES, hidden, engine="fused"), steps, batch),
-                "bf16": make(
-                    ours(FEATURES, hidden, engine="fused", precision="bfloat16"), steps, batch
-                ),
-            }
-            found = medians(runs)
-            weights = peer.weight_ih_l0.numel() + peer.weight_hh_l0.numel()
-            work = 3 * 2 * steps * batch * weights
-            print(
-                f"| {theirs.__name__} | {hidden} | {batch} | {steps} "
-                f"| {found['torch'] / found['fp32']:.2f} | {found['torch'] / found['bf16']:.2f} "
-                f"| {found['torch autocast'] / found['bf16']:.2f} "
-                f"| {work / rates[torch.float32] / found['fp32']:.0%} "
-                f"| {work / rates[torch.bfloat16] / found['bf16']:.0%} |",
-                flush=True,
-            )
+    # Each weight is multiplied forward, backward and for its gradient; those of the input have no
+    # work in a whole training step, where rows are looked up, but there is the softmax's product.
+    weights = peer.weight_hh_l0.numel()
+    weights += hidden * SYMBOLS if make is training_step else peer.weight_ih_l0.numel()
+    rates = product_rates(found)
+    bounds = [6 * steps * batch * weights / rate for rate in rates]
+    aims = AIMS[cell]
+    return (
+        cell,
+        *shape,
+        versus(found["torch"], found["float32"], bounds[0], aims[0]),
+        versus(found["torch"], found["bfloat16"], bounds[1], aims[1]),
+        versus(found["torch autocast"], found["bfloat16"], bounds[1], aims[2]),
+        *(f"{rate / 1e9:.0f}" for rate in rates),
+    )
 
 
 @torch.no_grad()
-def sampling() -> None:
-    print("| cell | layers | hidden | batch | fp32 / torch cells | bf16 / torch cells |")
-    print("|---|---|---|---|---|---|")
-    for ours, theirs in CELLS.items():
-        for layers, hidden, batch in (
-            (layers, hidden, batch)
-            for layers in (1, 2)
-            for hidden in (128, 512, 1024)
-            for batch in (1, 64)
-        ):
-            embedding = torch.randn(SYMBOLS, FEATURES)
-            symbols = torch.randint(SYMBOLS, (100, batch))
-            cells = [theirs(FEATURES if n == 0 else hidden, hidden) for n in range(layers)]
-            state = [torch.zeros(batch, hidden)] * layers
-            memory = [torch.zeros(batch, hidden)] * layers
+def sampling(cell: str, *shape: int) -> Row:
+    layers, hidden, batch = shape
+    ours = {"LSTM": LSTM, "GRU": GRU}[cell]
+    embedding = torch.randn(SYMBOLS, FEATURES)
+    symbols = torch.randint(SYMBOLS, (50, batch))
+    cells = [CELLS[ours](FEATURES if n == 0 else hidden, hidden) for n in range(layers)]
+    state = [torch.zeros(batch, hidden)] * layers
+    memory = [torch.zeros(batch, hidden)] * layers
 
-            def loop(
-                cells: list[nn.Module] = cells,
-                state: list[Tensor] = state,
-                memory: list[Tensor] = memory,
-                symbols: Tensor = symbols,
-                embedding: Tensor = embedding,
-            ) -> None:
-                for step in symbols:
-                    x = functional.embedding(step, embedding)
-                    for n, cell in enumerate(cells):
-                        if isinstance(cell, nn.LSTMCell):
-                            state[n], memory[n] = cell(x, (state[n], memory[n]))
-                        else:
-                            state[n] = cell(x, state[n])
-                        x = state[n]
+    def loop() -> None:
+        for step in symbols:
+            x: Tensor = functional.embedding(step, embedding)
+            for n, torch_cell in enumerate(cells):
+                if cell == "LSTM":
+                    state[n], memory[n] = torch_cell(x, (state[n], memory[n]))
+                else:
+                    state[n] = torch_cell(x, state[n])
+                x = state[n]
 
-            runs: dict[str, Callable[[], object]] = {"torch": loop}
-            for precision in ("float32", "bfloat16"):
-                layer = ours(FEATURES, hidden, layers, engine="fused", precision=precision)
-                stepper = layer.stepper(batch, embedding)
-                runs[precision] = lambda stepper=stepper, symbols=symbols: [
-                    stepper(step) for step in symbols
-                ]
-            found = medians(runs, 3)
-            print(
-                f"| {theirs.__name__} | {layers} | {hidden} | {batch} "
-                f"| {found['torch'] / found['float32']:.2f} "
-                f"| {found['torch'] / found['bfloat16']:.2f} |",
-                flush=True,
+    runs: dict[str, Run] = {"torch": loop, **products()}
+    weights = [p for torch_cell in cells for p in torch_cell.parameters()]
+    count = sum(p.numel() for p in weights) - cells[0].weight_ih.numel()  # those are looked up
+    for precision in ("float32", "bfloat16"):
+        layer = ours(FEATURES, hidden, layers, engine="fused", precision=precision)
+        stepper = layer.stepper(batch, embedding)
+        runs[precision] = lambda stepper=stepper: [stepper(step) for step in symbols]
+        as_many = torch.ones(count, dtype=getattr(torch, precision)).view(torch.float32)
+        runs[f"read {precision}"] = lambda numbers=as_many: [
+            torch.dot(numbers, numbers) for _ in symbols
+        ]
+    found = medians(runs, 1)
+    bounds = [
+        max(len(symbols) * 2 * batch * count / rate, found[f"read {precision}"])
+        for precision, rate in zip(("float32", "bfloat16"), product_rates(found), strict=True)
+    ]
+    return (
+        f"{cell}Cell",
+        *shape,
+        *(
+            versus(found["torch"], found[precision], bound, aim)
+            for precision, bound, aim in zip(
+                ("float32", "bfloat16"), bounds, AIMS["one step"], strict=True
             )
+        ),
+    )
 
 
-def memory() -> None:
-    """Growth of a process's peak memory over one forward and backward pass."""
-    print("| layer | hidden | batch | length | MB |")
-    print("|---|---|---|---|---|")
-    for name in (
-        "nn.LSTM",
-        "LSTM float32",
-        "LSTM bfloat16",
-        "nn.GRU",
-        "GRU float32",
-        "GRU bfloat16",
-    ):
-        done = subprocess.run(
-            [sys.executable, __file__, "--measure", name],
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-        print(f"| {name} | 512 | 128 | 256 | {done.stdout.strip()} |", flush=True)
+def memory(name: str) -> Row:
+    """Growth of a fresh process's peak memory over one forward and backward pass."""
+    done = subprocess.run(
+        [sys.executable, __file__, "--measure", name], capture_output=True, text=True, check=True
+    )
+    return name, 512, 128, 256, done.stdout.strip()
 
 
 def measure(name: str) -> None:
@@ -218,11 +238,45 @@ def measure(name: str) -> None:
     print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
 
 
+TRAINING = (
+    "cell | hidden | batch | length | fp32 / torch fp32 | bf16 / torch fp32 "
+    "| bf16 / torch autocast | GFLOP/s of a product, fp32 | bf16"
+)
+STEP = "cell | layers | hidden | batch | fp32 / torch cells | bf16 / torch cells"
+LAYERS = ("nn.LSTM", "LSTM float32", "LSTM bfloat16", "nn.GRU", "GRU float32", "GRU bfloat16")
+
+
+def tables(full: bool) -> dict[str, tuple[str, str, Callable[..., Row], list[tuple[Any, ...]]]]:
+    """By part: its title, its columns, what measures a row, and the arguments of each row."""
+    shapes = [(cell, *shape) for cell in ("LSTM", "GRU") for shape in (FULL if full else SHAPES)]
+    steps = [(cell, *s) for cell in ("LSTM", "GRU") for s in (FULL_STEPS if full else STEPS)]
+    return {
+        "layer": (
+            "Forward + backward of one layer", TRAINING,
+            partial(training, forward_backward), shapes,
+        ),
+        "step": ("A whole training step", TRAINING, partial(training, training_step), shapes),
+        "sampling": ("One step of sampling", STEP, sampling, steps),
+        "memory": (
+            "Peak memory of forward + backward", "layer | hidden | batch | length | MB",
+            memory, [(name,) for name in LAYERS],
+        ),
+    }  # fmt: skip
+
+
+def processor() -> str:
+    for line in Path("/proc/cpuinfo").read_text().splitlines() if sys.platform == "linux" else ():
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--full", action="store_true", help="the whole grid of shapes")
     parser.add_argument("--threads", type=int, help="as torch has it, by default")
-    parser.add_argument("--part", choices=["layer", "step", "sampling", "memory"])
+    parser.add_argument("--part", nargs="+", choices=tables(full=False))
+    parser.add_argument("--into", type=Path, help="file of rows measured, to be added to")
     parser.add_argument("--measure", help=argparse.SUPPRESS)
     options = parser.parse_args()
     torch.manual_seed(0)
@@ -231,18 +285,25 @@ def main() -> None:
     if options.measure:
         measure(options.measure)
         return
-    print(f"torch {torch.__version__}, {torch.get_num_threads()} threads")
-    shapes = FULL if options.full else SHAPES
-    parts: dict[str, tuple[str, Callable[[], None]]] = {
-        "layer": ("forward + backward of one layer", lambda: training(forward_backward, shapes)),
-        "step": ("a whole training step", lambda: training(training_step, shapes)),
-        "sampling": ("one step of sampling", sampling),
-        "memory": ("peak memory of forward + backward", memory),
-    }
-    for name, (title, run) in parts.items():
-        if options.part in (None, name):
-            print(f"\n## {title}\n")
-            run()
+    threads = torch.get_num_threads()
+    print(
+        f"{processor()}, {torch.backends.cpu.get_cpu_capability()}, {threads} threads, "
+        f"torch {torch.__version__}"
+    )
+    known: dict[str, Row] = {}
+    if options.into and options.into.exists():
+        known = dict(map(json.loads, options.into.read_text().splitlines()))
+    for part, (title, columns, make, shapes) in tables(options.full).items():
+        if part not in (options.part or [part]):
+            continue
+        print(f"\n## {title}\n\n| {columns} |\n|{'---|' * (columns.count('|') + 1)}")
+        for shape in shapes:
+            name = f"{part} {threads} {shape}"
+            row = known.get(name) or make(*shape)
+            print("| " + " | ".join(map(str, row)) + " |", flush=True)
+            if options.into and name not in known:
+                with options.into.open("a") as file:
+                    file.write(json.dumps([name, row]) + "\n")
 
 
 if __name__ == "__main__":

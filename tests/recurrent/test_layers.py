@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from charlm.errors import CharlmError
-from charlm.recurrent import GRU, LSTM
+from charlm.recurrent import GRU, LSTM, layers
 from charlm.recurrent.dropout import dropout_mask
 
 PEERS = {LSTM: torch.nn.LSTM, GRU: torch.nn.GRU}
@@ -125,17 +125,17 @@ def test_state_is_carried_across_calls(cell):
 
 @pytest.mark.parametrize("cell", CELLS)
 @pytest.mark.parametrize("locked", [False, True])
-def test_dropouts_are_the_same_in_every_engine(cell, locked):
-    inputs = torch.randn(6, 3, 5, dtype=torch.float64)
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-10), (torch.float32, 1e-4)])
+def test_dropouts_are_the_same_in_every_engine(cell, locked, dtype, tolerance):
+    inputs = torch.randn(6, 3, 5, dtype=dtype)
+    options = {"dropout": 0.4, "locked_dropout": locked, "weight_dropout": 0.3, "dtype": dtype}
     found = []
     for engine in ENGINES:
-        layer = make(
-            cell, 5, 8, 3, engine=engine, dropout=0.4, locked_dropout=locked, weight_dropout=0.3
-        )
+        layer = make(cell, 5, 8, 3, engine=engine, **options)
         torch.manual_seed(3)
         found.append(results(layer, inputs, None))
-    compare(found[1], found[0])
-    compare(found[2], found[0])
+    compare(found[1], found[0], tolerance, tolerance)
+    compare(found[2], found[0], tolerance, tolerance)
     torch.manual_seed(3)
     again = results(layer, inputs, None)
     compare(again, found[2], 0, 0)
@@ -278,7 +278,24 @@ def test_stepping_is_running(cell, with_table):
 
 
 @pytest.mark.parametrize("cell", CELLS)
-def test_auto_says_what_it_picks(cell):
+def test_auto_says_what_it_picks(cell, caplog):
     assert cell(5, 8, engine="torch").picked_engine == "torch"
-    assert cell(5, 8).picked_engine == "fused"
     assert cell(5, 8, dtype=torch.float64).picked_engine == "torch"
+    layers._fastest.cache_clear()
+    with caplog.at_level("INFO", "charlm.recurrent.layers"):
+        for _ in range(2):
+            assert cell(5, 8, precision="bfloat16").picked_engine == "fused"
+            cell(5, 8, precision="bfloat16")(torch.zeros(2, 1, 5))
+    line = f"auto: fused for {cell.cell}, hidden size 8, bfloat16, on cpu: the fastest measured"
+    assert [line in record.message for record in caplog.records] == [True]
+
+
+def test_auto_goes_by_the_table(monkeypatch):
+    rows = ("cpu", "lstm", "float32", 8, "fused"), ("cpu", "lstm", "float32", 16, "reference")
+    monkeypatch.setattr(layers, "_FASTEST", rows)
+    layers._fastest.cache_clear()
+    picked = [LSTM(5, hidden).picked_engine for hidden in (7, 8, 9, 16, 17)]
+    assert picked == ["fused", "fused", "reference", "reference", "torch"]
+    assert LSTM(5, 8, precision="bfloat16").picked_engine == "torch"
+    assert GRU(5, 8).picked_engine == "torch"
+    layers._fastest.cache_clear()

@@ -21,7 +21,7 @@ import ctypes
 import logging
 import math
 import weakref
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -86,6 +86,11 @@ def usable(dtype: torch.dtype) -> bool:
     return False
 
 
+def processor() -> str:
+    """What the table of measurements calls this processor, by the vectors that the kernels use."""
+    return "cpu" if kernels and kernels.WIDE else "cpu without avx512"
+
+
 @cache
 def _openmp() -> Any:
     """The OpenMP library that torch runs its threads with, or None.
@@ -105,32 +110,36 @@ def _openmp() -> Any:
     return openmp.GOMP_parallel, np.array(addresses, np.int64)
 
 
+_Block: Any = ctypes.c_int64 * kernels.BLOCK if kernels else None
+
+
+@cache
+def _kernel(name: str, kind: torch.dtype) -> Any:
+    """A kernel for operands of a kind, as a C function."""
+    address = kernels.compiled(f"{name}_{str(kind).removeprefix('torch.')}")
+    return ctypes.CFUNCTYPE(None, ctypes.c_void_p)(address)
+
+
 class _Launch:
     """A kernel with its arguments, to be run any number of times."""
 
     def __init__(
         self, name: str, kind: torch.dtype, *arguments: Any, scratch_size: int = 0, threads: int = 0
     ) -> None:
-        self._kernel = kernels.compiled(f"{name}_{str(kind).removeprefix('torch.')}")
         self._threads = threads or torch.get_num_threads()
-        scratch_size = self._threads * (scratch_size or kernels.SCRATCH)
-        scratch = torch.empty(scratch_size, dtype=torch.uint8)
+        scratch = _empty(self._threads * (scratch_size or kernels.SCRATCH), kind=torch.uint8)
         self._kept_alive = (scratch, *arguments)
         addresses = [a.data_ptr() if isinstance(a, Tensor) else a or 0 for a in self._kept_alive]
-        self._block = np.zeros(kernels.BLOCK, np.int64)
-        self._block[1 : 1 + len(addresses)] = addresses
         if self._threads > 1:
-            self._parallel, team = _openmp()
-            self._block[0] = team.ctypes.data
+            parallel, team = _openmp()
+            self._block = _Block(team.ctypes.data, *addresses)
+            self._run = partial(parallel, _kernel(name, kind), self._block, self._threads, 0)
         else:
-            self._alone = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(self._kernel)
-        self._address = self._block.ctypes.data
+            self._block = _Block(0, *addresses)
+            self._run = partial(_kernel(name, kind), self._block)
 
     def __call__(self) -> None:
-        if self._threads > 1:
-            self._parallel(self._kernel, self._address, self._threads, 0)
-        else:
-            self._alone(self._address)
+        self._run()
 
 
 def _product(a: Tensor, b: Tensor) -> Tensor:
@@ -141,7 +150,7 @@ def _product(a: Tensor, b: Tensor) -> Tensor:
     """
     (m, k), n = a.shape, b.shape[1]
     transposed = a.stride(1) != 1
-    result = torch.zeros(m, n)
+    result = _empty(m, n).zero_()
     stride = a.stride(1 if transposed else 0) * a.itemsize
     depth, group = kernels.DEPTH, kernels.GROUP
     _Launch(
@@ -202,11 +211,11 @@ def _empty(*shape: int, kind: torch.dtype = torch.float32) -> Tensor:
     """Allocate memory that starts at a cache line, from what earlier passes left if it fits.
 
     A sequence's gates are tens of megabytes. To get them from the system anew at each pass, page by
-    page, would take longer than the point-wise part; so large blocks are kept, and are in huge
-    pages, which NumPy asks for. Blocks of sizes no longer in use go one by one.
+    page, would take longer than the point-wise part; so blocks are kept, and the large ones
+    are in huge pages, which NumPy asks for. Blocks of sizes no longer in use go one by one.
     """
     size = math.prod(shape) * kind.itemsize
-    if size < 2**20:
+    if size < 2**16:
         return torch.empty(shape, dtype=kind)
     for place, block in enumerate(_spare):
         if len(block) == size + 64:
@@ -329,11 +338,11 @@ class _Layer(torch.autograd.Function):
         d_w_hh = _product(_columns(d_gates, met_by_hidden).T, operand[:-1].flatten(0, 1))
         # One row of sums a row of the table, or else a step: for the biases alone.
         if indices is None:
-            rows, count = torch.arange(steps).repeat_interleave(batch), steps
+            rows, count = None, steps
         else:
             rows, count = indices, len(x)
-        sums = torch.zeros(count, 4, size)
-        _Launch("add_rows", kind, steps * batch, 4 * size, d_gates, rows, sums)()
+        sums = _empty(count, 4, size).zero_()
+        _Launch("add_rows", kind, steps * batch, 4 * size, d_gates, rows, batch, sums)()
         d_rows = _columns(d_gates if indices is None else sums.to(kind), met_by_input)
         d_w_ih = _product(d_rows.T, x.flatten(0, -2))
         d_x = None
@@ -356,11 +365,11 @@ class _Layer(torch.autograd.Function):
 
 def _check_indices(indices: Tensor, rows: int) -> None:
     """Refuse indices beyond the table, which the kernels would read from."""
-    if indices.numel() and not 0 <= int(indices.min()) <= int(indices.max()) < rows:
-        raise CharlmError(
-            f"indices: {int(indices.min())} to {int(indices.max())} are not all rows of a table "
-            f"of {rows}"
-        )
+    if not indices.numel():
+        return
+    first, last = map(int, torch.aminmax(indices))
+    if first < 0 or last >= rows:
+        raise CharlmError(f"indices: {first} to {last} are not all rows of a table of {rows}")
 
 
 class FusedStepper(Stepper):

@@ -28,7 +28,8 @@ _FEATURES = cpu_target.target_context.codegen().magic_tuple()[2].split(",")
 FAST_BFLOAT16 = "+avx512bf16" in _FEATURES
 # Rows of a tile. A tile of 8 rows and 2 or 3 vectors fills the 32 registers of AVX-512 best;
 # where registers are 16 (AVX) or a vector takes four of 32 (NEON), 2 rows fit.
-ROWS = 8 if "+avx512f" in _FEATURES else 2
+WIDE = "+avx512f" in _FEATURES
+ROWS = 8 if WIDE else 2
 LANES = 16
 SCRATCH_ROW = 4 * LANES * 4  # bytes of a row of sums: four gates of sixteen floats
 SCRATCH = ROWS * SCRATCH_ROW  # bytes of scratch memory a thread needs
@@ -613,12 +614,17 @@ def _gru_backward(kind, wide, a):
 
 @njit
 def _add_rows(kind, wide, a):
-    """Add each row of numbers to the row of sums that its index names, in the rows' order."""
-    team, count, width, numbers, indices, sums = a[0], a[2], a[3], a[4], a[5], a[6]
+    """Add each row of numbers to a row of sums, in the rows' order.
+
+    To the one that its index names, or without indices to the one of its step, of `batch` rows.
+    """
+    team, count, width, numbers = a[0], a[2], a[3], a[4]
+    indices, batch, sums = a[5], a[6], a[7]
     first, last, _ = _share(width // LANES, team)
     for row in range(count):
         source = numbers + row * width * wide
-        target = sums + read_integer(indices + row * 8) * width * 4
+        to = read_integer(indices + row * 8) if indices != 0 else row // batch
+        target = sums + to * width * 4
         for column in range(first * LANES, last * LANES, LANES):
             total = read(FLOAT32, target + column * 4) + read(kind, source + column * wide)
             write(FLOAT32, target + column * 4, total)

@@ -19,11 +19,36 @@ from charlm.recurrent.stepper import Stepper
 Engine = Literal["auto", "reference", "fused", "torch"]
 Precision = Literal["float32", "bfloat16"]
 
-# What `auto` picks: the engine that was fastest in every shape measured (docs/speed.md). Where
-# nothing was measured it is torch's.
-_FASTEST = {("cpu", "lstm"): "fused", ("cpu", "gru"): "fused"}
+# What `auto` picks by device, cell, precision and hidden size: the engine that was the faster one
+# over the batches and lengths measured (docs/speed.md). A row holds for hidden sizes up to its own,
+# and the first that fits counts. Where none does, nothing was measured, and torch's layers run.
+_FASTEST: tuple[tuple[str, str, Precision, float, Engine], ...] = (
+    ("cpu", "lstm", "float32", math.inf, "fused"),
+    ("cpu", "lstm", "bfloat16", math.inf, "fused"),
+    ("cpu", "gru", "float32", math.inf, "fused"),
+    ("cpu", "gru", "bfloat16", math.inf, "fused"),
+    ("cpu without avx512", "lstm", "float32", math.inf, "torch"),
+    ("cpu without avx512", "lstm", "bfloat16", math.inf, "fused"),
+    ("cpu without avx512", "gru", "float32", 128, "fused"),
+    ("cpu without avx512", "gru", "float32", math.inf, "torch"),
+    ("cpu without avx512", "gru", "bfloat16", math.inf, "fused"),
+)
 
 _log = logging.getLogger(__name__)
+
+
+@cache
+def _fastest(device: str, cell: str, precision: str, hidden_size: int) -> str:
+    """Look up what `auto` stands for, and say so once."""
+    here = device, cell, precision
+    measured = (row[-1] for row in _FASTEST if row[:3] == here and hidden_size <= row[3])
+    engine = next(measured, None)
+    _log.info(
+        "recurrent engine auto: %s for %s, hidden size %d, %s, on %s: %s",
+        engine or "torch", cell, hidden_size, precision, device,
+        "the fastest measured there" if engine else "nothing was measured there",
+    )  # fmt: skip
+    return engine or "torch"
 
 
 @cache
@@ -261,9 +286,12 @@ class _Recurrent(nn.Module):
     def _picked(self, inputs: Tensor) -> str:
         if self.engine != "auto":
             return self.engine
-        fastest = _FASTEST.get((inputs.device.type, self.cell), "torch")
-        usable = inputs.device.type != "cpu" or cpu.usable(self.weight_hh_l0.dtype)
-        return fastest if usable else "torch"
+        device = inputs.device.type
+        if device == "cpu":
+            if not cpu.usable(self.weight_hh_l0.dtype):
+                return "torch"
+            device = cpu.processor()
+        return _fastest(device, self.cell, self._precision(inputs), self.hidden_size)
 
     def _engine(self, inputs: Tensor) -> Callable[..., tuple[Tensor, ...]]:
         picked = self._picked(inputs)
