@@ -87,7 +87,7 @@ def _run(
     *state: Tensor,
 ) -> tuple[Tensor, ...]:
     weight_ih, weight_hh, bias_ih, bias_hh = weights
-    kind = _kind(precision)
+    kind = _kind(precision, inputs.device)
     projected = functional.linear(inputs.to(kind), weight_ih.to(kind))  # W x, all steps at once
     if indices is not None:
         projected = functional.embedding(indices, projected)
@@ -97,8 +97,11 @@ def _run(
     return _Layer.apply(cell, shares, projected, weight_hh.to(kind), bias, *state)  # type: ignore[no-any-return, no-untyped-call]
 
 
-def _kind(precision: str) -> torch.dtype:
-    return torch.bfloat16 if precision == "bfloat16" else torch.float32
+@cache
+def _kind(precision: str, device: torch.device) -> torch.dtype:
+    """The type of the products' operands: bfloat16 where the tensor cores take it."""
+    fast = device.type != "cuda" or torch.cuda.get_device_capability(device) >= (8, 0)
+    return torch.bfloat16 if precision == "bfloat16" and fast else torch.float32
 
 
 def _bias_by_slots(cell: str, bias_ih: Tensor, bias_hh: Tensor) -> Tensor:
@@ -156,12 +159,18 @@ def _plan(
 ) -> Plan:
     if device.type != "cuda":  # under the interpreter, which runs one program at a time
         return plan(size, batch, kind, 1, 2**30)
-    number = torch.cuda.current_device() if device.index is None else device.index
-    found = triton.runtime.driver.active.utils.get_device_properties(number)
-    processors, memory = found["multiprocessor_count"] // at_once, found["max_shared_mem"]
+    processors, memory = _resources(device)
     if MEASURED.get((cell, size, batch)) == "replayed":
         memory = 0
-    return plan(size, batch, kind, processors, memory)
+    return plan(size, batch, kind, processors // at_once, memory)
+
+
+@cache
+def _resources(device: torch.device) -> tuple[int, int]:
+    """Multiprocessors of a GPU, and bytes of shared memory that a program can have there."""
+    number = torch.cuda.current_device() if device.index is None else device.index
+    found = triton.runtime.driver.active.utils.get_device_properties(number)
+    return found["multiprocessor_count"], found["max_shared_mem"]
 
 
 class _Loop:
@@ -345,7 +354,8 @@ def _loop(*arguments: Any) -> tuple[_Loop, _Lease | None]:
     if shares.resident:
         return _Loop(*arguments), None
     stream = torch.cuda.current_stream(projected.device) if projected.is_cuda else None
-    kind = cell, shares, projected.shape, weight.shape, weight.dtype, stream
+    for_inference = torch.is_inference_mode_enabled()  # what is made in it is written in it alone
+    kind = cell, shares, projected.shape, weight.shape, weight.dtype, stream, for_inference
     if _idle.get(kind):
         loop = _idle[kind].pop()
         loop.take(projected, weight, bias)
@@ -378,8 +388,10 @@ class _Layer(torch.autograd.Function):
         ctx.loop, ctx.lease = _loop(cell, shares, projected, weight, bias, state)
         ctx.loop.forward(state)
         outputs = ctx.loop.histories[0][1:]
-        if ctx.lease is not None:  # the next sequence will be written there
-            outputs = outputs.clone()
+        if ctx.lease is None:
+            del ctx.loop.projected  # the backward pass does without
+        else:
+            outputs = outputs.clone()  # the next sequence will be written there
         return outputs, *(history[-1].clone() for history in ctx.loop.histories)
 
     @staticmethod
@@ -434,7 +446,7 @@ def overlapped(
             lanes.share(x, *states[layer])
             done[layer].append(x)
     lanes.meet()
-    return torch.cat(done[-1]), states
+    return done[-1][0] if len(stretches) == 1 else torch.cat(done[-1]), states
 
 
 class _Lanes:
@@ -477,7 +489,8 @@ class FusedStepper(Stepper):
 
     def __init__(self, layer: Any, batch_size: int, table: Tensor | None, precision: str) -> None:
         super().__init__(layer, batch_size, table)
-        kind, device = _kind(precision), layer.weight_hh_l0.device
+        device = layer.weight_hh_l0.device
+        kind = _kind(precision, device)
         self._plan = plan(layer.hidden_size, batch_size, kind, 0, 0)
         weights = [layer._weights(number, False) for number in range(layer.num_layers)]
         self._weights = [
