@@ -92,7 +92,7 @@ def _forward_operand(operands, rows, here, start, SIZE: tl.constexpr, DEPTH: tl.
     return tl.load(place, there, other=0.0, cache_modifier=".cg")
 
 
-@triton.jit(do_not_specialize=["steps"])
+@triton.jit(do_not_specialize=["steps", "batch", "group_size"])
 def forward(
     projected, weight, bias, hidden, operands, cells, gates, arrived,
     steps, advance, batch, group_size,
@@ -216,7 +216,7 @@ def _backward_operand(d_gates, rows, here, start, SIZE: tl.constexpr, DEPTH: tl.
     return tl.load(place, there, other=0.0, cache_modifier=".cg")
 
 
-@triton.jit(do_not_specialize=["steps", "d_h_counts"])
+@triton.jit(do_not_specialize=["steps", "batch", "group_size", "d_h_counts"])
 def backward(
     weight, gates, cells, hidden, d_outputs, d_gates, d_h, d_c, arrived,
     steps, batch, group_size, d_h_counts,
