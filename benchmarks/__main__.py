@@ -6,7 +6,7 @@ from benchmarks import recurrent, recurrent_gpu, text
 
 BENCHMARKS = {"text": text.main, "recurrent": recurrent.main, "gpu": recurrent_gpu.main}
 
-names, sys.argv[1:] = sys.argv[1:], []  # what else is there would be read by those named
-for name in names or BENCHMARKS:
+names, sys.argv[1:] = sys.argv[1:] or list(BENCHMARKS), []
+for name in names:
     print(f"\n== {name}\n")
     BENCHMARKS[name]()
