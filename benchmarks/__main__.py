@@ -2,9 +2,15 @@
 
 import sys
 
-from benchmarks import recurrent, text, training
+from benchmarks import quality, recurrent, recurrent_gpu, text, training
 
-BENCHMARKS = {"text": text.main, "recurrent": recurrent.main, "training": lambda: training.main([])}
+BENCHMARKS = {
+    "text": text.main,
+    "recurrent": recurrent.main,
+    "gpu": recurrent_gpu.main,
+    "training": lambda: training.main([]),
+    "quality": quality.main,
+}
 
 names, sys.argv[1:] = sys.argv[1:] or list(BENCHMARKS), []
 for name in names:

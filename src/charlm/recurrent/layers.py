@@ -3,6 +3,7 @@
 import logging
 import math
 from collections.abc import Callable
+from contextlib import suppress
 from functools import cache
 from typing import Any, Literal
 
@@ -68,6 +69,20 @@ def _fused(device: str) -> Any:
     else:
         _log.warning("recurrent engine fused: none for %s; torch's own layers run instead", device)
     return Torch
+
+
+def _in_turn(
+    run: Callable[..., tuple[Tensor, Any]],
+    inputs: Tensor,
+    indices: Tensor | None,
+    states: list[Any],
+) -> tuple[Tensor, list[Any]]:
+    """Run a stack of layers over a sequence, one after another."""
+    finals = []
+    for layer, state in enumerate(states):
+        inputs, final = run(layer, inputs, indices if layer == 0 else None, state)
+        finals.append(final)
+    return inputs, finals
 
 
 class _Recurrent(nn.Module):
@@ -207,6 +222,11 @@ class _Recurrent(nn.Module):
         engine = self._picked(weight)
         if engine == "fused" and weight.device.type == "cpu" and cpu.usable(weight.dtype):
             return cpu.FusedStepper(self, batch_size, table, self._precision(weight))
+        if engine == "fused" and weight.is_cuda and weight.dtype == torch.float32:
+            with suppress(ImportError):  # no Triton
+                from charlm.recurrent import gpu
+
+                return gpu.FusedStepper(self, batch_size, table, self._precision(weight))
         return Stepper(self, batch_size, table)
 
     def _forward(self, input: Any, state: Any) -> tuple[Tensor, Any]:
@@ -235,20 +255,32 @@ class _Recurrent(nn.Module):
             raise CharlmError(f"{self._name}: input: a sequence of length 0; give at least a step")
         initial = self._initial_state(state, batch)
         precision = self._precision(inputs)
-        run = self._engine(inputs)
+        engine = self._engine(inputs)
         inputs = inputs.to(self.weight_hh_l0.dtype)
-        finals = []
-        for layer in range(self.num_layers):
-            inputs, *final = run(
-                inputs,
-                indices if layer == 0 else None,
-                *(part[layer] for part in initial),
-                *self._weights(layer, training),
-                precision,
+
+        # What is drawn at random holds for all steps, also where a layer runs stretch by stretch.
+        @cache
+        def weights(layer: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+            return self._weights(layer, training)
+
+        @cache
+        def mask(layer: int) -> Tensor:
+            ones = self.weight_hh_l0.new_ones(1, batch, self.hidden_size)
+            return self._drop(ones, training)
+
+        def run(
+            layer: int, inputs: Tensor, indices: Tensor | None, state: Any, **options: Any
+        ) -> tuple[Tensor, list[Tensor]]:
+            outputs, *final = getattr(engine, self.cell)(
+                inputs, indices, *state, *weights(layer), precision, **options
             )
-            finals.append(final)
             if layer < self.num_layers - 1:
-                inputs = self._drop(inputs, training)
+                locked = self.locked_dropout
+                outputs = outputs * mask(layer) if locked else self._drop(outputs, training)
+            return outputs, final
+
+        stack = getattr(engine, "stack", _in_turn)
+        inputs, finals = stack(run, inputs, indices, list(zip(*initial, strict=True)))
         state = self._unpack(tuple(torch.stack(part) for part in zip(*finals, strict=True)))
         return inputs.transpose(0, 1) if self.batch_first else inputs, state
 
@@ -293,12 +325,10 @@ class _Recurrent(nn.Module):
             device = cpu.processor()
         return _fastest(device, self.cell, self._precision(inputs), self.hidden_size)
 
-    def _engine(self, inputs: Tensor) -> Callable[..., tuple[Tensor, ...]]:
+    def _engine(self, inputs: Tensor) -> Any:
         picked = self._picked(inputs)
         plain = {"reference": Reference, "torch": Torch}
-        engine = plain[picked] if picked in plain else _fused(inputs.device.type)
-        function: Callable[..., tuple[Tensor, ...]] = getattr(engine, self.cell)
-        return function
+        return plain[picked] if picked in plain else _fused(inputs.device.type)
 
     def _precision(self, inputs: Tensor) -> str:
         """`precision` as asked for, or bfloat16 inside ``torch.autocast(…, torch.bfloat16)``."""
