@@ -45,7 +45,7 @@ def test_hostile_text_through_the_whole_workflow(checkout: Checkout, browser: Br
 
 
 def assert_harmless(page: Path, browser: Browser) -> None:
-    """Assert that nothing runs on a page, that nothing leaves it, and that the console is silent."""
+    """Assert that nothing runs on a page or leaves it, and that the console is silent."""
     browser.open(page)
     while browser.evaluate("document.querySelectorAll('.picture.vega-embed').length") < 4:
         pass

@@ -200,7 +200,7 @@ def test_shown_writes_out_what_is_invisible() -> None:
         ("a &amp; b", "a & b", ("amp;", "")),
         ("the end.  ", "the end.", ("··", "")),
         ("see http://a.org/long/pa", "see ", ("http://a.org/long/pa", "")),
-        ("see http://a.org/long/pa", "see   and more of it", ("http://a.org/long/pa", "")),
+        ("see http://a.org/long/pa", "see   and so on", ("http://a.org/long/pa", "··and·so·on")),
         ("\u200bx", "x", ("U+200B", "")),
     ],
 )

@@ -41,8 +41,8 @@ def learning_curves(rows: Sequence[Mapping[str, Any]], baselines: Mapping[str, f
     Args:
         rows: The points: `name` (of one colour), `text` (`training` or `validation`),
             `characters`, `step`, `bits`, and `low` and `high`, the least and the most of several
-            seeds, drawn as a band. What is far above the first validation score is cut off, for
-            the differences in the end are small.
+            seeds, drawn as a band. Points above all validation scores are left out, for the
+            differences in the end are small.
         baselines: Bits per character of baselines by name, drawn as rules.
     """
     pointed_at = _pointed_at("name", "text", "step")
@@ -52,6 +52,7 @@ def learning_curves(rows: Sequence[Mapping[str, Any]], baselines: Mapping[str, f
     highest = max([*shown, *baselines.values()], default=1.0)
     lowest = min([*(row["low"] for row in rows), *baselines.values()], default=0.0)
     margin = 0.05 * (highest - lowest)
+    rows = [row for row in rows if row["high"] <= highest + margin]
     points = alt.Chart(alt.InlineData(values=list(rows))).encode(
         x=alt.X(
             "characters:Q",
@@ -68,10 +69,8 @@ def learning_curves(rows: Sequence[Mapping[str, Any]], baselines: Mapping[str, f
         color=_color(rows),
         detail="text:N",
     )
-    band = points.mark_area(opacity=0.2, interpolate="monotone", clip=True).encode(
-        y="low:Q", y2="high:Q"
-    )
-    lines = points.mark_line(strokeWidth=2, interpolate="monotone", clip=True).encode(
+    band = points.mark_area(opacity=0.2, interpolate="monotone").encode(y="low:Q", y2="high:Q")
+    lines = points.mark_line(strokeWidth=2, interpolate="monotone").encode(
         strokeDash=alt.StrokeDash(
             "text:N",
             title=None,
@@ -103,7 +102,7 @@ def learning_curves(rows: Sequence[Mapping[str, Any]], baselines: Mapping[str, f
             names_of_rules,
             band,
             lines,
-            points.mark_circle(size=18, opacity=1, clip=True),
+            points.mark_circle(size=18, opacity=1),
             discs,
         ),
         "Learning curves: bits per character on the training and the validation text against the "
@@ -255,7 +254,7 @@ def _pointed_at(*fields: str) -> alt.Parameter:
 def _discs(points: alt.Chart, pointed_at: alt.Parameter, *tooltip: alt.Tooltip) -> Any:
     """Return wide discs to point at: Vega-Lite 6.1 loses the names in tooltips of `nearest`."""
     opacity = alt.condition(pointed_at, alt.value(0.35), alt.value(0), empty=False)
-    discs = points.mark_circle(size=500, clip=True).encode(opacity=opacity, tooltip=list(tooltip))
+    discs = points.mark_circle(size=500).encode(opacity=opacity, tooltip=list(tooltip))
     return discs.add_params(pointed_at)
 
 

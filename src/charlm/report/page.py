@@ -557,13 +557,10 @@ def shown_change(before: str, after: str) -> tuple[Markup, Markup]:
     start = len(commonprefix([before, after]))
     # The shortest change after which both texts go on alike.
     old, new = next(
-        (
-            (total - added, added)
-            for total in range(1, len(before) + len(after))
-            for added in range(max(0, total - len(before) + start), total + 1)
-            if before[start + total - added :][:ALIKE] == after[start + added :][:ALIKE]
-        ),
-        (len(before) - start, 0),
+        (total - added, added)
+        for total in range(len(before) + len(after) + 1)
+        for added in range(max(0, total - len(before) + start), total + 1)
+        if before[start + total - added :][:ALIKE] == after[start + added :][:ALIKE]
     )
     marked = []
     for text, length in ((before, old), (after, new)):
