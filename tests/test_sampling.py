@@ -51,6 +51,15 @@ def test_one_seed_gives_one_text_in_any_company(
     assert model.generate(prompt, length=30, seed=6) != alone
 
 
+def test_texts_of_two_prompts_do_not_run_together() -> None:
+    model = trained()
+    for parameter in model.model.recurrent.parameters():
+        parameter.data.mul_(0.2)  # a short memory: the same numbers would soon give the same text
+    first, second = (model.generate(prompt, length=150, seed=5)[0] for prompt in ("a", "b"))
+    same = [one == other for one, other in zip(first, second, strict=True)]
+    assert sum(same[-100:]) < 40
+
+
 def test_a_sample_goes_on_from_its_prompt() -> None:
     model = trained()
     text = model.generate("a", length=20, temperature=0)[0]

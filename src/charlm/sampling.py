@@ -41,7 +41,7 @@ class Request:
         top_k: Draw from that many likeliest symbols only.
         top_p: Draw from the fewest likeliest symbols that make up this probability
             (Holtzman et al. 2020, arXiv:1904.09751).
-        seed: Seed of the sample's own generator.
+        seed: Seed, together with the prompt, of the sample's own generator.
         stop: A text that ends the sample where it would stand; it is left out.
         on_unknown: What to do with characters of the prompt that the vocabulary lacks: `error`,
             `replace` them by the unknown symbol, or `skip` them.
@@ -182,8 +182,10 @@ class TrainedModel:
         begins = [len(text) for text in texts]
         ends = [len(text) + request.length for text, request in zip(texts, requests, strict=True)]
         chance = torch.zeros(max(request.length for request in requests), WIDTH).double()
-        for row, request in enumerate(requests):
-            generator = torch.Generator().manual_seed(request.seed)
+        for row, (request, text) in enumerate(zip(requests, texts, strict=True)):
+            # With the same numbers, texts of different prompts would go on alike once they meet.
+            seed = np.random.SeedSequence([request.seed, *text]).generate_state(1, np.uint64)
+            generator = torch.Generator().manual_seed(int(seed[0]))
             chance[: request.length, row] = torch.rand(
                 request.length, generator=generator, dtype=torch.float64
             )

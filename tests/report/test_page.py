@@ -14,7 +14,7 @@ import yaml
 from tests.report.conftest import CONFIG, HOSTILE, Browser, report_of, write_comparison, write_json
 
 from charlm.config import resolve
-from charlm.report.page import compared, shown, shown_sample, write_report
+from charlm.report.page import compared, shown, shown_change, shown_sample, write_report
 
 
 class Elements(HTMLParser):
@@ -44,11 +44,6 @@ def test_the_page_says_how_good_the_best_model_is(results: Path) -> None:
     text = _flowing(report_of(results))
     assert "the lstm needs 1.84 bits a character, 8\u2009% fewer than the 5-gram" in text
     assert "39\u2009% fewer than xz" in text
-
-
-def test_the_page_says_how_far_seeds_are_apart(results: Path) -> None:
-    words = "lstm over its 3 seeds, on the test text: 2.125 bits per character in the mean"
-    assert words in _flowing(report_of(results))
 
 
 def test_text_of_the_corpus_becomes_no_element_and_no_control(results: Path) -> None:
@@ -196,6 +191,25 @@ def test_shown_writes_out_what_is_invisible() -> None:
     assert shown("\x00") == ('<bdi><span class="code-point" title="null">U+0000</span></bdi>')
     assert shown("abcdef", 3) == "<bdi>abc…</bdi>"
     assert shown("<&>") == "<bdi>&lt;&amp;&gt;</bdi>"
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "marked"),
+    [
+        ("to watch.<br /><br />He is", "to watch.\n\nHe is so", ("<br·/><br·/>", "↵↵")),
+        ("a &amp; b", "a & b", ("amp;", "")),
+        ("the end.  ", "the end.", ("··", "")),
+        ("see http://a.org/long/pa", "see ", ("http://a.org/long/pa", "")),
+        ("see http://a.org/long/pa", "see   and so on", ("http://a.org/long/pa", "··and·so·on")),
+        ("\u200bx", "x", ("U+200B", "")),
+    ],
+)
+def test_what_a_rule_changed_is_marked(before: str, after: str, marked: tuple[str, str]) -> None:
+    for text, expected in zip(shown_change(before, after), marked, strict=True):
+        found = re.findall("<mark>(.*?)</mark>", text)
+        assert [html.unescape(re.sub("<.*?>", "", each)) for each in found] == [expected] * bool(
+            expected
+        )
 
 
 def test_compared() -> None:

@@ -3,7 +3,12 @@ rule baseline:
         vocabulary=f"{RESULTS}/vocabulary.json",
         tokens=f"{RESULTS}/tokens",
     output:
-        baselines=f"{RESULTS}/baselines.json",
+        baselines=report(
+            f"{RESULTS}/baselines.json",
+            category="Overview",
+            labels={"stage": "baseline", "shows": "the baselines' scores"},
+            caption="../report/baseline.rst",
+        ),
         document_scores=f"{RESULTS}/baseline_scores.parquet",
     log:
         f"logs/{CORPUS}/baseline.log",

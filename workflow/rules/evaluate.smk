@@ -10,7 +10,12 @@ rule evaluate_model:
         description=f"{MODEL}/model.json",
         tokens=f"{RESULTS}/tokens",
     output:
-        metrics=f"{MODEL}/metrics.json",
+        metrics=report(
+            f"{MODEL}/metrics.json",
+            category="Models",
+            labels={"model": "{model}", "shows": "scores"},
+            caption="../report/evaluate.rst",
+        ),
         document_scores=f"{MODEL}/document_scores.parquet",
         diagnostics=f"{MODEL}/diagnostics.json",
     log:
@@ -37,7 +42,12 @@ rule compare:
         baseline_scores=f"{RESULTS}/baseline_scores.parquet",
         document_scores=each_model("document_scores.parquet"),
     output:
-        comparison=f"{RESULTS}/comparison.json",
+        comparison=report(
+            f"{RESULTS}/comparison.json",
+            category="Overview",
+            labels={"stage": "evaluate", "shows": "who is really better"},
+            caption="../report/compare.rst",
+        ),
     log:
         f"logs/{CORPUS}/compare.log",
     benchmark:

@@ -4,7 +4,12 @@ rule model_card:
         metrics=f"{MODEL}/metrics.json",
         baselines=f"{RESULTS}/baselines.json",
     output:
-        card=f"{MODEL}/README.md",
+        card=report(
+            f"{MODEL}/README.md",
+            category="Models",
+            labels={"model": "{model}", "shows": "model card"},
+            caption="../report/card.rst",
+        ),
     log:
         f"logs/{CORPUS}/model_card/{{model}}.log",
     benchmark:

@@ -9,7 +9,12 @@ rule sample_model:
         description=f"{MODEL}/model.json",
         prompts=config["sampling"]["prompts_file"] or [],
     output:
-        samples=f"{MODEL}/samples.jsonl",
+        samples=report(
+            f"{MODEL}/samples.jsonl",
+            category="Models",
+            labels={"model": "{model}", "shows": "samples"},
+            caption="../report/sample.rst",
+        ),
     log:
         f"logs/{CORPUS}/sample/{{model}}.log",
     benchmark:
@@ -34,7 +39,12 @@ rule memorization:
         corpus=f"{RESULTS}/corpus.parquet",
         samples=each_model("samples.jsonl"),
     output:
-        memorization=f"{RESULTS}/memorization.json",
+        memorization=report(
+            f"{RESULTS}/memorization.json",
+            category="Overview",
+            labels={"stage": "sample", "shows": "what is copied"},
+            caption="../report/memorization.rst",
+        ),
     log:
         f"logs/{CORPUS}/memorization.log",
     benchmark:

@@ -3,6 +3,7 @@
 Colours are CSS variables of the page, so that one chart serves the light and the dark page.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -40,21 +41,30 @@ def learning_curves(rows: Sequence[Mapping[str, Any]], baselines: Mapping[str, f
     Args:
         rows: The points: `name` (of one colour), `text` (`training` or `validation`),
             `characters`, `step`, `bits`, and `low` and `high`, the least and the most of several
-            seeds, drawn as a band.
+            seeds, drawn as a band. Points above all validation scores are left out, for the
+            differences in the end are small.
         baselines: Bits per character of baselines by name, drawn as rules.
     """
     pointed_at = _pointed_at("name", "text", "step")
+    shown = [row["high"] for row in rows if row["text"] == "validation"] or [
+        row["high"] for row in rows
+    ]
+    highest = max([*shown, *baselines.values()], default=1.0)
+    lowest = min([*(row["low"] for row in rows), *baselines.values()], default=0.0)
+    margin = 0.05 * (highest - lowest)
+    rows = [row for row in rows if row["high"] <= highest + margin]
     points = alt.Chart(alt.InlineData(values=list(rows))).encode(
         x=alt.X(
             "characters:Q",
             title="characters read in training",
-            axis=alt.Axis(format="~s", tickCount=5),
+            axis=alt.Axis(format="~s", tickCount=4),
+            scale=alt.Scale(zero=True),
         ),
         y=alt.Y(
             "bits:Q",
             title="bits per character",
             axis=alt.Axis(tickCount=5),
-            scale=alt.Scale(zero=False),
+            scale=alt.Scale(domain=[lowest - margin, highest + margin], zero=False, nice=False),
         ),
         color=_color(rows),
         detail="text:N",
@@ -76,12 +86,15 @@ def learning_curves(rows: Sequence[Mapping[str, Any]], baselines: Mapping[str, f
         alt.Tooltip("characters:Q", title="characters read", format=","),
         alt.Tooltip("bits:Q", title="bits per character", format=".3f"),
     )
-    known = [{"baseline": name, "bits": bits} for name, bits in baselines.items()]
+    known, place = [], -math.inf
+    for name, bits in sorted(baselines.items(), key=lambda each: each[1]):
+        place = max(bits, place + margin)  # names of rules that are close do not overlap
+        known.append({"baseline": name, "bits": bits, "place": round(place, 6)})
     rules = alt.Chart(alt.InlineData(values=known)).encode(
         y="bits:Q", color=alt.value("var(--muted)")
     )
-    names_of_rules = rules.mark_text(align="left", dx=6).encode(
-        x=alt.value("width"), text="baseline:N"
+    names_of_rules = rules.mark_text(align="left", dx=6, fontSize=12).encode(
+        x=alt.value("width"), y="place:Q", text="baseline:N"
     )
     return _figure(
         alt.layer(
@@ -111,7 +124,12 @@ def loss_by_position(rows: Sequence[Mapping[str, Any]]) -> Figure:
             scale=alt.Scale(type="log", base=2),
             axis=alt.Axis(format=",", tickCount=7),
         ),
-        y=alt.Y("bits:Q", title="bits per symbol", axis=alt.Axis(tickCount=5)),
+        y=alt.Y(
+            "bits:Q",
+            title="bits per symbol",
+            axis=alt.Axis(tickCount=5, format="~g"),
+            scale=alt.Scale(type="log", base=2, nice=False),
+        ),
         color=_color(rows),
     )
     discs = _discs(
@@ -124,8 +142,8 @@ def loss_by_position(rows: Sequence[Mapping[str, Any]]) -> Figure:
     )
     return _figure(
         alt.layer(points.mark_line(strokeWidth=2), points.mark_circle(size=18, opacity=1), discs),
-        "Bits per symbol by the place in the document, in octaves: it falls as long as the model "
-        "profits from what it has read.",
+        "Bits per symbol by the place in the document, on logarithmic scales: the curve falls as "
+        "long as the model profits from what it has read.",
         height=240,
     )
 
@@ -261,7 +279,8 @@ def _figure(chart: alt.TopLevelMixin, description: str, height: int) -> Figure:
                 "titleFontSize": 12,
                 "titleFontWeight": "normal",
             },
-            "axisX": {"grid": False, "labelFlush": True, "titlePadding": 10},
+            "axisX": {"grid": False, "labelFlush": True, "labelOverlap": "greedy"}
+            | {"labelSeparation": 8, "titlePadding": 10},
             "axisY": {"titleAlign": "left", "titleAngle": 0, "titleAnchor": "start"}
             | {"titleX": 0, "titleY": -12, "titleBaseline": "bottom"},
             "legend": {
@@ -269,6 +288,7 @@ def _figure(chart: alt.TopLevelMixin, description: str, height: int) -> Figure:
                 "offset": 32,
                 "labelColor": "var(--ink)",
                 "labelFontSize": 13,
+                "columnPadding": 18,
                 "symbolType": "stroke",
                 "symbolOpacity": 1,
                 "symbolSize": 300,

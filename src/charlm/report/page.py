@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from itertools import pairwise
+from os.path import commonprefix
 from pathlib import Path
 from typing import Any
 
@@ -33,10 +34,13 @@ from charlm.text.cleaning import rule_examples
 
 TEMPLATES = Path(__file__).parent / "templates"
 
+ALIKE = 4
+"""Characters that two texts share after a change of one."""
 LEAST = 100
 """Characters below which a document's score says little."""
 MOST = {
     "prompts": 12,
+    "open": 2,
     "samples": 4,
     "documents": 8,
     "excerpt": 320,
@@ -45,7 +49,8 @@ MOST = {
     "symbols": 400,
     "differences": 20,
 }
-"""The most of each that the page shows (`excerpt`: characters of a document)."""
+"""The most of each that the page shows (`open`: prompts that are unfolded at first, `excerpt`:
+characters of a document)."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +69,6 @@ class Model:
     history: Sequence[Mapping[str, str]]
     samples: Sequence[Mapping[str, Any]]
     timing: Mapping[str, Any]
-    hashes: Mapping[str, str]
 
 
 def write_report(
@@ -102,6 +106,8 @@ def write_report(
         .get_template("page.html")
         .render(
             corpus=config["corpus"]["name"],
+            seeds=_spread_of_seeds(trained, split),
+            hashes=_hashes(results, trained),
             source=_without_folders(config["corpus"]["source"]),
             sizes=_corpus_sizes(results / "corpus.parquet"),
             split=split,
@@ -112,10 +118,10 @@ def write_report(
             baselines=baselines,
             prompts=_samples_by_prompt(speakers),
             memorized=_memorization_table(results / "memorization.json", speakers),
+            quoted=_quoted(best),
             playground=playground,
             too_large=too_large,
             curves=_learning_curves(trained, baselines),
-            seeds=_over_seeds(results, split),
             differences=_differences(results, split, trained),
             trouble=_trouble(speakers, split),
             histogram=_histogram(scores, best),
@@ -132,6 +138,8 @@ def write_report(
                 "charlm": __version__,
                 "Python": platform.python_version(),
                 "PyTorch": version("torch"),
+                "NumPy": version("numpy"),
+                "Numba": version("numba"),
             },
             most=MOST,
             style=style,
@@ -167,11 +175,19 @@ def _read_model(folder: Path, settings: Mapping[str, Any], names: Sequence[str])
         history=_read_table(folder / "history.csv", ","),
         samples=[{**sample, **runs} for sample, runs in zip(samples, copied, strict=True)],
         timing=_read_json(folder / "timing.json"),
-        hashes={
-            file: hashlib.sha256((folder / file).read_bytes()).hexdigest()
-            for file in ("model.safetensors", "model.json")
-        },
     )
+
+
+def _hashes(results: Path, models: Sequence[Model]) -> dict[str, str]:
+    """Return the SHA-256 of the files that tell whether a run was reproduced, by their names."""
+    files = ["documents.parquet", "corpus.parquet", "vocabulary.json"]
+    for model in models:
+        files += [f"models/{model.label}/{file}" for file in ("model.safetensors", "model.json")]
+    hashes = {}
+    for name in files:
+        with (results / name).open("rb") as file:
+            hashes[name] = hashlib.file_digest(file, "sha256").hexdigest()
+    return hashes
 
 
 def _read_baselines(path: Path) -> dict[str, Mapping[str, Any]]:
@@ -221,9 +237,25 @@ def _learning_curves(
     return figures.learning_curves(rows, validated)
 
 
-def _over_seeds(results: Path, split: str | None) -> list[dict[str, Any]]:
-    """Return mean and spread of each model that was trained with several seeds."""
-    return [] if split is None else _read_json(results / "comparison.json")[split]["seeds"]
+def _spread_of_seeds(models: Sequence[Model], split: str | None) -> list[dict[str, Any]]:
+    """Return how far the scores of models that were trained with several seeds are apart."""
+    seeds = _grouped(
+        (model.name, (model, model.metrics[split]["bits_per_character"]))
+        for model in models
+        if split is not None
+    )
+    return [
+        {
+            "name": name,
+            "color": each[0][0].color,
+            "seeds": [model.settings["training"]["seed"] for model, _ in each],
+            "mean": float(np.mean(bits)),
+            "deviation": float(np.std(bits, ddof=1)),
+            "range": (min(bits), max(bits)),
+        }
+        for name, each in seeds.items()
+        if len(bits := [score for _, score in each]) > 1
+    ]
 
 
 def _differences(results: Path, split: str | None, models: Sequence[Model]) -> list[dict[str, Any]]:
@@ -253,7 +285,7 @@ def _trouble(models: Sequence[Model], split: str | None) -> dict[str, Any] | Non
         "position": figures.loss_by_position(
             [
                 {"name": name, "from": row["from"], "to": row["to"]}
-                | {"bits": round(row["bits_per_symbol"], 4)}
+                | {"bits": max(0.001, round(row["bits_per_symbol"], 4))}
                 for name, each in details.items()
                 for row in each["position"]
             ]
@@ -301,21 +333,33 @@ def _samples_by_prompt(models: Sequence[Model]) -> list[dict[str, Any]]:
 def _memorization_table(path: Path, models: Sequence[Model]) -> dict[str, Any]:
     """Return how much is copied by each model at each temperature, and in held-out text."""
     record = _read_json(path)
-    groups = [
-        (model, temperature, samples)
+    temperatures = {
+        model.label: _grouped((sample["temperature"], sample) for sample in model.samples)
         for model in models
-        for temperature, samples in _grouped(
-            (sample["temperature"], sample) for sample in model.samples
-        ).items()
-    ]
+    }
     return {
         "run": record["run"],
-        "rows": [
-            {"model": model, "temperature": temperature, **_copied(samples)}
-            for model, temperature, samples in groups
-        ],
+        "longest": max(
+            (_copied(model.samples)["longest"] for model in models if model.samples), default=0
+        ),
+        "copying": sum(bool(sample["passages"]) for model in models for sample in model.samples),
+        "rows": {
+            label: [{"temperature": number, **_copied(group)} for number, group in groups.items()]
+            for label, groups in temperatures.items()
+        },
         "held_out": _copied(record["held_out"]) if record["held_out"] else None,
     }
+
+
+def _quoted(model: Model) -> Mapping[str, Any] | None:
+    """Return the sample to quote: of the middle temperature, with a prompt if there is one."""
+    temperatures = sorted({sample["temperature"] for sample in model.samples})
+    middle = temperatures[len(temperatures) // 2 :][:1]
+    return min(
+        (sample for sample in model.samples if sample["temperature"] in middle),
+        key=lambda sample: not sample["prompt"].strip(),
+        default=None,
+    )
 
 
 def _copied(texts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -508,12 +552,37 @@ def shown_sample(sample: Mapping[str, Any], longest: int) -> Markup:
     return Markup("<bdi>{}{}</bdi>").format(Markup("").join(parts), ending)
 
 
+def shown_change(before: str, after: str) -> tuple[Markup, Markup]:
+    """Return two texts as HTML, marked where they differ first, with signs for white space."""
+    start = len(commonprefix([before, after]))
+    # The shortest change after which both texts go on alike.
+    old, new = next(
+        (total - added, added)
+        for total in range(len(before) + len(after) + 1)
+        for added in range(max(0, total - len(before) + start), total + 1)
+        if before[start + total - added :][:ALIKE] == after[start + added :][:ALIKE]
+    )
+    marked = []
+    for text, length in ((before, old), (after, new)):
+        text = text.replace("\n", "\u21b5")
+        changed = text[start : start + length].replace(" ", "\u00b7").replace("\t", "\u21e5")
+        mark = Markup("<mark>{}</mark>").format(_escaped(changed)) if changed else ""
+        left, right = _escaped(text[:start]), _escaped(text[start + length :])
+        marked.append(Markup("<bdi>{}{}{}</bdi>").format(left, mark, right))
+    return marked[0], marked[1]
+
+
 def compared(score: float, other: float) -> str:
     """Say how much less, or more, `score` is than `other`, in whole percent."""
     percent = round(100 * (1 - score / other))
     if percent == 0:
         return "about as many as"
     return f"{abs(percent)}\u2009% {'fewer' if percent > 0 else 'more'} than"
+
+
+def percent(share: float) -> str:
+    """Write a share in percent; a tiny one is not called none."""
+    return "under 0.1\u2009%" if 0 < share < 0.0005 else f"{100 * share:.1f}\u2009%"
 
 
 def _as_written(config: Mapping[str, Any]) -> str:
@@ -555,7 +624,9 @@ def _environment() -> Environment:
     environment.filters["number"] = "{:,}".format
     environment.filters["bits"] = "{:.3f}".format
     environment.filters["sample"] = shown_sample
+    environment.filters["percent"] = percent
     environment.globals["compared"] = compared
+    environment.globals["shown_change"] = shown_change
     return environment
 
 

@@ -166,6 +166,7 @@ const form = document.querySelector("#playground form");
 if (form) {
   const output = document.querySelector("#playground .written");
   const status = document.querySelector("#playground [role=status]");
+  const stop = form.querySelector("[type=button]");
   const descriptions = [...document.querySelectorAll("#playground script")];
   const models = new Map();
   let writing = null;
@@ -186,6 +187,7 @@ if (form) {
     const temperature = Number(settings.get("temperature"));
     const length = Number(settings.get("length"));
     const mine = (writing = Symbol("writing"));
+    stop.disabled = false;
     output.replaceChildren();
     status.textContent = "";
     let logits = model.begin();
@@ -204,6 +206,7 @@ if (form) {
       await new Promise(requestAnimationFrame);
     }
     if (writing === mine) writing = null;
+    stop.disabled = writing === null;
     if (!writing) status.textContent = `${written} symbols, ${(total / written).toFixed(2)} bits each.`;
   };
 
@@ -211,7 +214,7 @@ if (form) {
     event.preventDefault();
     write(new FormData(form));
   });
-  form.querySelector("[type=button]").addEventListener("click", () => (writing = null));
+  stop.addEventListener("click", () => (writing = null));
   form.temperature.addEventListener("input", () => {
     form.querySelector("label output").value = form.temperature.value;
   });
