@@ -11,7 +11,7 @@ from charlm.slurm import check_cluster, killed_jobs
 
 def test_a_machine_without_slurm(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(CharlmError, match="^Slurm: there is no sinfo on this machine; run on"):
+    with pytest.raises(CharlmError, match=r"^Slurm: there is no sinfo on this machine; run on"):
         check_cluster([])
 
 

@@ -1,4 +1,4 @@
-"""A Slurm of one node, with its own munge, in a folder of its own: nothing outside it is touched."""
+"""A Slurm of one node, with its own munge: nothing outside its folder is touched."""
 
 import os
 import shutil

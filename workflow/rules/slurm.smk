@@ -13,7 +13,10 @@ def on_slurm():
 
 onstart:
     if on_slurm():
-        asked = {job.resources.get("slurm_partition") for job in workflow.dag.needrun_jobs()}
+        asked = {
+            job.resources.get("slurm_partition")
+            for job in workflow.dag.needrun_jobs()
+        }
         try:
             check_cluster(sorted(asked - {None}))
         except CharlmError as error:
