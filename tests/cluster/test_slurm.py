@@ -24,9 +24,9 @@ WEIGHTS = f"{MODEL}/model.safetensors"
 
 
 @pytest.fixture(scope="session")
-def long_run(tiny_run: Checkout, tmp_path_factory: pytest.TempPathFactory) -> Checkout:
+def long_run(encoded: Checkout, tmp_path_factory: pytest.TempPathFactory) -> Checkout:
     """A copy in which a training long enough to be stopped on the way has run, without Slurm."""
-    made = tiny_run.copy(tmp_path_factory.mktemp("long") / "copy")
+    made = encoded.copy(tmp_path_factory.mktemp("long") / "copy")
     done = made.snakemake(WEIGHTS, *LONG)
     assert done.returncode == 0, done.stderr
     return made
@@ -80,30 +80,30 @@ def test_the_same_bytes_as_without_slurm(
 
 def test_a_cancelled_training_is_submitted_again_and_goes_on(
     cluster: Cluster,
-    tiny_copy: Checkout,
+    encoded_copy: Checkout,
     long_run: Checkout,
     running: list[subprocess.Popen[str]],
 ) -> None:
-    running.append(process := cluster.snakemake(tiny_copy, WEIGHTS, *LONG))
-    wait_for(lambda: a_checkpoint(tiny_copy), process)
+    running.append(process := cluster.snakemake(encoded_copy, WEIGHTS, *LONG))
+    wait_for(lambda: a_checkpoint(encoded_copy), process)
     cluster.ask("scancel", *cluster.ask("squeue", "-ho", "%i").split())
-    ends_as_if_never_stopped(process, tiny_copy, long_run)
+    ends_as_if_never_stopped(process, encoded_copy, long_run)
 
 
 def test_a_training_that_runs_out_of_time_is_submitted_again_and_goes_on(
     cluster: Cluster,
-    tiny_copy: Checkout,
+    encoded_copy: Checkout,
     long_run: Checkout,
     running: list[subprocess.Popen[str]],
 ) -> None:
     runtime = "train_model:runtime=1 if attempt == 1 else 60"
     running.append(
-        process := cluster.snakemake(tiny_copy, WEIGHTS, "--set-resources", runtime, *LONG)
+        process := cluster.snakemake(encoded_copy, WEIGHTS, "--set-resources", runtime, *LONG)
     )
-    wait_for(lambda: a_checkpoint(tiny_copy), process)
+    wait_for(lambda: a_checkpoint(encoded_copy), process)
     # Slurm counts minutes. The training sleeps until Slurm wakes and ends it.
-    os.kill(trainer(tiny_copy.folder), signal.SIGSTOP)
-    ends_as_if_never_stopped(process, tiny_copy, long_run)
+    os.kill(trainer(encoded_copy.folder), signal.SIGSTOP)
+    ends_as_if_never_stopped(process, encoded_copy, long_run)
 
 
 def trainer(folder: Path) -> int:
@@ -116,10 +116,10 @@ def trainer(folder: Path) -> int:
 
 
 def test_a_job_killed_for_its_memory_is_named_in_one_line(
-    cluster: Cluster, tiny_copy: Checkout, running: list[subprocess.Popen[str]]
+    cluster: Cluster, encoded_copy: Checkout, running: list[subprocess.Popen[str]]
 ) -> None:
     memory = ("--set-resources", "train_model:mem_mb=60", "--retries", "0")
-    running.append(process := cluster.snakemake(tiny_copy, WEIGHTS, *memory, *LONG))
+    running.append(process := cluster.snakemake(encoded_copy, WEIGHTS, *memory, *LONG))
     printed, _ = process.communicate(timeout=300)
     assert process.returncode != 0
     line = "of train_model was killed for its memory; give it more, --set-resources train_model:"

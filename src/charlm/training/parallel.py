@@ -85,7 +85,7 @@ def launch(processes: int, arguments: Mapping[str, Any]) -> None:
     Raises:
         CharlmError: The training failed; says what its processes said.
     """
-    hosts = int(os.environ.get("PET_NNODES", "1"))
+    hosts = int(os.environ.get("PET_NNODES", "1").split(":")[-1])
     if processes % hosts:
         raise CharlmError(
             f"training.processes: {processes} cannot be shared evenly among {hosts} hosts; "
