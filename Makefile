@@ -2,13 +2,20 @@
 PYTHON ?= python3
 PIP = .venv/bin/python -m pip install --disable-pip-version-check --constraint requirements.lock
 
-.PHONY: run test bench lint docs lock clean
+.PHONY: run test test-cluster bench lint docs lock clean
 
 run: .venv/installed
 	.venv/bin/snakemake --cores all
 
 test: .venv/installed-test
 	.venv/bin/python -m pytest
+
+# Slurm, several hosts; needs root. Everything it starts ends with it.
+test-cluster: .venv/installed-test
+	command -v slurmctld slurmd munged ip >/dev/null || (apt-get update -qq && \
+	    RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=300 \
+	    install -y -qq --no-install-recommends slurm-wlm munge iproute2 >/dev/null)
+	.venv/bin/python -m pytest -m cluster tests/cluster
 
 # With NANOGPT=PATH, a checkout of it, also how good our models are beside it: half an hour more.
 bench: .venv/installed-test

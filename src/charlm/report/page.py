@@ -554,7 +554,7 @@ def shown_sample(sample: Mapping[str, Any], longest: int) -> Markup:
 
 def shown_change(before: str, after: str) -> tuple[Markup, Markup]:
     """Return two texts as HTML, marked where they differ first, with signs for white space."""
-    start = len(commonprefix([before, after]))
+    start = len(commonprefix([before, after]))  # noqa: RUF071 (characters are meant)
     # The shortest change after which both texts go on alike.
     old, new = next(
         (total - added, added)

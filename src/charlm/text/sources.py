@@ -171,16 +171,22 @@ class Request:
         return self.records(total, places, columns, missing, rejected)
 
 
-def resolve_source(source: str | Sequence[str]) -> list[Path]:
+def resolve_source(source: str | Sequence[str]) -> list[Path | str]:
     """Return the files that `corpus.source` names, in the order in which they are read.
 
     Args:
-        source: a path, a glob, `package:NAME`, or a list of these.
+        source: a path, a glob, `package:NAME`, the address of an object in a store, or a list of
+            these. An address, `s3://bucket/posts.csv` say, is returned as it is, unseen.
 
     Raises:
         CharlmError: if one of them names no readable file.
     """
-    return [path for _, path in _named_files(source)]
+    return [name if is_remote(name) else path for name, path in _named_files(source)]
+
+
+def is_remote(entry: str) -> bool:
+    """Return whether an entry of `corpus.source` is the address of an object in a store."""
+    return "://" in entry
 
 
 def ingest(
@@ -195,6 +201,7 @@ def ingest(
     encoding: str = "utf-8",
     max_documents: int | None = None,
     max_rejected_fraction: float = 0.01,
+    paths: Sequence[str | Path] | None = None,
 ) -> None:
     """Write `documents` (doc_id int64, text string, kept columns) and `rejected` as Parquet.
 
@@ -212,12 +219,15 @@ def ingest(
         encoding: of text files without a byte order mark.
         max_documents: take so many of the documents that have a text, evenly spaced.
         max_rejected_fraction: of the records; more of them stop the stage.
+        paths: where the source's files lie, if elsewhere than it says: copies of remote ones.
 
     Raises:
         CharlmError: if the source cannot be read, has no such columns, no text, or too many
             unusable records.
     """
     files = _named_files(source)
+    if paths is not None:
+        files = [(name, Path(path)) for (name, _), path in zip(files, paths, strict=True)]
     _check_encoding(encoding)
     keep_columns = list(dict.fromkeys(keep_columns))
 
@@ -314,6 +324,11 @@ def _named_files(source: str | Sequence[str]) -> list[tuple[str, Path]]:
             files.append((entry, _packaged(entry)))
             continue
         entry = os.path.expanduser(entry)
+        if is_remote(entry):
+            if glob.has_magic(entry):
+                raise CharlmError(f"{entry}: a store knows no globs; list its objects one by one")
+            files.append((entry, Path(entry)))
+            continue
         # A file may well be called "notes [old].csv", so a path that exists is no pattern.
         found = [entry] if os.path.lexists(entry) else sorted(glob.glob(entry, recursive=True))
         paths = [Path(name) for name in found if len(found) == 1 or not os.path.isdir(name)]

@@ -4,7 +4,9 @@ Each reads its share of the streams; after each backward pass all take the mean 
 and so make the same update. The result is that of one process with the joint batch, but for the
 order in which gradients are added up (and for dropout, which each draws for itself).
 
-Run as a program it is one of the processes, started by `torchrun`.
+Run as a program it is one of the processes, started by `torchrun`. Where torchrun's own variables
+(PET_NNODES and others) tell of several hosts, the processes are shared among these: the first host
+runs the stage, each other one `torchrun -m charlm.training.parallel CHECKPOINTS/arguments.json`.
 """
 
 import json
@@ -15,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +25,15 @@ import torch
 from torch import Tensor, distributed
 
 from charlm.errors import CharlmError
+from charlm.files import write_text
 
 log = logging.getLogger(__name__)
 
 PREFIX = "charlm: "
 """Marks the lines of our own among those that torchrun prints."""
+
+PATIENCE = "CHARLM_PEER_TIMEOUT"
+"""Variable that holds the seconds after which a process gives up one that does not answer."""
 
 
 class Processes:
@@ -78,13 +85,22 @@ def launch(processes: int, arguments: Mapping[str, Any]) -> None:
     Raises:
         CharlmError: The training failed; says what its processes said.
     """
+    hosts = int(os.environ.get("PET_NNODES", "1").split(":")[-1])
+    if processes % hosts:
+        raise CharlmError(
+            f"training.processes: {processes} cannot be shared evenly among {hosts} hosts; "
+            "choose a multiple"
+        )
     with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "arguments.json"
-        file.write_text(json.dumps(arguments, default=str), encoding="utf-8")
+        # Beside the checkpoints the other hosts find it.
+        file = Path(folder if hosts == 1 else arguments["checkpoints"]) / "arguments.json"
+        write_text(file, json.dumps(arguments, default=str))
         environment = dict(os.environ)
-        environment["OMP_NUM_THREADS"] = str(max(1, torch.get_num_threads() // processes))
-        command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-        command += ["--nproc-per-node", str(processes), "-m", "charlm.training.parallel", str(file)]
+        environment["OMP_NUM_THREADS"] = str(max(1, torch.get_num_threads() * hosts // processes))
+        command = [sys.executable, "-m", "torch.distributed.run"]
+        command += ["--standalone"] if hosts == 1 else []
+        command += ["--nproc-per-node", str(processes // hosts)]
+        command += ["-m", "charlm.training.parallel", str(file)]
         process = subprocess.Popen(
             command, env=environment, stderr=subprocess.PIPE, text=True, start_new_session=True
         )
@@ -130,7 +146,8 @@ def main() -> None:
     cuda = torch.cuda.is_available()
     if cuda:
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
-    distributed.init_process_group("nccl" if cuda else "gloo")
+    patience = timedelta(seconds=float(os.environ.get(PATIENCE, "300")))
+    distributed.init_process_group("nccl" if cuda else "gloo", timeout=patience)
     logging.basicConfig(
         level=logging.INFO if distributed.get_rank() == 0 else logging.ERROR,
         format=PREFIX + "%(message)s",
@@ -141,6 +158,16 @@ def main() -> None:
         train(**arguments)
     except CharlmError as error:
         print(f"{PREFIX}error: {error}", file=sys.stderr)
+        raise SystemExit(1) from None
+    except RuntimeError as error:
+        if not isinstance(error, distributed.DistError) and "gloo" not in str(error):
+            raise
+        print(
+            f"{PREFIX}error: training: another process died or has not answered for "
+            f"{patience.seconds} s ({PATIENCE}); see that all hosts are up, and run again to go on "
+            "from the last checkpoint",
+            file=sys.stderr,
+        )
         raise SystemExit(1) from None
     finally:
         distributed.destroy_process_group()

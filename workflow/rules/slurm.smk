@@ -1,0 +1,29 @@
+# With profiles/slurm: what is wrong with the cluster is said before the first job, and what it did
+# to a job that failed after the last.
+import time
+
+from charlm.slurm import check_cluster, killed_jobs
+
+STARTED = time.time()
+
+
+def on_slurm():
+    return workflow.executor_plugin.name == "slurm"
+
+
+onstart:
+    if on_slurm():
+        asked = {
+            job.resources.get("slurm_partition")
+            for job in workflow.dag.needrun_jobs()
+        }
+        try:
+            check_cluster(sorted(asked - {None}))
+        except CharlmError as error:
+            raise WorkflowError(str(error)) from None
+
+
+onerror:
+    if on_slurm():
+        for line in killed_jobs(".snakemake/slurm_logs", since=STARTED):
+            logger.error(line)
