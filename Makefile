@@ -2,7 +2,7 @@
 PYTHON ?= python3
 PIP = .venv/bin/python -m pip install --disable-pip-version-check --constraint requirements.lock
 
-.PHONY: run test bench lint docs lock clean
+.PHONY: run test bench reproduce lint docs lock clean
 
 run: .venv/installed
 	.venv/bin/snakemake --cores all
@@ -12,6 +12,10 @@ test: .venv/installed-test
 
 bench: .venv/installed-test
 	.venv/bin/python -m benchmarks
+
+# Runs again what made the results in a folder, and compares: make reproduce CRATE=results/movie-reviews
+reproduce: .venv/installed
+	.venv/bin/charlm reproduce $(CRATE)
 
 lint: .venv/installed-lint
 	.venv/bin/ruff format --check .

@@ -1,4 +1,6 @@
 # What all rules share: the checked configuration, where things lie, and what is made in the end.
+from pathlib import Path
+
 from snakemake.exceptions import WorkflowError
 
 from charlm.config import resolve
@@ -12,6 +14,7 @@ if not workflow.overwrite_configfiles:
     configfile: "config/config.yaml"
 
 
+GIVEN = config
 try:
     config = resolve(config, " + ".join(map(str, workflow.configfiles)))
     SOURCES = resolve_source(config["corpus"]["source"])
@@ -36,6 +39,12 @@ def final_outputs():
         f"{RESULTS}/rejected.parquet",
         *each_model("README.md"),
     ]
+
+
+def made_on_demand():
+    """Return what a whole run does not make but somebody asked for."""
+    files = [f"{RESULTS}/corpus.txt", *each_model("model.onnx")]
+    return [file for file in files if Path(file).exists()]
 
 
 def each_model(file):
