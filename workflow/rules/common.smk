@@ -26,6 +26,8 @@ RESULTS = f"results/{CORPUS}"
 MODEL = f"{RESULTS}/models/{{model}}"
 ONE_STREAM = config["splits"]["method"] == "contiguous"
 ENVIRONMENT = "../envs/charlm.yaml"
+SHARED = workflow.workflow_settings.cache is not None  # --cache
+PREFIX = workflow.modifier.path_modifier.prefix or ""  # where this is used as a module
 
 
 wildcard_constraints:
@@ -41,10 +43,15 @@ def final_outputs():
     ]
 
 
+def given(files):
+    """Return the user's own files, out of reach of a module's prefix, which is for results."""
+    return [Path(file).absolute() if PREFIX else file for file in files if file]
+
+
 def made_on_demand():
     """Return what a whole run does not make but somebody asked for."""
     files = [f"{RESULTS}/corpus.txt", *each_model("model.onnx")]
-    return [file for file in files if Path(file).exists()]
+    return [file for file in files if Path(PREFIX + file).exists()]
 
 
 def each_model(file):

@@ -7,7 +7,7 @@ rule sample_model:
     input:
         weights=f"{MODEL}/model.safetensors",
         description=f"{MODEL}/model.json",
-        prompts=config["sampling"]["prompts_file"] or [],
+        prompts=given([config["sampling"]["prompts_file"]]),
     output:
         samples=f"{MODEL}/samples.jsonl",
     log:
