@@ -28,11 +28,22 @@ from charlm.config import resolve
 from charlm.text.sources import resolve_source
 
 ROOT = Path(__file__).parent.parent
-DOCUMENTS = {"text": (8_000, 32_000, 128_000, 512_000), "models": (1_000, 2_000, 4_000, 8_000)}
-SHARDS = (1, 4, 16, 64)
-SYMBOLS = (100, 1_000, 10_000, 50_000)
-HIDDEN = (128, 256, 512, 1024)
-JOBS = (10, 100, 1_000, 10_000)
+SIZES = {
+    "documents": (8_000, 32_000, 128_000, 512_000),
+    "documents, models": (1_000, 2_000, 4_000, 8_000),
+    "shards": (1, 4, 16, 64),
+    "symbols": (100, 1_000, 10_000, 50_000),
+    "hidden units": (128, 256, 512, 1024),
+    "jobs": (10, 100, 1_000, 10_000),
+}
+SMALL = {
+    "documents": (4_000, 8_000, 16_000, 32_000),
+    "documents, models": (250, 500, 1_000, 2_000),
+    "shards": (1, 4, 16, 64),
+    "symbols": (100, 500, 2_500, 12_500),
+    "hidden units": (64, 128, 256, 512),
+    "jobs": (10, 50, 250, 1_000),
+}
 
 
 def settings(**changes: Any) -> dict[str, Any]:
@@ -220,6 +231,9 @@ def measure(
     if done.returncode:
         raise SystemExit(f"{stage.__name__} failed:\n{done.stderr}")
     seconds, megabytes = json.loads(done.stdout.splitlines()[-1])
+    print(
+        f"{folders[-1].name} {stage.__name__}: {seconds:.2f} s, {megabytes:.0f} MB", file=sys.stderr
+    )
     return seconds, megabytes
 
 
@@ -289,26 +303,26 @@ def documents() -> None:
             stage(folder, config)
         return config
 
-    sizes = DOCUMENTS["text"]
+    sizes = SIZES["documents"]
     table(sizes, grow(sizes, TEXT, prepare), "documents")
     print()
-    sizes = DOCUMENTS["models"]
+    sizes = SIZES["documents, models"]
     table(sizes, grow(sizes, MODELS, prepare_models), "documents")
 
 
 def shards() -> None:
-    config, costs = settings(), Costs()
+    config, costs, documents = settings(), Costs(), SIZES["documents"][2]
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name) / "results"
-        write_source(folder, DOCUMENTS["text"][2])
+        write_source(folder, documents)
         ingest(folder, config)
-        for number in SHARDS:
+        for number in SIZES["shards"]:
             for stage in (clean_shard, clean):
                 costs.setdefault(stage.__name__, {})[number] = measure(
                     stage, [folder], config, shards=number
                 )
     costs["clean_shard, all together"] = costs.pop("clean_shard")
-    table(SHARDS, costs, f"shards of {DOCUMENTS['text'][2]:,} documents")
+    table(SIZES["shards"], costs, f"shards of {documents:,} documents")
 
 
 def symbols() -> None:
@@ -328,7 +342,8 @@ def symbols() -> None:
         return config
 
     stages = (vocabulary, encode, baseline, train, evaluate, sample)
-    table(SYMBOLS, grow(SYMBOLS, stages, prepare), "symbols")
+    sizes = SIZES["symbols"]
+    table(sizes, grow(sizes, stages, prepare), "symbols")
 
 
 def models() -> None:
@@ -343,14 +358,15 @@ def models() -> None:
             shutil.copytree(base, folder)
             return settings(models={"lstm": {"hidden_size": size, "embedding_size": 64}})
 
-        table(HIDDEN, grow(HIDDEN, (train, evaluate, sample), prepare), "hidden units")
+        sizes = SIZES["hidden units"]
+        table(sizes, grow(sizes, (train, evaluate, sample), prepare), "hidden units")
 
 
 def snakemake() -> None:
     """Snakemake alone: planning (a dry run), and carrying out jobs that do nothing (--touch)."""
     costs: Costs = {"plan": {}, "plan and schedule": {}}
     with tempfile.TemporaryDirectory() as name:
-        for jobs in JOBS:
+        for jobs in SIZES["jobs"]:
             folder = Path(name) / str(jobs)
             results = folder / "results/tiny"
             (results / "shards").mkdir(parents=True)
@@ -363,9 +379,9 @@ def snakemake() -> None:
                 (results / file).touch()
             for job in range(jobs):
                 (results / f"shards/{job + 1}-of-{jobs}.parquet").touch()
-            touch = [*command, "--touch", "--forceall", "--notemp"]
+            touch = [*command, "--forceall", "--notemp", "--touch"]
             costs["plan and schedule"][jobs] = child(touch, folder)
-    table(JOBS, costs, "shards")
+    table(SIZES["jobs"], costs, "shards")
 
 
 def child(command: Sequence[str], folder: Path) -> tuple[float, float]:
@@ -375,7 +391,9 @@ def child(command: Sequence[str], folder: Path) -> tuple[float, float]:
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
         raise SystemExit(f"{' '.join(command)} failed")
-    return usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024
+    seconds, megabytes = usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024
+    print(f"{folder.name} {command[-1]}: {seconds:.2f} s, {megabytes:.0f} MB", file=sys.stderr)
+    return seconds, megabytes
 
 
 PARTS = {
@@ -390,11 +408,14 @@ PARTS = {
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(PARTS)}; all")
+    parser.add_argument("--small", action="store_true", help="small sizes, for a busy machine")
     parser.add_argument("--measure", type=json.loads, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.measure:
         measure_here(*options.measure)
         return
+    if options.small:
+        SIZES.update(SMALL)
     for name in options.parts or PARTS:
         print(f"\n## {name}\n", flush=True)
         PARTS[name]()

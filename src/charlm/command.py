@@ -131,6 +131,7 @@ def _parser() -> argparse.ArgumentParser:
     reproduce.set_defaults(run=_reproduce)
     reproduce.add_argument("folder", metavar="FOLDER", help="folder of results with their record")
     reproduce.add_argument("--directory", help="where to run; default: a temporary folder")
+    reproduce.add_argument("--cores", default="all", help="cores to use; default: all")
     return parser
 
 
@@ -156,7 +157,7 @@ def _reproduce(options: argparse.Namespace) -> int:
         if options.directory
         else tempfile.TemporaryDirectory() as directory
     ):
-        for line in reproduce(options.folder, directory):
+        for line in reproduce(options.folder, directory, cores=options.cores):
             different |= not line.startswith("note:")
             print(line, flush=True)
     if not different:

@@ -139,7 +139,7 @@ def _list(value: Any) -> list[Any]:
     return value if isinstance(value, list) else [value]
 
 
-def reproduce(folder: str | Path, directory: str | Path) -> Iterator[str]:
+def reproduce(folder: str | Path, directory: str | Path, *, cores: str = "all") -> Iterator[str]:
     """Run again what made `folder`, in `directory`, and yield a line for each difference.
 
     The configuration and the workflow are those in the folder; the code of charlm is what is
@@ -165,7 +165,7 @@ def reproduce(folder: str | Path, directory: str | Path) -> Iterator[str]:
         _link(Path(name), directory, checksum)
     results = f"results/{yaml.safe_load((run / CONFIG).read_bytes())['corpus']['name']}"
     targets = [f"{results}/{name}".rstrip("/") for name in record.targets()]
-    command = [sys.executable, "-m", "snakemake", "--cores", "all", *targets]
+    command = [sys.executable, "-m", "snakemake", "--cores", cores, *targets]
     command += ["--snakefile", str(run / "workflow/Snakefile"), "--directory", str(directory)]
     command += ["--configfile", str(run / CONFIG)]
     if subprocess.run(command, stdout=sys.stderr, check=False).returncode:
