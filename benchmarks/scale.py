@@ -1,21 +1,23 @@
 """How time and memory grow with documents, shards, vocabulary and model size, and Snakemake's own.
 
 Each stage runs in a process of its own. Time is the processor time of that process over the stage
-alone, which other work on the machine disturbs least; memory is the growth of its peak over the
-stage. The slope is that of a straight line through the logarithms of size and cost: 1 for a cost
-that doubles with the size, 2 for one that grows fourfold. Run
-``python -m benchmarks.scale [PART ...]``.
+alone, which other work on the machine disturbs least; memory is how far it rose over
+the stage (Linux only). The slope is that of a straight line through the logarithms of size and
+cost: 1 for a cost that doubles with the size, 2 for one that grows fourfold. Run
+``python -m benchmarks.scale [--small] [PART ...]``.
 """
 
 import argparse
-import json
+import multiprocessing
 import os
-import resource
+import re
 import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -193,44 +195,43 @@ def report(folder: Path, config: Mapping[str, Any]) -> None:
 
 TEXT = (ingest, clean_shard, clean, vocabulary, encode)
 MODELS = (baseline, train, evaluate, compare, sample, memorization, report)
-STAGES = {stage.__name__: stage for stage in (*TEXT, *MODELS)}
+# Forks of a process that has imported all there is to import, and done nothing else.
+FRESH = multiprocessing.get_context("forkserver")
+FRESH.set_forkserver_preload(
+    ["charlm.evaluation.memorization", "charlm.report.page", "charlm.training.trainer"]
+)
 
 
-def used() -> tuple[float, float]:
-    """Return this process's processor time in seconds and its peak memory in MB."""
-    usage = resource.getrusage(resource.RUSAGE_SELF)
-    return usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024
+def measured(
+    stage: Callable[..., None], folders: Sequence[Path], config: Mapping[str, Any], options: Any
+) -> tuple[float, float]:
+    """Run a stage here, in one folder after the other, and return what the last took.
 
-
-def measure_here(stage: str, folders: Sequence[str], config: Any, options: Any) -> None:
-    """Run a stage in this process in one folder after the other, and print what the last took.
-
-    The first is there to import modules and to compile kernels.
+    The first is there to import modules and to load kernels.
     """
     for folder in folders:
-        before = used()
-        STAGES[stage](Path(folder), config, **options)
-    print(json.dumps([after - start for after, start in zip(used(), before, strict=True)]))
+        Path("/proc/self/clear_refs").write_text("5")  # forget the peak so far
+        resident, seconds = memory("VmRSS"), time.process_time()
+        stage(folder, config, **options)
+        cost = time.process_time() - seconds, memory("VmHWM") - resident
+    return cost
+
+
+def memory(key: str) -> float:
+    """Return this process's memory in MB: VmRSS, what it has now, or VmHWM, its peak."""
+    [line] = re.findall(rf"{key}:\s+(\d+) kB", Path("/proc/self/status").read_text())
+    return int(line) / 1024
 
 
 def measure(
     stage: Callable[..., None], folders: Sequence[Path], config: Mapping[str, Any], **options: Any
 ) -> tuple[float, float]:
-    """Return the processor time in seconds and the growth of the peak in MB of a stage.
+    """Return the processor time in seconds and the rise in MB of a stage in a fresh process.
 
     It runs in each of the folders, and the last is measured.
     """
-    request = json.dumps([stage.__name__, [str(folder) for folder in folders], config, options])
-    done = subprocess.run(
-        [sys.executable, "-m", "benchmarks.scale", "--measure", request],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode:
-        raise SystemExit(f"{stage.__name__} failed:\n{done.stderr}")
-    seconds, megabytes = json.loads(done.stdout.splitlines()[-1])
+    with ProcessPoolExecutor(1, mp_context=FRESH) as pool:
+        seconds, megabytes = pool.submit(measured, stage, folders, config, options).result()
     print(
         f"{folders[-1].name} {stage.__name__}: {seconds:.2f} s, {megabytes:.0f} MB", file=sys.stderr
     )
@@ -409,11 +410,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(PARTS)}; all")
     parser.add_argument("--small", action="store_true", help="small sizes, for a busy machine")
-    parser.add_argument("--measure", type=json.loads, help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if options.measure:
-        measure_here(*options.measure)
-        return
     if options.small:
         SIZES.update(SMALL)
     for name in options.parts or PARTS:

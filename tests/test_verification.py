@@ -164,6 +164,11 @@ def test_a_run_is_not_made_again_with_another_configuration(folder: Path) -> Non
     assert f"{CONFIG}: not as recorded" in done.stderr
 
 
+def test_a_run_is_made_again_in_a_new_folder_only(folder: Path) -> None:
+    done = run("reproduce", folder, "--directory", folder)
+    assert done.stderr == f"charlm: {folder}: not empty; name a new folder to run in\n"
+
+
 def test_elsewhere_one_core_makes_the_same_bytes(tiny_copy: Checkout, tmp_path: Path) -> None:
     done = tiny_copy.snakemake("crate", "--configfile", TINY)
     assert done.returncode == 0, done.stderr

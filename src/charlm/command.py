@@ -126,7 +126,7 @@ def _parser() -> argparse.ArgumentParser:
         help="run again what made results, and compare",
         description="Run again, elsewhere, with the configuration and the workflow of the record, "
         "and print a line for each file that came out otherwise. Run this where the first run was, "
-        "if its corpus is a file there.",
+        "if its corpus is a file there, and only for a folder whose code you would run.",
     )
     reproduce.set_defaults(run=_reproduce)
     reproduce.add_argument("folder", metavar="FOLDER", help="folder of results with their record")

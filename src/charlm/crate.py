@@ -108,7 +108,7 @@ def find_jobs(targets: Sequence[str], results: Path) -> list[Job]:
     """
     persistence = FilePersistence(path=Path(".snakemake").resolve())
     jobs: dict[str, Job] = {}
-    waiting = list(targets)
+    waiting, seen = list(targets), set(targets)
     for path in waiting:  # which grows
         made = persistence.metadata(IOFile(path))
         if made is None:
@@ -118,8 +118,9 @@ def find_jobs(targets: Sequence[str], results: Path) -> list[Job]:
                 )
         elif made.log[0] not in jobs:
             jobs[made.log[0]] = _job(made)
-            waiting += [input for input in made.input if input not in waiting]
-    for path in sorted({*waiting, *map(str, results.rglob("*"))}):
+            waiting += [input for input in made.input if input not in seen]
+            seen.update(made.input)
+    for path in sorted({*seen, *map(str, results.rglob("*"))}):
         made = persistence.metadata(IOFile(path))
         if made is not None and made.log[0] in jobs:
             jobs[made.log[0]].outputs.append(path)

@@ -153,6 +153,8 @@ def reproduce(folder: str | Path, directory: str | Path, *, cores: str = "all") 
     import yaml  # what only running needs
 
     record, directory = Record(folder), Path(directory)
+    if directory.exists() and any(directory.iterdir()):
+        raise CharlmError(f"{directory}: not empty; name a new folder to run in")
     run = record.folder.resolve() / "run"
     for name, recorded in record.hashes.items():
         path = record.folder / name
