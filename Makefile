@@ -2,7 +2,7 @@
 PYTHON ?= python3
 PIP = .venv/bin/python -m pip install --disable-pip-version-check --constraint requirements.lock
 
-.PHONY: run test test-cluster bench lint docs lock clean
+.PHONY: run test test-cluster bench reproduce lint docs lock clean
 
 run: .venv/installed
 	.venv/bin/snakemake --cores all
@@ -20,6 +20,10 @@ test-cluster: .venv/installed-test
 # With NANOGPT=PATH, a checkout of it, also how good our models are beside it: half an hour more.
 bench: .venv/installed-test
 	NANOGPT="$(NANOGPT)" .venv/bin/python -m benchmarks
+
+# Runs again what made the results in a folder, and compares: make reproduce CRATE=results/movie-reviews
+reproduce: .venv/installed
+	.venv/bin/charlm reproduce $(CRATE)
 
 lint: .venv/installed-lint
 	.venv/bin/ruff format --check .

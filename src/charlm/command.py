@@ -1,4 +1,4 @@
-"""The command `charlm`: let a trained model write, score text with it, or train one."""
+"""The command `charlm`: let a trained model write, score text, train one, or check results."""
 
 import argparse
 import json
@@ -6,6 +6,7 @@ import logging
 import math
 import os
 import sys
+import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from itertools import chain
@@ -23,14 +24,16 @@ examples:
   charlm score results/movie-reviews/models/lstm review.txt another.txt
   charlm config my.yaml > my.json && charlm train my.json lstm
   sort -u titles.txt | charlm score --lines results/movie-reviews/models/lstm | sort -g
+  charlm verify results/movie-reviews
 """
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command and return its exit status: 0, or 1 after a line that says what is wrong."""
+    """Run the command and return its exit status: 0, or 1 after lines that say what is wrong."""
     options = _parser().parse_args(arguments)
+    status: int | None = None
     try:
-        options.run(options)
+        status = options.run(options)
         sys.stdout.flush()
     except BrokenPipeError:
         # The reader has seen enough. What Python still holds for it goes nowhere.
@@ -41,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _failed(str(error))
     except OSError as error:
         return _failed(f"{error.filename}: {error.strerror}; name another")
-    return 0
+    return status or 0
 
 
 def _failed(line: str) -> int:
@@ -52,7 +55,7 @@ def _failed(line: str) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="charlm",
-        description="Work with the models that a run of the workflow has trained.",
+        description="Work with the models that a run of the workflow has trained, or check it.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -111,6 +114,7 @@ def _parser() -> argparse.ArgumentParser:
         "files", metavar="FILE", nargs="*", default=["-"], help="default: -, the input"
     )
     _add_training(commands)
+    _add_checks(commands)
     return parser
 
 
@@ -139,6 +143,60 @@ def _add_training(commands: Any) -> None:
         help="where vocabulary.json and tokens/ are, and models/MODEL/ goes "
         "(default: results/ and the corpus's name)",
     )
+
+
+def _add_checks(commands: Any) -> None:
+    verify = commands.add_parser(
+        "verify",
+        help="say whether results are those of their record",
+        description="Hash the files of a folder of results again and print a line for each that is "
+        "missing, changed or added since `snakemake --cores all crate` recorded them. The record "
+        "is trusted as far as its digest, which is printed: compare it with one from its maker.",
+    )
+    verify.set_defaults(run=_verify)
+    verify.add_argument("folder", metavar="FOLDER", help="folder of the results of a corpus")
+
+    reproduce = commands.add_parser(
+        "reproduce",
+        help="run again what made results, and compare",
+        description="Run again, elsewhere, with the configuration and the workflow of the record, "
+        "and print a line for each file that came out otherwise. Run this where the first run was, "
+        "if its corpus is a file there, and only for a folder whose code you would run.",
+    )
+    reproduce.set_defaults(run=_reproduce)
+    reproduce.add_argument("folder", metavar="FOLDER", help="folder of results with their record")
+    reproduce.add_argument("--directory", help="where to run; default: a temporary folder")
+    reproduce.add_argument("--cores", default="all", help="cores to use; default: all")
+
+
+def _verify(options: argparse.Namespace) -> int:
+    from charlm.verification import Record
+
+    record = Record(options.folder)
+    different = False
+    for line in record.differences():
+        different = True
+        print(line, flush=True)
+    if not different:
+        print(f"all {len(record.hashes)} files are as recorded; the record is {record.digest}")
+    return int(different)
+
+
+def _reproduce(options: argparse.Namespace) -> int:
+    from charlm.verification import reproduce
+
+    different = False
+    with (
+        nullcontext(options.directory)
+        if options.directory
+        else tempfile.TemporaryDirectory() as directory
+    ):
+        for line in reproduce(options.folder, directory, cores=options.cores):
+            different |= not line.startswith("note:")
+            print(line, flush=True)
+    if not different:
+        print("the same files came out")
+    return int(different)
 
 
 # PyTorch takes seconds to import: help and mistakes need not wait for it.

@@ -1,5 +1,6 @@
 # What all rules share: the checked configuration, where things lie, and what is made in the end.
 import os.path
+from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 
@@ -15,15 +16,30 @@ if not workflow.overwrite_configfiles:
     configfile: "config/config.yaml"
 
 
+GIVEN = config
 try:
     config = resolve(config, " + ".join(map(str, workflow.configfiles)))
     rules_of(**config["cleaning"])
-    SOURCES = [
-        local(file) if not is_remote(str(file)) else storage(file)
-        for file in resolve_source(config["corpus"]["source"])
-    ]
+    sources = resolve_source(config["corpus"]["source"])
 except CharlmError as error:
     raise WorkflowError(str(error)) from None
+
+
+PREFIX = workflow.modifier.path_modifier.prefix or ""  # where this is used as a module
+
+
+def given(files):
+    """Return the user's own files, out of reach of a module's prefix and of a default store."""
+    found = []
+    for file in filter(None, files):
+        if is_remote(str(file)):
+            found.append(storage(file))
+        else:
+            found.append(local(Path(file).absolute() if PREFIX else file))
+    return found
+
+
+SOURCES = given(sources)
 
 
 def is_stored(file):
@@ -42,7 +58,9 @@ if workflow.is_main_process:
     for source in SOURCES:
         file = source.flags.get("storage_object")
         if file is not None and not is_stored(file):
-            raise WorkflowError(f"{file.query}: no such object or bucket; mend corpus.source")
+            raise WorkflowError(
+                f"{file.query}: no such object or bucket; mend corpus.source"
+            )
     store = workflow.storage_registry.default_storage_provider
     if store is not None:
         is_stored(
@@ -54,6 +72,7 @@ RESULTS = f"results/{CORPUS}"
 MODEL = f"{RESULTS}/models/{{model}}"
 ONE_STREAM = config["splits"]["method"] == "contiguous"
 ENVIRONMENT = "../envs/charlm.yaml"
+SHARED = workflow.workflow_settings.cache is not None  # --cache
 
 
 wildcard_constraints:
@@ -67,6 +86,12 @@ def final_outputs():
         f"{RESULTS}/rejected.parquet",
         *each_model("README.md"),
     ]
+
+
+def made_on_demand():
+    """Return what a whole run does not make but somebody asked for."""
+    files = [f"{RESULTS}/corpus.txt", *each_model("model.onnx")]
+    return [file for file in files if Path(PREFIX + file).exists()]
 
 
 def each_model(file):

@@ -6,8 +6,10 @@ rule ingest:
         rejected=f"{RESULTS}/rejected.parquet",
     log:
         f"logs/{CORPUS}/ingest.log",
-    benchmark:
-        f"logs/{CORPUS}/ingest.benchmark.tsv"
+    # Several workflows can share what they read: --cache. Snakemake has no benchmark of such a rule.
+    # Not shared are clean_shard, since the key does not tell shards apart, and training and what
+    # follows it, since their bytes depend on the processor; the rest takes seconds.
+    cache: SHARED
     conda:
         ENVIRONMENT
     threads: 8

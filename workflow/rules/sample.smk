@@ -7,7 +7,7 @@ rule sample_model:
     input:
         weights=f"{MODEL}/model.safetensors",
         description=f"{MODEL}/model.json",
-        prompts=local(config["sampling"]["prompts_file"] or []),
+        prompts=given([config["sampling"]["prompts_file"]]),
     output:
         samples=report(
             f"{MODEL}/samples.jsonl",

@@ -30,7 +30,7 @@ rule train_model:
         gpu=lambda wildcards: int(training_settings(wildcards)["device"] != "cpu"),
     params:
         # Snakemake deletes the outputs of a job that fails: checkpoints lie beside them.
-        checkpoints=f"{RESULTS}/checkpoints/{{model}}",
+        checkpoints=lambda wildcards, output: f"{Path(output.weights).parents[2]}/checkpoints/{wildcards.model}",
         folder=subpath(output.weights, parent=True),
         architecture=architecture,
         training=training_settings,

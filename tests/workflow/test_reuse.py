@@ -1,0 +1,150 @@
+"""The workflow as others use it: from the catalog, as a module, in another folder, with a cache."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.conftest import ROOT, TINY
+
+OUTER = """\
+configfile: "config.yaml"
+
+
+module charlm:
+    snakefile:
+        "{snakefile}"
+    config:
+        config["language_model"]
+    prefix:
+        "lm"
+
+
+use rule * from charlm as charlm_*
+
+
+rule samples:
+    default_target: True
+    input:
+        "lm/results/posts/models/tiny/samples.jsonl",
+    output:
+        "samples.jsonl",
+    log:
+        "samples.log",
+    conda:
+        "environment.yaml"
+    shell:
+        "cp {{input}} {{output}} 2> {{log}}"
+"""
+CONFIG = {
+    "something": "of the outer workflow's",
+    "language_model": {
+        "corpus": {"name": "posts", "source": "data/posts.csv"},
+        "splits": {"validation": 0.1, "test": 0.1},
+        "models": {"tiny": {"hidden_size": 16, "embedding_size": 8}},
+        "training": {"steps": 3, "batch_size": 2, "sequence_length": 16},
+        "sampling": {"length": 20, "prompts_file": "data/prompts.txt"},
+    },
+}
+
+
+def write_posts(folder: Path) -> None:
+    (folder / "data").mkdir()
+    posts = [f"this is post number {n} of them all, which says {n % 7} things" for n in range(60)]
+    (folder / "data/posts.csv").write_text("text\n" + "".join(f'"{post}"\n' for post in posts))
+    (folder / "data/prompts.txt").write_text("this\n")
+
+
+def snakemake(
+    folder: Path, *arguments: str, environment: dict[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run Snakemake in a folder that is no checkout, with this checkout's package."""
+    return subprocess.run(
+        [sys.executable, "-m", "snakemake", "--cores", "2", *arguments],
+        cwd=folder,
+        env=os.environ | {"PYTHONPATH": str(ROOT / "src")} | (environment or {}),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_it_is_laid_out_as_the_workflow_catalog_wants() -> None:
+    for file in ("workflow/Snakefile", "config/config.yaml", "config/README.md", "README.md"):
+        assert (ROOT / file).is_file(), file
+    assert (ROOT / "LICENSE").is_file()
+    usage = yaml.safe_load((ROOT / ".snakemake-workflow-catalog.yml").read_text())["usage"]
+    assert set(usage) <= {"mandatory-flags", "software-stack-deployment", "report"}
+    assert set(usage["mandatory-flags"]) <= {"desc", "flags"}
+    methods = usage["software-stack-deployment"]
+    assert methods.keys() <= {"conda", "singularity", "singularity+conda", "apptainer"}
+    assert any(methods.values())
+    assert usage["report"] is True
+
+
+@pytest.fixture(scope="module")
+def outer(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Another workflow, which uses this one as a module and has run."""
+    folder = tmp_path_factory.mktemp("outer")
+    write_posts(folder)
+    (folder / "workflow").mkdir()
+    snakefile = os.path.relpath(ROOT / "workflow/Snakefile", folder / "workflow")
+    (folder / "workflow/Snakefile").write_text(OUTER.format(snakefile=snakefile))
+    (folder / "workflow/environment.yaml").write_text("dependencies: []\n")
+    (folder / "config.yaml").write_text(json.dumps(CONFIG))
+    done = snakemake(folder)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return folder
+
+
+def test_a_module_makes_all_under_its_prefix_with_its_own_configuration(outer: Path) -> None:
+    line = json.loads((outer / "samples.jsonl").read_text().splitlines()[0])
+    assert (line["prompt"], len(line["text"])) == ("this", 20)
+    made = {path.name for path in outer.iterdir()}
+    assert made - {".snakemake", "workflow", "data", "config.yaml"} == {
+        *("lm", "samples.jsonl", "samples.log")
+    }
+    done = snakemake(outer, "charlm_crate", "--dry-run")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "lm/results/posts/report.html" in done.stdout + done.stderr
+    assert "movie-reviews" not in done.stdout + done.stderr
+
+
+def test_a_modules_user_gets_a_report_and_no_lints(outer: Path) -> None:
+    done = snakemake(outer, "--report", "report.html")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "learning curve" in (outer / "report.html").read_text()
+    (outer / "report.html").unlink()
+    done = snakemake(outer, "--lint")
+    assert "in a good condition" in done.stdout + done.stderr, done.stdout
+
+
+def test_it_runs_in_another_directory(tmp_path: Path) -> None:
+    write_posts(tmp_path)
+    (tmp_path / "mine.yaml").write_text(json.dumps(CONFIG["language_model"]))
+    where = ("--snakefile", str(ROOT / "Snakefile"), "--directory", str(tmp_path))
+    done = snakemake(ROOT, "ingest", *where, "--configfile", str(tmp_path / "mine.yaml"))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert (tmp_path / "results/posts/documents.parquet").is_file()
+    assert not (ROOT / "results/posts").exists()
+
+
+def test_workflows_can_share_what_they_read(tmp_path: Path) -> None:
+    cache = tmp_path / "cache"
+    cache.mkdir()
+    environment = {"SNAKEMAKE_OUTPUT_CACHE": str(cache)}
+    arguments = ("ingest", "--cache", "--snakefile", str(ROOT / "Snakefile"))
+    tables = []
+    for name in ("one", "other"):
+        folder = tmp_path / name
+        folder.mkdir()
+        preset = ("--configfile", str(ROOT / TINY))
+        done = snakemake(folder, *arguments, *preset, environment=environment)
+        assert done.returncode == 0, done.stdout + done.stderr
+        tables.append(folder / "results/tiny/documents.parquet")
+    assert tables[0].resolve() == tables[1].resolve()
+    assert tables[0].resolve().parent == cache

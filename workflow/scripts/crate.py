@@ -1,0 +1,24 @@
+"""Rule `crate`: all results -> ro-crate-metadata.json, run/."""
+
+from pathlib import Path
+
+from snakemake.iocontainers import Snakemake
+
+from charlm.crate import write_crate
+from charlm.stage import stage
+
+
+def main(snakemake: Snakemake) -> None:
+    write_crate(
+        snakemake.input,
+        snakemake.output.record,
+        snakemake.output.run,
+        corpus=snakemake.params.corpus,
+        config=snakemake.params.config,
+        workflow=Path(snakemake.scriptdir).parent,
+    )
+
+
+if __name__ == "__main__":
+    with stage(snakemake.log[0]):
+        main(snakemake)
