@@ -73,7 +73,8 @@ def baseline(
                 bits = record[name]["bits_per_character"]
                 log.info("%s: %s %.4f bits per character", name, system, bits)
             table = score_table(nats[name], split, name)
-            tables.append(table.add_column(0, "baseline", pa.array([system] * len(table))))
+            name_of_each = pa.array([system] * len(table), pa.string())
+            tables.append(table.add_column(0, "baseline", name_of_each))
     with atomic(document_scores) as temporary:
         pq.write_table(pa.concat_tables(tables), temporary)
     records = {system: record for system, (record, _) in systems.items()}
