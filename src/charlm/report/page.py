@@ -13,8 +13,8 @@ import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
-from itertools import pairwise
-from os.path import commonprefix
+from itertools import pairwise, takewhile
+from operator import eq
 from pathlib import Path
 from typing import Any
 
@@ -554,7 +554,7 @@ def shown_sample(sample: Mapping[str, Any], longest: int) -> Markup:
 
 def shown_change(before: str, after: str) -> tuple[Markup, Markup]:
     """Return two texts as HTML, marked where they differ first, with signs for white space."""
-    start = len(commonprefix([before, after]))  # noqa: RUF071 (characters are meant)
+    start = sum(takewhile(bool, map(eq, before, after)))
     # The shortest change after which both texts go on alike.
     old, new = next(
         (total - added, added)
