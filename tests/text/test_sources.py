@@ -130,17 +130,18 @@ def test_a_field_of_a_hundred_megabytes_is_read(tmp_path):
 
 
 @pytest.mark.parametrize("ending", ["gz", "zst"])
-@pytest.mark.parametrize("kind", ["csv", "jsonl", "txt"])
+@pytest.mark.parametrize("kind", ["csv", "jsonl", "txt", "parquet"])
 def test_compressed_files(tmp_path, kind, ending):
     text = "a word é " * 1000
     content = {
         "csv": f"text\n{text}\n",
         "jsonl": json.dumps({"text": text}),
         "txt": text,
+        "parquet": parquet(text=[text]),
     }[kind]
     path = tmp_path / f"a.{kind}.{ending}"
     with pa.CompressedOutputStream(str(path), "gzip" if ending == "gz" else "zstd") as file:
-        file.write(content.encode())
+        file.write(content if kind == "parquet" else content.encode())
     assert read(tmp_path, str(path))["text"].to_pylist() == [text]
 
 
@@ -259,6 +260,12 @@ def test_several_text_columns_join_with_the_separator(tmp_path):
     write_csv(tmp_path / "a.csv", [["t1", "b1"], ["", "b2"], ["t3", "NA"], ["", ""]])
     table = read(tmp_path, str(tmp_path / "a.csv"), text_columns=["text", "label"], separator=" | ")
     assert table["text"].to_pylist() == ["b1 | t1", "b2", "t3", None]
+
+
+def test_a_column_named_twice_is_kept_once(tmp_path):
+    write_csv(tmp_path / "a.csv", [["1", "t"]])
+    table = read(tmp_path, str(tmp_path / "a.csv"), keep_columns=["label", "label"])
+    assert table.to_pylist() == [{"doc_id": 0, "text": "t", "label": "1"}]
 
 
 def test_a_text_column_may_be_kept_too(tmp_path):
@@ -386,11 +393,13 @@ BAD = {
     ),
     "other column": (
         *("a.csv", b"words,n\na,1\n", {}),
-        "a.csv: there is no column 'text'; the columns are 'words', 'n'",
+        "a.csv: there is no column 'text'; the columns are 'words', 'n'; name yours in "
+        "corpus.text_columns",
     ),
     "no column to keep": (
         *("a.csv", b"text,n\na,1\n", {"keep_columns": ["m"]}),
-        "a.csv: there is no column 'm'; the columns are 'text', 'n'",
+        "a.csv: there is no column 'm'; the columns are 'text', 'n'; name yours in "
+        "corpus.keep_columns",
     ),
     "no text column named": (
         *("a.csv", b"text,n\na,1\n", {"text_columns": []}),
@@ -403,17 +412,17 @@ BAD = {
     "semicolons": (
         *("a.csv", b"label;text\n1;a\n", {}),
         "a.csv: there is no column 'text'; the columns are 'label;text'; is ';' its delimiter? "
-        ".csv wants commas, .tsv tabs",
+        "save it as .csv with commas or .tsv with tabs",
     ),
     "tabs": (
         *("a.csv", b"label\ttext\n1\ta\n", {}),
-        "a.csv: there is no column 'text'; the columns are 'label text'; is '\\t' its delimiter? "
-        ".csv wants commas, .tsv tabs",
+        "a.csv: there is no column 'text'; the columns are 'label\\ttext'; is '\\t' its delimiter? "
+        "save it as .csv with commas or .tsv with tabs",
     ),
     "commas": (
         *("a.tsv", b"label,text\n1,a\n", {}),
         "a.tsv: there is no column 'text'; the columns are 'label,text'; is ',' its delimiter? "
-        ".csv wants commas, .tsv tabs",
+        "save it as .csv with commas or .tsv with tabs",
     ),
     "ragged": (
         *("a.csv", b"text,n\na\nb,1,2\nc,1\n", {}),
@@ -461,7 +470,7 @@ BAD = {
         *("a.csv", "text,n\nä,1\nö,2\n".encode("latin-1"), {}),
         too_many(
             "a.csv: row 1: bytes that do not decode at character 1 of column 'text'",
-            *(2, 2, "100.00", "set corpus.encoding"),
+            *(2, 2, "100.00", "set corpus.encoding (cp1252, say)"),
         ),
     ),
     "no such encoding": (
@@ -473,6 +482,33 @@ BAD = {
         *("a.csv", b"text\na\n", {"encoding": "base64"}),
         "corpus.encoding: there is no text encoding 'base64'; utf-8, utf-16, cp1252 and latin-1 "
         "are common ones",
+    ),
+    "UTF-16 without its mark": (
+        *("a.csv", "text,n\na,1\n".encode("utf-16-le"), {"encoding": "utf-16"}),
+        "a.csv: it does not decode: UTF-16 stream does not start with BOM; set corpus.encoding",
+    ),
+    "an encoding of names": (
+        *("a.csv", b"text\na\n", {"encoding": "idna"}),
+        "corpus.encoding: there is no text encoding 'idna'; utf-8, utf-16, cp1252 and latin-1 are "
+        "common ones",
+    ),
+    "a header with a space": (
+        *("a.csv", b"label, text\n1,a\n", {}),
+        "a.csv: there is no column 'text'; the columns are 'label', ' text'; did you mean ' text'?",
+    ),
+    "no header": (
+        *("a.csv", b"a great film,1\na bad one,0\n", {}),
+        "a.csv: there is no column 'text'; the columns are 'a great film', '1'; name yours in "
+        "corpus.text_columns",
+    ),
+    "a zip": ("a.csv.zip", b"PK\3\4", {}, "a.csv.zip: .zip is not read; unpack it"),
+    "a workbook": ("a.xlsx", b"PK\3\4", {}, "a.xlsx: .xlsx is not read; save its sheet as CSV"),
+    "not ASCII": (
+        *("a.csv", "text,n\né,1\n".encode(), {"encoding": "ascii"}),
+        too_many(
+            "a.csv: row 1: bytes that do not decode at character 1 of column 'text'",
+            *(1, 1, "100.00", "set corpus.encoding (cp1252, say)"),
+        ),
     ),
     "gzip unnamed": ("a.csv", gz(GOOD), {}, "a.csv: it is compressed; let its name end in .gz"),
     "zstd unnamed": ("a.csv", zst(GOOD), {}, "a.csv: it is compressed; let its name end in .zst"),
@@ -534,7 +570,8 @@ BAD = {
     ),
     "JSON without the key": (
         *("a.jsonl", JSON, {"text_columns": ["body"]}),
-        "a.jsonl: there is no column 'body'; the columns are 'text', 'n'",
+        "a.jsonl: there is no column 'body'; the columns are 'text', 'n'; name yours in "
+        "corpus.text_columns",
     ),
     "broken JSON": (
         *("a.jsonl", JSON + b'{"text": \n', {}),
@@ -559,7 +596,7 @@ BAD = {
         *("a.txt", b"caf\xe9", {}),
         too_many(
             "a.txt: row 1: bytes that do not decode at character 4 of column 'text'",
-            *(1, 1, "100.00", "set corpus.encoding"),
+            *(1, 1, "100.00", "set corpus.encoding (cp1252, say)"),
         ),
     ),
     "unknown package": (
@@ -600,6 +637,19 @@ def test_a_directory_and_a_dangling_link_are_named(tmp_path, monkeypatch):
         resolve_source("link.csv")
     with pytest.raises(CharlmError, match="it names no file"):
         resolve_source([])
+
+
+def test_a_pipe_is_refused_and_not_waited_for(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    os.mkfifo("a.csv")
+    with pytest.raises(CharlmError, match=r"^a.csv: is a pipe or a device; save what it gives"):
+        resolve_source("a.csv")
+
+
+def test_the_home_folder_is_known(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    write_csv(tmp_path / "a.csv", [[1, "x"]])
+    assert resolve_source("~/a.csv") == [tmp_path / "a.csv"]
 
 
 def test_a_file_that_shrinks_while_it_is_read_is_noticed(tmp_path):

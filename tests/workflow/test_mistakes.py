@@ -30,6 +30,7 @@ def with_corpus(checkout: Checkout, text: str | None = None, **settings: object)
     [
         ("trainin={}", f"{TINY}: trainin: unknown key; did you mean 'training'?"),
         ("training={steps: many}", f'{TINY}: training.steps: "many" should be a valid integer'),
+        ("cleaning={rules: [{name: r, pattern: '(?=a)'}]}", "cleaning.rules: rule 'r': Invalid"),
     ],
 )
 def test_a_wrong_setting_ends_the_run_before_any_job(

@@ -4,6 +4,7 @@ from snakemake.exceptions import WorkflowError
 from charlm.config import resolve
 from charlm.errors import CharlmError
 from charlm.provenance import code_digest
+from charlm.text.cleaning import rules_of
 from charlm.text.sources import is_remote, resolve_source
 
 # A --configfile stands alone: it replaces the demo's settings and is not merged into them.
@@ -18,6 +19,7 @@ try:
         local(file) if not is_remote(str(file)) else storage(file)
         for file in resolve_source(config["corpus"]["source"])
     ]
+    rules_of(**config["cleaning"])
 except CharlmError as error:
     raise WorkflowError(str(error)) from None
 

@@ -9,10 +9,11 @@ import html
 import json
 import re
 import tempfile
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
-from itertools import chain, groupby, pairwise
+from itertools import chain, groupby, pairwise, product
 from pathlib import Path
 from typing import Any
 
@@ -94,7 +95,8 @@ JOINING = (
     r"\p{Arabic}\p{Syriac}\p{Nko}\p{Mongolian}\p{Devanagari}\p{Bengali}\p{Gurmukhi}\p{Gujarati}"
     r"\p{Oriya}\p{Tamil}\p{Telugu}\p{Kannada}\p{Malayalam}\p{Sinhala}\p{Tibetan}\p{Myanmar}\p{Khmer}"
 )
-REFERENCE = re.compile(r"&(?:#[0-9]+|#[xX][0-9a-fA-F]+|[a-zA-Z][a-zA-Z0-9]*);?")
+# No name is longer than 31 letters.
+REFERENCE = re.compile(r"&(?:#[0-9]+|#[xX][0-9a-fA-F]+|[a-zA-Z][a-zA-Z0-9]{1,30});?")
 
 
 def _decode_entities(text: str) -> tuple[str, int]:
@@ -120,24 +122,34 @@ def _compose(text: str) -> tuple[str, int]:
     return composed, int(composed != text)
 
 
+# Runs of emoji. Possessive, since a run can be read in exponentially many ways.
 EMOJI = regex.compile(
     r"""
-    \p{Regional_Indicator}{1,2}
-    | [0-9\#*]\ufe0f?\u20e3
-    | (?: \p{Emoji_Presentation} | \p{Extended_Pictographic}\ufe0f
-        | [[\u2600-\u27bf\U0001f000-\U0001faff]&&\p{Extended_Pictographic}] )
-      [\ufe0e\ufe0f\u20e3\p{Emoji_Modifier}\U000e0020-\U000e007f]*
-      (?: \u200d \p{Extended_Pictographic}
-          [\ufe0e\ufe0f\u20e3\p{Emoji_Modifier}\U000e0020-\U000e007f]* )*
+    (?: \p{Regional_Indicator}{1,2}
+      | [0-9\#*]\ufe0f?\u20e3
+      | (?: \p{Emoji_Presentation} | \p{Extended_Pictographic}\ufe0f
+          | [[\u2600-\u27bf\U0001f000-\U0001faff]&&\p{Extended_Pictographic}] )
+        [\ufe0e\ufe0f\u20e3\p{Emoji_Modifier}\U000e0020-\U000e007f]*
+        (?: \u200d \p{Extended_Pictographic}
+            [\ufe0e\ufe0f\u20e3\p{Emoji_Modifier}\U000e0020-\U000e007f]* )*
+    )++
     """,
     regex.VERBOSE | regex.VERSION1,
 )
+# The ends of two words in scripts that write spaces between words.
+TWO_WORDS = regex.compile(r"[\w--[\p{Han}\p{Hiragana}\p{Katakana}]]{2}", regex.VERSION1)
 STACKED_MARKS = regex.compile(r"(\p{M}{30})\p{M}+")
 JOINERS = regex.compile(rf"(?<![{JOINING}])[\u200c\u200d]+")
 
 
 def _remove_emoji(text: str) -> tuple[str, int]:
-    removed: tuple[str, int] = EMOJI.subn("", text, concurrent=True)
+    """Remove emoji as whole graphemes; those between two words leave a space."""
+
+    def gap(run: "regex.Match[str]") -> str:
+        ends = text[max(0, run.start() - 1) : run.start()] + text[run.end() : run.end() + 1]
+        return " " if TWO_WORDS.fullmatch(ends) else ""
+
+    removed: tuple[str, int] = EMOJI.subn(gap, text, concurrent=True)
     return removed
 
 
@@ -150,6 +162,12 @@ def _decode_windows_1252(text: str) -> tuple[str, int]:
     """Take C1 control characters for Windows-1252's, as HTML does for their numbers."""
     return re.subn("[\x80-\x9f]", lambda match: _decoded(f"&#{ord(match[0])};"), text)
 
+
+PIECES = 32
+"""So many pieces of a pattern are tried together for texts on which it takes too long."""
+
+PLACE = re.compile(r"(?<!\[)\^|\$|\\[bBAz]")
+"""What in a pattern matches a place, not characters."""
 
 BUILTINS = {
     "entities": Rule("entities", "&[#a-zA-Z]", builtin=_decode_entities),
@@ -166,21 +184,27 @@ BUILTINS = {
     "joiners": Rule("joiners", r"[\x{200c}\x{200d}]", builtin=_remove_joiners, beyond_ascii=True),
 }
 SPACES = r"\t\v\f\x{a0}\x{1680}\x{2000}-\x{200a}\x{202f}\x{205f}\x{3000}"
-# A link ends before the punctuation of the sentence around it.
-LINK = r"""[^\s<>"]*[^\s<>".,;:!?()\[\]'*]"""
+# A link ends before white space, quotation marks and scripts that write none of the two around it,
+# and before the punctuation of the sentence.
+LINK_END = (
+    rf'{PYTHON_SPACE}<>"“”„«»\p{{Han}}\p{{Hiragana}}\p{{Katakana}}\p{{Hangul}}'
+    r"\x{3001}-\x{303f}\x{ff00}-\x{ffef}"
+)
+LINK = rf"""[^{LINK_END}]*[^{LINK_END}.,;:!?()\[\]'’…*]"""
 # Patterns that begin with a literal are the fastest: RE2 looks for it before anything else.
 STANDARD = (
-    Rule("line_ends", r"\r\n?", "\n"),
     Rule("comments", r"(?s)<!--.*?-->"),
     Rule("scripts", r"(?is)<script\b[^>]*>.*?</script\s*>", " "),
     Rule("styles", r"(?is)<style\b[^>]*>.*?</style\s*>", " "),
     Rule("block_tags", rf"(?i)</?(?:{BLOCK_TAGS}){ATTRIBUTES}", "\n"),
     Rule("inline_tags", rf"(?i)</?(?:{INLINE_TAGS}){ATTRIBUTES}"),
     Rule("other_tags", rf"(?i)</?[a-z][^\s/<>]*{ATTRIBUTES}|<[!?][a-z\[][^<>]*>", " "),
+    # What references stand for is as much text as the rest: `&#x2F;` in links, `&#13;`.
+    BUILTINS["entities"],
     Rule("links", rf"(?i)https?://{LINK}", " "),
     Rule("bare_links", rf"(?i)www\.{LINK}", " "),
-    BUILTINS["entities"],
-    BUILTINS["nfc"],
+    Rule("line_ends", r"\r\n?", "\n"),
+    Rule("control_characters", r"[\x00-\x08\x0e-\x1f\x7f]+"),
     BUILTINS["emoji"],
     BUILTINS["joiners"],
     BUILTINS["windows_1252"],
@@ -191,7 +215,7 @@ STANDARD = (
         r"\x{fe0e}\x{fe0f}\x{feff}\x{fff9}-\x{fffb}\x{e0001}\x{e0020}-\x{e007f}]+",
         beyond_ascii=True,
     ),
-    Rule("control_characters", r"[\x00-\x08\x0e-\x1f\x7f]+"),
+    BUILTINS["nfc"],  # after all that can bring a letter and its mark together
     Rule("spaces", rf"[ {SPACES}]{{2,}}|[{SPACES}]", " "),
     Rule("trailing_spaces", r" \n", "\n"),
     Rule("leading_spaces", r"\n ", "\n"),
@@ -389,6 +413,40 @@ def _check(rule: Rule) -> None:
             f"cleaning.rules: rule {rule.name!r}: {' '.join(str(error).split())}; patterns are "
             "RE2's, which has no look-around and no back-references"
         ) from None
+    if text := quadratic_text(rule.pattern):
+        raise CharlmError(
+            f"cleaning.rules: rule {rule.name!r}: it would take hours on a long text of {text!r}; "
+            "make two rules of it, or let it not reach beyond its next start ([^<>]* for [^>]*)"
+        )
+
+
+@lru_cache(64)
+def quadratic_text(pattern: str) -> str | None:
+    """Return a repetitive text on which finding all matches takes quadratic time, if one is found.
+
+    RE2 finds one match in linear time, but not all of them if it has to look far ahead again for
+    each: `<[^>]*>|<` on many `<`. So all pairs of the pattern's own pieces are tried, repeated.
+    """
+    literals = re.split(r"[\\^$.|?*+()\[\]{}]+", pattern)
+    escaped = re.findall(r"\\(\W)", pattern)
+    pieces = list(dict.fromkeys([*literals, *escaped, *"".join(literals), *" \na0é"]))[:PIECES]
+    for start in dict.fromkeys(map("".join, product(["", *pieces], pieces))):
+        if start and _seconds(pattern, start, 1 << 12) > 1e-3:
+            # Four times the text takes sixteen times as long where time is quadratic.
+            small, large = (
+                min(_seconds(pattern, start, size) for _ in range(2)) for size in (1 << 12, 1 << 14)
+            )
+            if large > 9 * small:
+                return 3 * start + "..."
+    return None
+
+
+def _seconds(pattern: str, start: str, size: int) -> float:
+    """Return the processor's time to find the pattern in a text of so many characters."""
+    text = pa.array([start * (size // len(start) + 1)])
+    begin = time.thread_time()
+    pc.count_substring_regex(text, pattern)
+    return time.thread_time() - begin
 
 
 def rule_examples(
@@ -448,7 +506,7 @@ def apply_rule(rule: Rule, texts: pa.Array) -> tuple[pa.Array, NDArray[np.int64]
     before = texts if documents == len(texts) else texts.filter(hit)
     if rule.builtin is None:
         after = pc.replace_substring_regex(before, rule.pattern, rule.replacement)
-        matches = pc.sum(counts).as_py()
+        matches = _matches(rule.pattern, before, counts)
     else:
         changed, found = zip(*map(rule.builtin, before.to_pylist()), strict=True)
         after = pa.array(changed, texts.type)
@@ -457,6 +515,15 @@ def apply_rule(rule: Rule, texts: pa.Array) -> tuple[pa.Array, NDArray[np.int64]
     if len(after) < len(texts):
         after = pc.replace_with_mask(texts, hit, after)
     return after, np.array([matches, removed, documents])
+
+
+def _matches(pattern: str, texts: pa.Array, counts: pa.Array) -> int:
+    """Return how many matches a replacement finds; `counts` is what Arrow counts."""
+    if not PLACE.search(pattern) and not pc.match_substring_regex("", pattern).as_py():
+        return int(pc.sum(counts).as_py())
+    # Arrow counts on in what is left of a text, where `^` matches anew: let each match grow by one.
+    longer = pc.replace_substring_regex(texts, pattern, r"\0 ")
+    return int(pc.sum(pc.binary_length(longer)).as_py() - pc.sum(pc.binary_length(texts)).as_py())
 
 
 def _clean_table(

