@@ -323,12 +323,12 @@ def _named_files(source: str | Sequence[str]) -> list[tuple[str, Path]]:
         if entry.startswith("package:"):
             files.append((entry, _packaged(entry)))
             continue
-        entry = os.path.expanduser(entry)
         if is_remote(entry):
             if glob.has_magic(entry):
                 raise CharlmError(f"{entry}: a store knows no globs; list its objects one by one")
             files.append((entry, Path(entry)))
             continue
+        entry = os.path.expanduser(entry)
         # A file may well be called "notes [old].csv", so a path that exists is no pattern.
         found = [entry] if os.path.lexists(entry) else sorted(glob.glob(entry, recursive=True))
         paths = [Path(name) for name in found if len(found) == 1 or not os.path.isdir(name)]
