@@ -8,7 +8,7 @@ run: .venv/installed
 	.venv/bin/snakemake --cores all
 
 test: .venv/installed-test
-	.venv/bin/python -m pytest
+	.venv/bin/python -m pytest --numprocesses auto --dist loadfile
 
 # Slurm, several hosts; needs root. Everything it starts ends with it.
 test-cluster: .venv/installed-test
