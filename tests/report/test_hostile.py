@@ -12,7 +12,7 @@ CONFIG = {
     "corpus": {"name": "hostile", "source": "texts.csv", "keep_columns": [HOSTILE[:60]]},
     "cleaning": {
         "profile": "none",
-        "rules": [{"name": "</style><b>", "pattern": "^WW", "replacement": "VW"}],
+        "rules": [{"name": "</style><b>", "pattern": "^MM", "replacement": "VM"}],
     },
     "splits": {"validation": 0.3, "test": 0.3},
     "models": {"lstm": {"cell": "lstm", "hidden_size": 16, "embedding_size": 8}},
@@ -31,7 +31,7 @@ def test_hostile_text_through_the_whole_workflow(checkout: Checkout, browser: Br
     with (checkout.folder / "texts.csv").open("w", encoding="utf-8", newline="") as file:
         rows = csv.writer(file)
         rows.writerow(["text", HOSTILE[:60]])
-        rows.writerows([text, HOSTILE] for text in ["W" * 1_000_000, *texts])
+        rows.writerows([text, HOSTILE] for text in ["M" * 1_000_000, *texts])
     (checkout.folder / "hostile.yaml").write_text(yaml.safe_dump(CONFIG, allow_unicode=True))
     done = checkout.snakemake("--configfile", "hostile.yaml")
     assert done.returncode == 0, done.stdout + done.stderr
@@ -39,7 +39,8 @@ def test_hostile_text_through_the_whole_workflow(checkout: Checkout, browser: Br
     results = checkout.folder / "results" / "hostile"
     corpus = pq.read_table(results / "corpus.parquet").to_pandas()
     assert set(corpus["split"]) == {"train", "validation", "test"}
-    assert corpus["text"].str.len().max() == 1_000_000
+    # Held out, it would have all others wait: scoring takes as many steps as the longest has.
+    assert corpus["split"][corpus["text"].str.len() == 1_000_000].tolist() == ["train"]
     assert (corpus["text"].str.contains(HOSTILE, regex=False)).sum() == len(texts)
     assert_harmless(results / "report.html", browser)
 

@@ -526,12 +526,17 @@ def _escaped(text: str) -> Markup:
         Markup('<span class="code-point" title="{}">U+{:04X}</span>').format(
             character_name(character), ord(character)
         )
-        if unicodedata.category(character) in ("Cc", "Cf", "Cn", "Co", "Cs", "Zl", "Zp")
-        and character not in "\n\t\u200c\u200d"
+        if _is_control(character)
         else escape(character)
         for character in text
     ]
     return Markup("").join(pieces)
+
+
+def _is_control(character: str) -> bool:
+    """Return whether a character is invisible or moves others: the joiners may stay."""
+    categories = ("Cc", "Cf", "Cn", "Co", "Cs", "Zl", "Zp")
+    return unicodedata.category(character) in categories and character not in "\n\t\u200c\u200d"
 
 
 def shown_sample(sample: Mapping[str, Any], longest: int) -> Markup:
@@ -599,7 +604,10 @@ def _as_written(config: Mapping[str, Any]) -> str:
             same["seeds"] = [*same.get("seeds", [same.pop("seed", 0)]), training["seed"]]
     corpus = config["corpus"] | {"source": _without_folders(config["corpus"]["source"])}
     whole = {**config, "corpus": corpus, "models": models}
-    return yaml.safe_dump(whole, sort_keys=False, allow_unicode=True, width=88)
+    text = yaml.safe_dump(whole, sort_keys=False, allow_unicode=True, width=88)
+    if any(map(_is_control, text)):
+        text = yaml.safe_dump(whole, sort_keys=False, width=88)
+    return text
 
 
 def _without_folders(source: str | Sequence[str]) -> Any:
