@@ -1,5 +1,6 @@
 """What several tests share: copies of the workflow to run, and runs of the tiny preset."""
 
+import hashlib
 import os
 import re
 import shutil
@@ -57,6 +58,19 @@ def new_checkout(folder: Path) -> Checkout:
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / name, folder / name)
     return Checkout(folder)
+
+
+def digests(results: Path) -> dict[str, str]:
+    """Return a digest of every file, without the clock values."""
+    found = {}
+    for path in sorted(results.rglob("*")):
+        if path.is_file() and path.name != "timing.json":
+            data = path.read_bytes()
+            if path.name == "report.html":
+                data, sections = re.subn(rb'(?s)<section id="timing".*?</section>', b"", data)
+                assert sections == 1
+            found[str(path.relative_to(results))] = hashlib.sha256(data).hexdigest()
+    return found
 
 
 @pytest.fixture

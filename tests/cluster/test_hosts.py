@@ -11,8 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import TINY, Checkout
-from tests.workflow.test_run import digests
+from tests.conftest import TINY, Checkout, digests
 
 pytestmark = pytest.mark.cluster
 

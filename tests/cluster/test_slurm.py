@@ -12,8 +12,7 @@ import pytest
 
 from tests.cluster import slurm
 from tests.cluster.slurm import Cluster
-from tests.conftest import TINY, Checkout
-from tests.workflow.test_run import digests
+from tests.conftest import TINY, Checkout, digests
 
 pytestmark = pytest.mark.cluster
 

@@ -17,8 +17,7 @@ from typing import Any
 import boto3
 import pytest
 
-from tests.conftest import TINY, Checkout, new_checkout
-from tests.workflow.test_run import digests
+from tests.conftest import TINY, Checkout, digests, new_checkout
 
 pytestmark = pytest.mark.cluster
 
