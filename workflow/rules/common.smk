@@ -80,8 +80,13 @@ wildcard_constraints:
 
 
 def final_outputs():
-    """Return all that a whole run makes."""
+    """Return all that a whole run makes.
+
+    The weights are named for a training that failed: Snakemake has deleted them, and would not
+    miss them where what was made of those before them still stands.
+    """
     return [
+        *each_model("model.safetensors"),
         f"{RESULTS}/report.html",
         f"{RESULTS}/rejected.parquet",
         *each_model("README.md"),

@@ -1,5 +1,6 @@
 rule evaluate:
     input:
+        each_model("model.safetensors"),
         each_model("metrics.json"),
         f"{RESULTS}/comparison.json",
 

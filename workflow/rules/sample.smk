@@ -1,5 +1,6 @@
 rule sample:
     input:
+        each_model("model.safetensors"),
         each_model("samples.jsonl"),
 
 
