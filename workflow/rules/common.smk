@@ -86,10 +86,10 @@ def final_outputs():
     miss them where what was made of those before them still stands.
     """
     return [
-        *each_model("model.safetensors"),
         f"{RESULTS}/report.html",
         f"{RESULTS}/rejected.parquet",
         *each_model("README.md"),
+        *each_model("model.safetensors"),
     ]
 
 
