@@ -6,8 +6,8 @@ would be if ours took no longer than its matrix products alone, at the rate of a
 in the same turns, and in a step of sampling no longer than reading the weights, either. A ratio
 below what was aimed at has a star.
 
-Run: ``python benchmarks/recurrent.py [--full] [--part PART …] [--into FILE]``. The shapes that
-matter most take about two minutes, the full grid twelve. With `--into`, each row is kept in a file
+Run: ``python benchmarks/recurrent.py [--full] [--part PART …] [--into FILE]``. The full
+grid takes eleven minutes on two idle cores. With `--into`, each row is kept in a file
 as soon as it is measured, and not measured again by a later run. On a machine that is busy with
 other things, ``--threads 1`` compares the processor time of one thread instead of the time on the
 wall.

@@ -204,8 +204,8 @@ def _columns(numbers: Tensor, slots: slice) -> Tensor:
     return numbers.flatten(1)[:, slots.start * numbers.shape[2] : slots.stop * numbers.shape[2]]
 
 
-# Memory that no tensor needs any more, for the next pass, and when it came back, in allocations; the
-# longest unused comes first.
+# Memory that no tensor needs any more, for the next pass, and when it came back, counted in
+# allocations; the longest unused comes first.
 _spare: list[tuple[int, np.ndarray[Any, np.dtype[np.uint8]]]] = []
 _allocations = itertools.count()
 _KEPT = 64
