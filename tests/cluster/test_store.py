@@ -109,7 +109,7 @@ def test_the_same_bytes_as_from_and_to_local_files_and_no_credentials_anywhere(
     results = tmp_path / "stored/run/results/posts"
 
     for file in (*checkout.folder.rglob("*"), *results.rglob("*")):
-        if file.is_file():
+        if file.is_file() and file.name != Path(__file__).name:
             data = file.read_bytes()
             assert KEY.encode() not in data, file
             assert SECRET.encode() not in data, file
