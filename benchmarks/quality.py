@@ -1,9 +1,9 @@
 """How well, and how soon, models of Shakespeare predict: ours, a 5-gram and nanoGPT, in turn.
 
-`make bench NANOGPT=PATH`, or `python -m benchmarks quality`, with PATH, or `$NANOGPT`, the folder
-of a checkout of nanoGPT in which `data/shakespeare_char/prepare.py` has run: its `input.txt` is the
-text of all. Its own figure is the one that it prints, a mean over random windows; ours are full
-passes in order over the same last tenth of the text.
+`make bench NANOGPT=PATH`, or `NANOGPT=PATH python -m benchmarks.quality [quick best10 best45 …]`,
+with PATH the folder of a checkout of nanoGPT in which `data/shakespeare_char/prepare.py` has run:
+its `input.txt` is the text of all. Its own figure is the one that it prints, a mean over random
+windows; ours are full passes in order over the same last tenth of the text.
 """
 
 import json
@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -67,24 +68,24 @@ def ours(model: str, text: Path, folder: Path) -> tuple[float, float]:
     return record["validation"]["nats_per_character"], float(benchmark.split("\n")[1].split()[0])
 
 
-def main(models: tuple[str, ...] = ("quick", "best10")) -> None:
+def main(models: Sequence[str] = ("quick", "best10")) -> None:
     if not os.environ.get("NANOGPT"):
         print("no NANOGPT=PATH is given, the folder of a checkout of nanoGPT: skipped")
         return
     checkout = Path(os.environ["NANOGPT"]).absolute()
     text = checkout / "data/shakespeare_char/input.txt"
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        rows = {"nanoGPT": nanogpt(checkout)}
-        for model in models:
-            rows[model] = ours(model, text, folder)
-        baselines = json.loads((folder / RESULTS / "baselines.json").read_text())
     print("| model | nats per character | seconds | / nanoGPT's |")
     print("| --- | --- | --- | --- |")
-    print(f"| 5-gram | {baselines['ngram']['validation']['nats_per_character']:.4f} | | |")
-    for model, (nats, seconds) in rows.items():
-        print(f"| {model} | {nats:.4f} | {seconds:.0f} | {seconds / rows['nanoGPT'][1]:.2f} |")
+    nats, peer = nanogpt(checkout)
+    print(f"| nanoGPT | {nats:.4f} | {peer:.0f} | 1 |", flush=True)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        for model in models:
+            nats, seconds = ours(model, text, folder)
+            print(f"| {model} | {nats:.4f} | {seconds:.0f} | {seconds / peer:.2f} |", flush=True)
+        ngram = json.loads((folder / RESULTS / "baselines.json").read_text())["ngram"]
+    print(f"| 5-gram | {ngram['validation']['nats_per_character']:.4f} | | |")
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:] or ("quick", "best10"))
