@@ -8,7 +8,8 @@ from charlm.evaluation import scoring
 from charlm.model import CharacterLanguageModel
 
 RANDOM = np.random.default_rng(0)
-TEXTS = [RANDOM.integers(0, 9, size).astype(np.uint8) for size in (0, 1, 50, 7, 23, 50)]
+# One is so long that it is read alone.
+TEXTS = [RANDOM.integers(0, 9, size).astype(np.uint8) for size in (0, 1, 50, 7, 300, 23, 50)]
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 """How many bits of surprise a character of text costs a model."""
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,6 +15,8 @@ from charlm.progress import progress
 WINDOW = 256
 """Symbols that are read at a time: bounds the memory, does not change the score."""
 
+WORTH_A_BATCH = 4
+"""Texts are read side by side where they are together so many times as long as the longest."""
 
 PREDICTION = np.dtype([("nats", np.float32), ("confidence", np.float32), ("right", np.bool_)])
 """What is known of a prediction: the nats that the symbol costs, the probability of the symbol
@@ -43,23 +44,25 @@ def predictions(
     """
     device = model.device
     found = [np.empty(len(text), PREDICTION) for text in texts]
-    longest_first = sorted(range(len(texts)), key=lambda index: -len(texts[index]))
-    total = sum(len(text) for text in texts)
-    with progress(total, "scoring", unit="symbol") as bar:
-        # Batches of one shape: a matrix product of few rows has other bits on other numbers of
-        # threads.
-        width = 1 if len(texts) == 1 else batch_size
-        for first in range(0, len(texts), width):
-            batch = longest_first[first : first + width]
-            lengths = [len(texts[index]) for index in batch]
-            padded = np.zeros((math.ceil(max(lengths) / WINDOW) * WINDOW, width), np.int64)
-            for column, index in enumerate(batch):
-                padded[: lengths[column], column] = texts[index]
-            symbols = torch.from_numpy(padded).to(device)
+    waiting = sorted(range(len(texts)), key=lambda index: -len(texts[index]))
+    with progress(sum(map(len, texts)), "scoring", unit="symbol") as bar:
+        while waiting:
+            # Batches of one shape: a matrix product of few rows has other bits on other numbers of
+            # threads. A text that is much longer than the next ones is read alone.
+            batch = waiting[:batch_size]
+            longest, together = len(texts[batch[0]]), sum(len(texts[index]) for index in batch)
+            if together < WORTH_A_BATCH * longest:
+                batch = batch[:1]
+            waiting = waiting[len(batch) :]
+            width = 1 if len(batch) == 1 else batch_size
             previous = torch.full((1, width), start or 0, device=device)
             state = None
-            for begin in range(0, len(symbols), WINDOW):
-                expected = symbols[begin : begin + WINDOW]
+            for begin in range(0, longest, WINDOW):
+                padded = np.zeros((WINDOW, width), np.int64)
+                for column, index in enumerate(batch):
+                    part = texts[index][begin : begin + WINDOW]
+                    padded[: len(part), column] = part
+                expected = torch.from_numpy(padded).to(device)
                 if begin == 0 and start is None:
                     logits = model.at_rest(width)[None]
                     if len(expected) > 1:
@@ -70,9 +73,9 @@ def predictions(
                 previous = expected[-1:]
                 window = _judged(logits, expected)
                 for column, index in enumerate(batch):
-                    rest = max(0, lengths[column] - begin)
+                    rest = max(0, len(found[index]) - begin)
                     found[index][begin : begin + WINDOW] = window[:rest, column]
-            bar.update(sum(lengths))
+                    bar.update(min(rest, WINDOW))
     return found
 
 

@@ -18,7 +18,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial, reduce
 from hashlib import file_digest
 from itertools import chain, repeat
@@ -28,7 +28,6 @@ from typing import IO, Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.csv as arrow_csv
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
@@ -76,6 +75,8 @@ REJECTED = pa.schema(
         ("excerpt", pa.string()),
     ]
 )
+
+QUOTE = ord('"')
 
 csv.field_size_limit(sys.maxsize)
 # Bytes that do not decode become one lone surrogate, which no encoder lets pass unseen.
@@ -428,7 +429,7 @@ BYTE_ORDER_MARKS = (
 )
 
 
-def _utf8(path: Path, codec: str | None, request: Request) -> Iterator[bytes]:
+def _utf8(path: Path, codec: str | None, request: Request) -> Iterator[bytes | memoryview]:
     """Yield the bytes of a text file as UTF-8 without a byte order mark.
 
     What does not decode stays in as bytes that are not UTF-8 either, for the parsers to find.
@@ -436,16 +437,21 @@ def _utf8(path: Path, codec: str | None, request: Request) -> Iterator[bytes]:
     with path.open("rb") as file:
         size = os.fstat(file.fileno()).st_size
         stream: Any = pa.CompressedInputStream(file, codec) if codec else file
-        chunk: bytes = stream.read(BLOCK_BYTES)
+        start: bytes = stream.read(4)
         encoding = codecs.lookup(request.encoding).name
         for mark, marked in BYTE_ORDER_MARKS:
-            if chunk.startswith(mark):
-                chunk, encoding = chunk[len(mark) :], marked
+            if start.startswith(mark):
+                start, encoding = start[len(mark) :], marked
                 break
-        _check_text(chunk, encoding, request)
         recode = _recoder(encoding)
+        chunk: bytes = start + stream.read(BLOCK_BYTES)
+        _check_text(chunk, encoding, request)
         while chunk:
-            yield recode(chunk, False)
+            end = 0 if codec else chunk.rfind(b"\n") + 1
+            if end:
+                # To join part of a line to its rest would be a copy: it is read again instead.
+                file.seek(end - len(chunk), os.SEEK_CUR)
+            yield recode(memoryview(chunk)[: end or None], False)
             chunk = stream.read(BLOCK_BYTES)
         yield recode(b"", True)
         if codec is None and file.tell() < size:
@@ -455,7 +461,7 @@ def _utf8(path: Path, codec: str | None, request: Request) -> Iterator[bytes]:
             )
 
 
-def _recoder(encoding: str) -> Callable[[bytes, bool], bytes]:
+def _recoder(encoding: str) -> Callable[[bytes | memoryview, bool], bytes | memoryview]:
     if encoding in ("utf-8", "utf-8-sig"):
         return lambda chunk, final: chunk
     decoder = codecs.getincrementaldecoder(encoding)("charlm.undecodable")
@@ -479,33 +485,56 @@ def _check_text(start: bytes, encoding: str, request: Request) -> None:
     raise request.error(f"it is no text: there is a NUL byte at offset {head.index(0)}")
 
 
-# Blocks of whole records; False marks what is left at the end of a file within a quote.
-Blocks = Iterator[tuple[bytes, bool]]
+@dataclass(frozen=True)
+class Block:
+    """Whole records, or, not `whole`, what is left at the end of a file within a quote.
+
+    They are the bytes of a buffer from `start` to `end`. `quotes` are the places, from `start` on,
+    of CSV's quotes, where all of them stand as RFC 4180 has them; None elsewhere.
+    """
+
+    buffer: bytes | memoryview
+    start: int
+    end: int
+    whole: bool = True
+    quotes: NDArray[np.int64] | None = None
+
+    @property
+    def data(self) -> bytes:
+        """A copy of the records."""
+        return bytes(self.buffer[self.start : self.end])
 
 
-def _blocks(chunks: Iterable[bytes], cut: Callable[[bytes], int], request: Request) -> Blocks:
-    """Join chunks to blocks of whole records; `cut` tells where the last whole one ends."""
-    pending, size, wanted = [b""], 0, 0
+Cut = Callable[[bytes | memoryview], tuple[int, NDArray[np.int64] | None]]
+"""Tells where the last whole record of some bytes ends, and what `Block.quotes` are up to there."""
+
+
+def _blocks(chunks: Iterable[bytes | memoryview], cut: Cut, request: Request) -> Iterator[Block]:
+    """Join chunks to blocks of whole records."""
+    pending: list[bytes | memoryview] = []
+    size = wanted = 0
     for chunk, final in chain(zip(chunks, repeat(False)), [(b"", True)]):
-        pending.append(chunk)
+        if chunk:
+            pending.append(chunk)
         size += len(chunk)
         if size < wanted and not final:
             continue
-        block = b"".join(pending)
-        if final and block and not block.endswith((b"\n", b"\r")):
-            block += b"\n"
-        if end := cut(block):
-            yield block[:end], True
-        rest = block[end:]
+        buffer = pending[0] if len(pending) == 1 else b"".join(pending)
+        if final and buffer and buffer[-1] not in b"\r\n":
+            buffer = bytes(buffer) + b"\n"
+        end, quotes = cut(buffer)
+        if end:
+            yield Block(buffer, 0, end, quotes=quotes)
+        rest = bytes(buffer[end:])
         if final and rest:
-            yield rest, False
+            yield Block(rest, 0, len(rest), whole=False)
         if len(rest) > RECORD_BYTES:
             raise request.error(
                 f"a record is longer than {RECORD_BYTES >> 30} GiB; is a quote left open at "
                 f"{excerpt(rest[:200])!r}?"
             )
         # Twice as much before the next look, so that a long record is looked at in linear time.
-        pending, size, wanted = [rest], len(rest), 2 * len(rest)
+        pending, size, wanted = [rest] if rest else [], len(rest), 2 * len(rest)
 
 
 # CSV and TSV ----------------------------------------------------------------------------------
@@ -513,14 +542,16 @@ def _blocks(chunks: Iterable[bytes], cut: Callable[[bytes], int], request: Reque
 
 def _read_delimited(
     path: Path, codec: str | None, request: Request, *, delimiter: str
-) -> tuple[Blocks, Callable[[tuple[bytes, bool]], Records]]:
+) -> tuple[Iterator[Block], Callable[[Block], Records]]:
     blocks = _blocks(
         _utf8(path, codec, request), partial(_whole_records, delimiter=delimiter), request
     )
-    first, whole = next(blocks, (b"", True))
-    block = first.lstrip(b"\r\n")
-    names, start = _header(block, delimiter)
-    if not whole:
+    first = next(blocks, Block(b"", 0, 0))
+    header = first.data.lstrip(b"\r\n")
+    start = first.end - len(header)
+    names, length = _header(header, delimiter)
+    start += length
+    if not first.whole:
         raise request.error("a quote in its header line is never closed; mend that line")
     if not names:
         raise request.error("it is empty; give a file with a header line and documents")
@@ -536,7 +567,10 @@ def _read_delimited(
         width=len(names),
         indices=indices,
     )
-    return chain([(block[start:], whole)], blocks), parse
+    quotes = first.quotes
+    if quotes is not None:
+        quotes = quotes[np.searchsorted(quotes, start) :] - start
+    return chain([replace(first, start=start, quotes=quotes)], blocks), parse
 
 
 def _header(block: bytes, delimiter: str) -> tuple[list[str], int]:
@@ -546,22 +580,17 @@ def _header(block: bytes, delimiter: str) -> tuple[list[str], int]:
     return [name.encode("latin-1").decode("utf-8", "replace") for name in names], lines.tell()
 
 
-def _whole_records(block: bytes, *, delimiter: str) -> int:
-    """Return the offset at which the last whole record of the block ends.
+def _whole_records(
+    block: bytes | memoryview, *, delimiter: str
+) -> tuple[int, NDArray[np.int64] | None]:
+    """Return the offset at which the last whole record of the block ends; see `Cut`.
 
-    A quote opens a field only at its start, as in RFC 4180. Where all quotes of a block stand where
-    that standard has them, a line end lies within quotes when an odd number of them precedes it.
+    A line end lies within quotes when an odd number of them precedes it.
     """
     codes = np.frombuffer(block, np.uint8)
-    quotes = np.flatnonzero(codes == ord('"'))
-    beside = np.zeros(256, np.bool_)
-    beside[list(f'\r\n"{delimiter}'.encode())] = True
-    before, after = quotes[0::2] - 1, quotes[1::2] + 1
-    regular = (beside[codes[before]] | (before < 0)).all() and beside[
-        codes[after[after < len(codes)]]
-    ].all()
-    if not regular:
-        return _whole_records_one_by_one(block, delimiter)
+    quotes = _quotes(codes, delimiter)
+    if quotes is None:
+        return _whole_records_one_by_one(bytes(block), delimiter), None
     window = 1 << 14
     while True:
         start = max(0, len(block) - window)
@@ -570,8 +599,42 @@ def _whole_records(block: bytes, *, delimiter: str) -> int:
         )
         whole = ends[np.searchsorted(quotes, ends) % 2 == 0]
         if len(whole) or not start:
-            return int(whole[-1]) if len(whole) else 0
+            end = int(whole[-1]) if len(whole) else 0
+            return end, quotes[: np.searchsorted(quotes, end)]
         window *= 8
+
+
+def _quotes(codes: NDArray[np.uint8], delimiter: str) -> NDArray[np.int64] | None:
+    """Return the places of the quotes around fields, and of the pairs of quotes within such fields.
+
+    As in RFC 4180, a quote opens a field only at its start; within a field that none has opened it
+    is a character. None where text follows the quote that closes a field.
+    """
+    quotes = np.flatnonzero(codes == QUOTE)
+    around = np.zeros(256, np.bool_)
+    around[list(f"\r\n{delimiter}".encode())] = True
+    opens = (quotes == 0) | around[codes[quotes - 1]]
+    closes = (quotes == len(codes) - 1) | around[codes[np.minimum(quotes + 1, len(codes) - 1)]]
+    doubled = np.diff(quotes) == 1  # whether the next quote follows at once
+    if (opens[0::2] | np.append(False, doubled)[0::2]).all() and (
+        closes[1::2] | np.append(doubled, False)[1::2]
+    ).all():
+        return quotes
+    places, may_open, may_close = quotes.tolist(), opens.tolist(), closes.tolist()
+    pairs = np.append(doubled, False).tolist()
+    found: list[int] = []
+    inside = False
+    rest = iter(range(len(places)))
+    for index in rest:
+        if inside and pairs[index]:
+            found += [places[index], places[next(rest)]]
+            continue
+        if inside and not may_close[index]:
+            return None
+        if inside or may_open[index]:
+            found.append(places[index])
+            inside = not inside
+    return np.array(found, np.int64)
 
 
 def _whole_records_one_by_one(block: bytes, delimiter: str) -> int:
@@ -584,7 +647,7 @@ def _whole_records_one_by_one(block: bytes, delimiter: str) -> int:
 
 
 def _parse_delimited(
-    block: tuple[bytes, bool],
+    block: Block,
     *,
     request: Request,
     delimiter: str,
@@ -592,32 +655,109 @@ def _parse_delimited(
     indices: Sequence[int],
 ) -> Records:
     """Parse whole records: fast, or where anything is wrong with one of them, one by one."""
-    data, whole = block
-    names = [str(index) for index in range(width)]
-    wanted = [names[index] for index in indices]
-    if not data:
-        return request.records(0, np.arange(0), [pa.array([], pa.string()) for _ in wanted])
-    if whole and b"\0" not in data:
-        try:
-            table = arrow_csv.read_csv(
-                pa.BufferReader(data),
-                arrow_csv.ReadOptions(
-                    use_threads=False, block_size=len(data) + 1, column_names=names
-                ),
-                # Line ends within quotes are parsed all the same; the option is about chunks.
-                arrow_csv.ParseOptions(delimiter=delimiter),
-                arrow_csv.ConvertOptions(
-                    include_columns=list(dict.fromkeys(wanted)),
-                    column_types=dict.fromkeys(wanted, pa.string()),
-                    strings_can_be_null=False,
-                ),
-            )
-        except (pa.ArrowInvalid, UnicodeDecodeError):
-            pass
-        else:
-            columns = [table[name].combine_chunks() for name in wanted]
-            return request.records(len(table), np.arange(len(table)), columns, MISSING)
-    return _parse_one_by_one(data, whole, request, delimiter, width, indices)
+    columns = _parse_regular(block, delimiter, width, indices)
+    if columns is not None:
+        total = len(columns[0])
+        return request.records(total, np.arange(total), columns, MISSING)
+    return _parse_one_by_one(block.data, block.whole, request, delimiter, width, indices)
+
+
+def _parse_regular(
+    block: Block, delimiter: str, width: int, indices: Sequence[int]
+) -> list[pa.Array] | None:
+    """Return columns of records whose quotes stand as in RFC 4180.
+
+    None where a record has not `width` fields, or a text is no UTF-8 or has a NUL in it. No byte is
+    looked at one by one: most lie within quotes, and from quote to quote they are copied.
+    """
+    codes = np.frombuffer(block.buffer, np.uint8)[block.start : block.end]
+    if block.quotes is None or len(codes) > np.iinfo(np.int32).max:
+        return None
+    if not len(codes):
+        return [pa.array([], pa.string()) for _ in indices]
+    if codes.min() == 0:
+        return None
+    ends = _field_ends(codes, block.quotes, delimiter)
+    starts = np.append(0, ends[:-1] + 1)
+    ends_record = codes[ends] != ord(delimiter)
+    after_record = np.ones_like(ends_record)
+    after_record[1:] = ends_record[:-1]
+    # A line without a byte is no record; and of \r\n the second makes such a line.
+    kept = ~(after_record & ends_record & (starts == ends))
+    starts, ends, ends_record = starts[kept], ends[kept], ends_record[kept]
+    if not len(ends):
+        return [pa.array([], pa.string()) for _ in indices]
+    if len(ends) % width:
+        return None
+    shape = ends_record.reshape(-1, width)
+    if shape[:, :-1].any() or not shape[:, -1].all():
+        return None
+    try:
+        return [
+            _unquoted(codes, block.quotes, starts[index::width], ends[index::width])
+            for index in indices
+        ]
+    except pa.ArrowInvalid:
+        return None
+
+
+def _field_ends(
+    codes: NDArray[np.uint8], quotes: NDArray[np.int64], delimiter: str
+) -> NDArray[np.int64]:
+    """Return the places of the delimiters and line ends outside quotes."""
+    starts, ends = np.append(0, quotes[1::2] + 1), np.append(quotes[0::2], len(codes))
+    outside = int((ends - starts).sum())
+    places = _ranges(starts, ends - starts) if 8 * outside < len(codes) else None
+    looked_at = codes if places is None else codes[places]
+    found = np.flatnonzero(
+        (looked_at == ord(delimiter)) | (looked_at == ord("\n")) | (looked_at == ord("\r"))
+    )
+    return found[np.searchsorted(quotes, found) % 2 == 0] if places is None else places[found]
+
+
+def _unquoted(
+    codes: NDArray[np.uint8],
+    quotes: NDArray[np.int64],
+    starts: NDArray[np.int64],
+    ends: NDArray[np.int64],
+) -> pa.Array:
+    """Return the texts of fields from `starts` to `ends`, without the quotes around and in them.
+
+    Raises:
+        pyarrow.ArrowInvalid: one of them is no UTF-8.
+    """
+    # A field is as many pieces as it has pairs of quotes, or one: where a pair opens at once after
+    # another has closed, the two are one quote in the text, and the second's piece begins with it.
+    opening, closing = quotes[0::2], quotes[1::2]
+    quoted = codes[starts] == QUOTE
+    first_pair, after_pair = np.searchsorted(opening, starts), np.searchsorted(opening, ends)
+    count = np.where(quoted, after_pair - first_pair, 1)
+    first = np.cumsum(count) - count
+    if len(opening):
+        pairs = np.minimum(_ranges(first_pair, count), len(opening) - 1)
+        piece_starts, piece_ends = opening[pairs], closing[pairs]
+        piece_starts[first] = starts + quoted
+        piece_ends[first[~quoted]] = ends[~quoted]
+    else:
+        piece_starts, piece_ends = starts, ends
+    # Arrow copies every other of the stretches between these bounds.
+    bounds = np.stack([piece_starts, piece_ends], 1).astype(np.int32).ravel()
+    stretches = pa.Array.from_buffers(
+        pa.binary(), len(bounds) - 1, [None, pa.py_buffer(bounds), pa.py_buffer(codes)]
+    )
+    pieces = stretches.take(pa.array(np.arange(0, len(bounds), 2)))
+    _, piece_offsets, text = pieces.buffers()
+    offsets = np.frombuffer(piece_offsets, np.int32)[np.append(first, len(pieces))]
+    fields = pa.StringArray.from_buffers(len(starts), pa.py_buffer(offsets), text)
+    fields.validate(full=True)
+    return fields
+
+
+def _ranges(starts: NDArray[np.int64], lengths: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the ranges of those lengths that begin there, one after another."""
+    ends = np.cumsum(lengths)
+    total = ends[-1] if len(ends) else 0
+    return np.arange(total) + np.repeat(starts - ends + lengths, lengths)
 
 
 def _parse_one_by_one(
@@ -654,13 +794,16 @@ def _is_open(data: bytes, delimiter: str) -> bool:
 
 def _read_json_lines(
     path: Path, codec: str | None, request: Request
-) -> tuple[Blocks, Callable[[tuple[bytes, bool]], Records]]:
-    blocks = _blocks(_utf8(path, codec, request), lambda block: block.rfind(b"\n") + 1, request)
-    first = next(blocks, (b"", True))
-    if first[0].lstrip().startswith(b"["):
+) -> tuple[Iterator[Block], Callable[[Block], Records]]:
+    def cut(block: bytes | memoryview) -> tuple[int, None]:
+        return bytes(block).rfind(b"\n") + 1, None
+
+    blocks = _blocks(_utf8(path, codec, request), cut, request)
+    first = next(blocks, Block(b"", 0, 0))
+    if first.data.lstrip().startswith(b"["):
         raise request.error("it is one JSON array; write each of its objects on a line of its own")
     names: dict[str, None] = {}
-    for line in first[0].split(b"\n"):
+    for line in first.data.split(b"\n"):
         with suppress(ValueError, TypeError, RecursionError):
             names |= dict.fromkeys(json.loads(line))
     if names:
@@ -668,10 +811,10 @@ def _read_json_lines(
     return chain([first], blocks), partial(_parse_json_lines, request=request)
 
 
-def _parse_json_lines(block: tuple[bytes, bool], *, request: Request) -> Records:
+def _parse_json_lines(block: Block, *, request: Request) -> Records:
     rejected: list[tuple[int, str, str]] = []
     usable: list[tuple[int, list[str | None]]] = []
-    lines = [line for line in block[0].split(b"\n") if line.strip()]
+    lines = [line for line in block.data.split(b"\n") if line.strip()]
     for place, line in enumerate(lines):
         try:
             record = json.loads(line)
@@ -791,6 +934,10 @@ READERS = {
 
 
 def _without(texts: pa.Array, missing: pa.Array) -> pa.Array:
+    longest = pc.max(pc.binary_length(missing)).as_py()
+    shortest = pc.min(pc.binary_length(texts)).as_py()
+    if shortest is None or shortest > longest:
+        return texts
     found = pc.is_in(texts, missing)
     return pc.if_else(found, None, texts) if pc.any(found).as_py() else texts
 
