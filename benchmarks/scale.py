@@ -4,7 +4,7 @@ Each stage runs in a process of its own. Time is the processor time of that proc
 alone, which other work on the machine disturbs least; memory is how far it rose over
 the stage (Linux only). The slope is that of a straight line through the logarithms of size and
 cost: 1 for a cost that doubles with the size, 2 for one that grows fourfold. Run
-``python -m benchmarks.scale [--small] [PART ...]``.
+``python -m benchmarks.scale [PART ...]``.
 """
 
 import argparse
@@ -37,14 +37,6 @@ SIZES = {
     "symbols": (100, 1_000, 10_000, 50_000),
     "hidden units": (128, 256, 512, 1024),
     "jobs": (10, 100, 1_000, 10_000),
-}
-SMALL = {
-    "documents": (4_000, 8_000, 16_000, 32_000),
-    "documents, models": (250, 500, 1_000, 2_000),
-    "shards": (1, 4, 16, 64),
-    "symbols": (100, 500, 2_500, 12_500),
-    "hidden units": (64, 128, 256, 512),
-    "jobs": (10, 50, 250, 1_000),
 }
 
 
@@ -409,10 +401,7 @@ PARTS = {
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(PARTS)}; all")
-    parser.add_argument("--small", action="store_true", help="small sizes, for a busy machine")
     options = parser.parse_args()
-    if options.small:
-        SIZES.update(SMALL)
     for name in options.parts or PARTS:
         print(f"\n## {name}\n", flush=True)
         PARTS[name]()

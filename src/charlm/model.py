@@ -181,6 +181,7 @@ class Ensemble(nn.Module):
 
     def __init__(self, members: int, vocabulary_size: int, **settings: Any) -> None:
         super().__init__()
+        self.vocabulary_size = vocabulary_size
         self.members = nn.ModuleList(  # type: ignore[assignment]
             CharacterLanguageModel(vocabulary_size, **settings) for _ in range(members)
         )

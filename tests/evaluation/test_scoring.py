@@ -47,7 +47,7 @@ def test_every_symbol_costs_what_reading_one_by_one_says(
     window: int,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(scoring, "WINDOW", window)
+    monkeypatch.setattr(scoring, "LOGITS", window * 4 * 10)
     found = scoring.predictions(model, TEXTS, start, batch_size=4)
     for text, each in zip(TEXTS, found, strict=True):
         nats, likeliest = one_by_one(model, text, start)

@@ -15,6 +15,9 @@ from charlm.progress import progress
 WINDOW = 256
 """Symbols that are read at a time: bounds the memory, does not change the score."""
 
+LOGITS = 1 << 24
+"""The logits held at a time, where windows of one symbol do not have more of them."""
+
 WORTH_A_BATCH = 4
 """Texts are read side by side where they are together so many times as long as the longest."""
 
@@ -57,10 +60,11 @@ def predictions(
             width = 1 if len(batch) == 1 else batch_size
             previous = torch.full((1, width), start or 0, device=device)
             state = None
-            for begin in range(0, longest, WINDOW):
-                padded = np.zeros((WINDOW, width), np.int64)
+            length = _window(width, model.vocabulary_size)
+            for begin in range(0, longest, length):
+                padded = np.zeros((length, width), np.int64)
                 for column, index in enumerate(batch):
-                    part = texts[index][begin : begin + WINDOW]
+                    part = texts[index][begin : begin + length]
                     padded[: len(part), column] = part
                 expected = torch.from_numpy(padded).to(device)
                 if begin == 0 and start is None:
@@ -71,12 +75,17 @@ def predictions(
                 else:
                     logits, state = model(torch.cat([previous, expected[:-1]]), state)
                 previous = expected[-1:]
-                window = _judged(logits, expected)
+                judged = _judged(logits, expected)
                 for column, index in enumerate(batch):
                     rest = max(0, len(found[index]) - begin)
-                    found[index][begin : begin + WINDOW] = window[:rest, column]
-                    bar.update(min(rest, WINDOW))
+                    found[index][begin : begin + length] = judged[:rest, column]
+                    bar.update(min(rest, length))
     return found
+
+
+def _window(streams: int, alphabet: int) -> int:
+    """Return how many symbols of each stream are read at a time."""
+    return min(WINDOW, max(1, LOGITS // (streams * alphabet)))
 
 
 def _judged(logits: Tensor, expected: Tensor) -> npt.NDArray[Any]:
@@ -113,8 +122,9 @@ def validation_loss(
     length = (len(tokens) - 1) // batch_size
     starts = np.arange(batch_size) * length
     total, count, state = 0.0, 0, None
-    for begin in range(0, length, WINDOW):
-        places = (begin + np.arange(min(WINDOW, length - begin) + 1))[:, None] + starts
+    step = _window(batch_size, model.vocabulary_size)
+    for begin in range(0, length, step):
+        places = (begin + np.arange(min(step, length - begin) + 1))[:, None] + starts
         window = torch.from_numpy(tokens[places].astype(np.int64)).to(device)
         logits, state = model(window[:-1], state)
         expected = window[1:]
