@@ -1,12 +1,15 @@
 """A character n-gram model with Witten-Bell smoothing."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import count
+from itertools import chain, count
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+
+BLOCK = 1 << 20
+"""The symbols whose probabilities are computed at a time."""
 
 
 def witten_bell(
@@ -34,40 +37,64 @@ def witten_bell(
     Yields:
         The order, and by name the nats of each symbol, an array as long as each text.
     """
-    groups = {"": learned, **scored}
-    texts = [np.append(boundary, text) for group in groups.values() for text in group]
-    symbols = np.concatenate([np.empty(0, np.int64), *texts]).astype(np.int64)
-    begins = symbols == boundary
-    counted = ~begins
-    counted[sum(len(text) + 1 for text in learned) :] = False
+    texts = [*learned, *chain.from_iterable(scored.values())]
+    length = sum(len(text) + 1 for text in texts)
+    # Narrow, and written in place, since these arrays are what bounds the corpus.
+    narrow = np.min_scalar_type(-max(length, boundary))
+    symbols = np.empty(length, narrow)
+    begins = np.zeros(length, np.bool_)
+    place = 0
+    for text in texts:
+        symbols[place], begins[place] = boundary, True
+        symbols[place + 1 : place + 1 + len(text)] = text
+        place += 1 + len(text)
+    counted = sum(len(text) + 1 for text in learned)
+    learned_begins = np.flatnonzero(begins[:counted])
 
-    probability = np.full(len(symbols), 1 / alphabet)
-    history = np.zeros(len(symbols), np.int64)
+    probability = np.full(length, 1 / alphabet)
+    history = np.zeros(length, narrow)
     for order in count(1):
         # `history[t]` numbers the symbols before t, `gram[t]` those together with t's own.
-        gram, grams = pd.factorize(history * (boundary + 1) + symbols)
-        gram_count = np.bincount(gram[counted], minlength=len(grams))
-        history_count = np.bincount(history[counted], minlength=history.max(initial=0) + 1)
-        seen = grams[gram_count > 0] // (boundary + 1)
-        followers = np.bincount(seen, minlength=len(history_count))
-        weight = history_count[history] + followers[history]
-        backed_off = gram_count[gram] + followers[history] * probability
-        probability = np.where(weight > 0, backed_off / np.maximum(weight, 1), probability)
-        yield order, _by_text(-np.log(probability).astype(np.float32), groups)
-        history = np.append(0, gram[:-1])  # one symbol longer, but for what is before a beginning
+        key = history.astype(np.int64)
+        key *= boundary + 1
+        key += symbols
+        codes, grams = pd.factorize(key)
+        gram = codes.astype(narrow)
+        del key, codes
+        gram_count = _counts(gram[:counted], learned_begins, len(grams))
+        history_count = _counts(history[:counted], learned_begins, history.max(initial=0) + 1)
+        followers = np.bincount(
+            grams[gram_count > 0] // (boundary + 1), minlength=len(history_count)
+        )
+        for begin in range(0, length, BLOCK):
+            block = slice(begin, begin + BLOCK)
+            distinct = followers[history[block]]
+            weight = history_count[history[block]] + distinct
+            backed_off = gram_count[gram[block]] + distinct * probability[block]
+            np.divide(backed_off, weight, out=probability[block], where=weight > 0)
+        yield order, _by_text(-np.log(probability[counted:]).astype(np.float32), scored)
+        # One symbol longer, but for what is before a beginning.
+        history[1:] = gram[:-1]
         history[begins] = 0
+
+
+def _counts(
+    numbers: npt.NDArray[Any], left_out: npt.NDArray[np.int64], length: int
+) -> npt.NDArray[np.int64]:
+    """Return how often each number occurs, not at the places left out."""
+    counts = np.bincount(numbers, minlength=length)
+    counts -= np.bincount(numbers[left_out], minlength=len(counts))
+    return counts
 
 
 def _by_text(
     nats: npt.NDArray[np.float32], groups: Mapping[str, Sequence[npt.NDArray[Any]]]
 ) -> dict[str, list[npt.NDArray[np.float32]]]:
-    """Cut the nats of all groups' texts, each after its boundary, and leave out the learned."""
+    """Cut the nats of all groups' texts, each of which comes after its boundary."""
     place = 0
-    costs: dict[str, list[npt.NDArray[np.float32]]] = {}
+    costs: dict[str, list[npt.NDArray[np.float32]]] = {name: [] for name in groups}
     for name, group in groups.items():
-        costs[name] = []
         for text in group:
             costs[name].append(nats[place + 1 : place + 1 + len(text)])
             place += 1 + len(text)
-    del costs[""]
     return costs
