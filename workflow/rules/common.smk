@@ -114,9 +114,10 @@ def training_settings(wildcards):
 
 
 def start_of(wildcards):
-    """Return the weights that a training starts from; a changed one makes it run again."""
+    """Return the model that a training starts from; a changed one makes it run again."""
     folder = training_settings(wildcards)["init_from"]
-    return [os.path.normpath(f"{folder}/model.safetensors")] if folder else []
+    files = ("model.safetensors", "model.json") if folder else ()
+    return [os.path.normpath(f"{folder}/{file}") for file in files]
 
 
 def architecture(wildcards):
