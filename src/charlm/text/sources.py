@@ -608,7 +608,7 @@ def _quotes(codes: NDArray[np.uint8], delimiter: str) -> NDArray[np.int64] | Non
     """Return the places of the quotes around fields, and of the pairs of quotes within such fields.
 
     As in RFC 4180, a quote opens a field only at its start; within a field that none has opened it
-    is a character. None where text follows the quote that closes a field.
+    is a character. None where text follows the quote that closes a field, or they are too many.
     """
     quotes = np.flatnonzero(codes == QUOTE)
     around = np.zeros(256, np.bool_)
@@ -620,6 +620,8 @@ def _quotes(codes: NDArray[np.uint8], delimiter: str) -> NDArray[np.int64] | Non
         closes[1::2] | np.append(doubled, False)[1::2]
     ).all():
         return quotes
+    if len(quotes) > BLOCK_BYTES:
+        return None  # so many in one record: not worth a list
     places, may_open, may_close = quotes.tolist(), opens.tolist(), closes.tolist()
     pairs = np.append(doubled, False).tolist()
     found: list[int] = []
