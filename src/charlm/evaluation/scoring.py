@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from charlm.model import CharacterLanguageModel, Ensemble
+from charlm.model import CharacterLanguageModel, Ensemble, State
 from charlm.progress import progress
 
 WINDOW = 256
@@ -19,7 +19,7 @@ LOGITS = 1 << 24
 """The logits held at a time, where windows of one symbol do not have more of them."""
 
 WORTH_A_BATCH = 4
-"""Texts are read side by side where they are together so many times as long as the longest."""
+"""Fewer texts than these, or than these that have not ended, are read one after the other."""
 
 PREDICTION = np.dtype([("nats", np.float32), ("confidence", np.float32), ("right", np.bool_)])
 """What is known of a prediction: the nats that the symbol costs, the probability of the symbol
@@ -45,42 +45,52 @@ def predictions(
     Returns:
         For each text, in the order given, an array of `PREDICTION` as long as it.
     """
-    device = model.device
     found = [np.empty(len(text), PREDICTION) for text in texts]
-    waiting = sorted(range(len(texts)), key=lambda index: -len(texts[index]))
+
+    def read(batch: Sequence[int], width: int, begin: int, previous: Tensor, state: State) -> None:
+        """Read texts, the longest first, from `begin` on, after the symbols `previous` (1, W)."""
+        length = _window(width, model.vocabulary_size)
+        while batch := [index for index in batch if begin < len(texts[index])]:
+            # Batches of two shapes: a matrix product of few rows has other bits on other numbers of
+            # threads.
+            if width > 1 and len(batch) < WORTH_A_BATCH:
+                for column, index in enumerate(batch):
+                    one = slice(column, column + 1)
+                    read([index], 1, begin, previous[:, one], _columns(state, one))
+                return
+            padded = np.zeros((length, width), np.int64)
+            for column, index in enumerate(batch):
+                part = texts[index][begin : begin + length]
+                padded[: len(part), column] = part
+            expected = torch.from_numpy(padded).to(model.device)
+            if begin == 0 and start is None:
+                logits = model.at_rest(width)[None]
+                if len(expected) > 1:
+                    following, state = model(expected[:-1])
+                    logits = torch.cat([logits, following])
+            else:
+                logits, state = model(torch.cat([previous, expected[:-1]]), state)
+            previous = expected[-1:]
+            judged = _judged(logits, expected)
+            for column, index in enumerate(batch):
+                part = found[index][begin : begin + length]
+                part[:] = judged[: len(part), column]
+                bar.update(len(part))
+            begin += length
+
+    longest_first = sorted(range(len(texts)), key=lambda index: -len(texts[index]))
+    before = torch.full((1, batch_size), start or 0, device=model.device)
     with progress(sum(map(len, texts)), "scoring", unit="symbol") as bar:
-        while waiting:
-            # Batches of one shape: a matrix product of few rows has other bits on other numbers of
-            # threads. A text that is much longer than the next ones is read alone.
-            batch = waiting[:batch_size]
-            longest, together = len(texts[batch[0]]), sum(len(texts[index]) for index in batch)
-            if together < WORTH_A_BATCH * longest:
-                batch = batch[:1]
-            waiting = waiting[len(batch) :]
-            width = 1 if len(batch) == 1 else batch_size
-            previous = torch.full((1, width), start or 0, device=device)
-            state = None
-            length = _window(width, model.vocabulary_size)
-            for begin in range(0, longest, length):
-                padded = np.zeros((length, width), np.int64)
-                for column, index in enumerate(batch):
-                    part = texts[index][begin : begin + length]
-                    padded[: len(part), column] = part
-                expected = torch.from_numpy(padded).to(device)
-                if begin == 0 and start is None:
-                    logits = model.at_rest(width)[None]
-                    if len(expected) > 1:
-                        following, state = model(expected[:-1])
-                        logits = torch.cat([logits, following])
-                else:
-                    logits, state = model(torch.cat([previous, expected[:-1]]), state)
-                previous = expected[-1:]
-                judged = _judged(logits, expected)
-                for column, index in enumerate(batch):
-                    rest = max(0, len(found[index]) - begin)
-                    found[index][begin : begin + length] = judged[:rest, column]
-                    bar.update(min(rest, length))
+        for first in range(0, len(texts), batch_size):
+            read(longest_first[first : first + batch_size], batch_size, 0, before, None)
     return found
+
+
+def _columns(state: State, columns: slice) -> State:
+    """Return the state of some of the streams."""
+    if state is None or isinstance(state, Tensor):
+        return state if state is None else state[:, columns].contiguous()
+    return tuple(part[:, columns].contiguous() for part in state)
 
 
 def _window(streams: int, alphabet: int) -> int:
