@@ -83,7 +83,7 @@ def _counts(
 ) -> npt.NDArray[np.int64]:
     """Return how often each number occurs, not at the places left out."""
     counts = np.bincount(numbers, minlength=length)
-    counts -= np.bincount(numbers[left_out], minlength=len(counts))
+    np.subtract.at(counts, numbers[left_out], 1)
     return counts
 
 
