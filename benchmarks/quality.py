@@ -68,7 +68,7 @@ def ours(model: str, text: Path, folder: Path) -> tuple[float, float]:
     return record["validation"]["nats_per_character"], float(benchmark.split("\n")[1].split()[0])
 
 
-def main(models: Sequence[str] = ("quick", "best10")) -> None:
+def main(models: Sequence[str] = ()) -> None:
     if not os.environ.get("NANOGPT"):
         print("no NANOGPT=PATH is given, the folder of a checkout of nanoGPT: skipped")
         return
@@ -80,7 +80,7 @@ def main(models: Sequence[str] = ("quick", "best10")) -> None:
     print(f"| nanoGPT | {nats:.4f} | {peer:.0f} | 1 |", flush=True)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        for model in models:
+        for model in models or ("quick", "best10"):
             nats, seconds = ours(model, text, folder)
             print(f"| {model} | {nats:.4f} | {seconds:.0f} | {seconds / peer:.2f} |", flush=True)
         ngram = json.loads((folder / RESULTS / "baselines.json").read_text())["ngram"]
@@ -88,4 +88,4 @@ def main(models: Sequence[str] = ("quick", "best10")) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:] or ("quick", "best10"))
+    main(sys.argv[1:])
