@@ -81,7 +81,7 @@ def test_every_table_of_rfc_4180_comes_back(tmp_path_factory, rows, block):
     rows = [(label, f"x{text}") for label, text in rows]
     write_csv(folder / "a.csv", rows)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sources, "BLOCK_BYTES", block)
+        patch.setattr(sources, "READ_BYTES", block)
         table = read(folder, str(folder / "a.csv"), keep_columns=["label"])
     assert table["text"].to_pylist() == [text for _, text in rows]
     assert table["label"].to_pylist() == [label for label, _ in rows]
@@ -98,7 +98,7 @@ def test_any_text_is_read_as_the_csv_module_reads_it(tmp_path_factory, content, 
     rows = [row for row in csv.reader(io.StringIO(content, newline="")) if row][1:]
     expected = [row[1] or None for row in rows if len(row) == 2]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sources, "BLOCK_BYTES", block)
+        patch.setattr(sources, "READ_BYTES", block)
         try:
             table = read(folder, str(folder / "a.csv"), text_columns=["b"])
         except CharlmError:
@@ -321,7 +321,7 @@ def test_a_summary_line_counts_the_rejects(tmp_path, capsys):
 
 @pytest.mark.parametrize("threads", [1, 5])
 def test_any_number_of_threads_gives_the_same_bytes(tmp_path, monkeypatch, threads):
-    monkeypatch.setattr(sources, "BLOCK_BYTES", 1000)
+    monkeypatch.setattr(sources, "READ_BYTES", 1000)
     random = np.random.default_rng(0)
     rows = [[n, '", \n'.join(["word"] * int(random.integers(1, 50)))] for n in range(500)]
     write_csv(tmp_path / "a.csv", [*rows, ["ragged"]])
@@ -657,7 +657,7 @@ def test_a_file_that_shrinks_while_it_is_read_is_noticed(tmp_path):
     path.write_bytes(GOOD * 200)
     chunks = sources._utf8(path, None, sources.Request("a.csv", ("text",), (), "", "utf-8"))
     next(chunks)
-    os.truncate(path, sources.BLOCK_BYTES + 10)
+    os.truncate(path, sources.READ_BYTES + 10)
     with pytest.raises(
         CharlmError, match=r"^a.csv: it shrank while it was read, from 4,179,400 to"
     ):

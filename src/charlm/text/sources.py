@@ -33,7 +33,11 @@ from numpy.typing import NDArray
 
 from charlm.errors import CharlmError
 from charlm.progress import progress
-from charlm.text.streams import BLOCK_BYTES, TableWriter, ordered_map, output
+from charlm.text.streams import BLOCK_BYTES, TableWriter, ordered_map, output, utf8_buffer
+
+READ_BYTES = 2 << 20
+"""What is read of a file at once: parsing takes many short calls, and fewer, longer ones leave the
+interpreter's lock to the other threads more of the time."""
 
 RECORD_BYTES = 1 << 30
 """The longest record that is read; a longer one is taken for an unclosed quote."""
@@ -66,6 +70,7 @@ MISSING = pa.array(
 )
 # fmt: on
 """What `pandas.read_csv` takes for a missing value."""
+LONGEST_MISSING = max(map(len, MISSING.to_pylist()))
 
 REJECTED = pa.schema(
     [
@@ -138,14 +143,14 @@ class Request:
         total: int,
         places: NDArray[np.int64],
         columns: list[pa.Array],
-        missing: pa.Array | None = None,
+        missing: bool = False,
         rejected: Sequence[tuple[int, str, str]] = (),
     ) -> Records:
-        """Join the text columns, taking those values for missing, and keep the others."""
+        """Join the text columns, `missing` values of pandas taken for null, and keep the others."""
         texts = columns[: len(self.text_columns) or 1]
         kept = columns[len(texts) :]
-        if missing is not None:
-            texts = [_without(text, missing) for text in texts]
+        if missing:
+            texts = [_without_missing(text) for text in texts]
         if len(texts) > 1:
             none = reduce(pc.and_, [text.is_null() for text in texts])
             # Arrow leaves rows out of the result if all their values are null and skipped.
@@ -161,7 +166,7 @@ class Request:
         total: int,
         usable: Sequence[tuple[int, Sequence[str | None]]],
         rejected: Sequence[tuple[int, str, str]],
-        missing: pa.Array | None = None,
+        missing: bool = False,
     ) -> Records:
         """Do the same for records that are lists of values."""
         columns = [
@@ -444,7 +449,7 @@ def _utf8(path: Path, codec: str | None, request: Request) -> Iterator[bytes | m
                 start, encoding = start[len(mark) :], marked
                 break
         recode = _recoder(encoding)
-        chunk: bytes = start + stream.read(BLOCK_BYTES)
+        chunk: bytes = start + stream.read(READ_BYTES)
         _check_text(chunk, encoding, request)
         while chunk:
             end = 0 if codec else chunk.rfind(b"\n") + 1
@@ -452,7 +457,7 @@ def _utf8(path: Path, codec: str | None, request: Request) -> Iterator[bytes | m
                 # To join part of a line to its rest would be a copy: it is read again instead.
                 file.seek(end - len(chunk), os.SEEK_CUR)
             yield recode(memoryview(chunk)[: end or None], False)
-            chunk = stream.read(BLOCK_BYTES)
+            chunk = stream.read(READ_BYTES)
         yield recode(b"", True)
         if codec is None and file.tell() < size:
             raise request.error(
@@ -486,18 +491,52 @@ def _check_text(start: bytes, encoding: str, request: Request) -> None:
 
 
 @dataclass(frozen=True)
+class Quotes:
+    """The places of quotes in CSV, which all stand as RFC 4180 has them: one opens, one closes.
+
+    A quote within a field is doubled: it closes a pair of quotes, and opens the next at once.
+    `opening` has one more than `closing` where the bytes end within a field.
+    """
+
+    opening: NDArray[np.int64]
+    closing: NDArray[np.int64]
+
+    def before(self, end: int) -> "Quotes":
+        """Return the pairs before `end`."""
+        pairs = np.searchsorted(self.closing, end)
+        return Quotes(self.opening[:pairs], self.closing[:pairs])
+
+    def after(self, start: int) -> "Quotes":
+        """Return the pairs from `start` on, with places counted from there."""
+        pairs = np.searchsorted(self.opening, start)
+        return Quotes(self.opening[pairs:] - start, self.closing[pairs:] - start)
+
+    def outside(self, places: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Tell which of these places lie outside quotes."""
+        opened, closed = (np.searchsorted(of, places) for of in (self.opening, self.closing))
+        found: NDArray[np.bool_] = opened == closed
+        return found
+
+    def around_fields(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return the quotes that open fields and those that close them."""
+        apart = self.opening[1:] - self.closing[: max(0, len(self.opening) - 1)] > 1
+        first, last = np.append(True, apart), np.append(apart, True)
+        return self.opening[first[: len(self.opening)]], self.closing[last[: len(self.closing)]]
+
+
+@dataclass(frozen=True)
 class Block:
     """Whole records, or, not `whole`, what is left at the end of a file within a quote.
 
-    They are the bytes of a buffer from `start` to `end`. `quotes` are the places, from `start` on,
-    of CSV's quotes, where all of them stand as RFC 4180 has them; None elsewhere.
+    They are the bytes of a buffer from `start` to `end`. `quotes` are CSV's, with places counted
+    from `start`; None where they do not stand as in RFC 4180.
     """
 
     buffer: bytes | memoryview
     start: int
     end: int
     whole: bool = True
-    quotes: NDArray[np.int64] | None = None
+    quotes: Quotes | None = None
 
     @property
     def data(self) -> bytes:
@@ -505,7 +544,7 @@ class Block:
         return bytes(self.buffer[self.start : self.end])
 
 
-Cut = Callable[[bytes | memoryview], tuple[int, NDArray[np.int64] | None]]
+Cut = Callable[[bytes | memoryview], tuple[int, Quotes | None]]
 """Tells where the last whole record of some bytes ends, and what `Block.quotes` are up to there."""
 
 
@@ -567,9 +606,7 @@ def _read_delimited(
         width=len(names),
         indices=indices,
     )
-    quotes = first.quotes
-    if quotes is not None:
-        quotes = quotes[np.searchsorted(quotes, start) :] - start
+    quotes = first.quotes and first.quotes.after(start)
     return chain([replace(first, start=start, quotes=quotes)], blocks), parse
 
 
@@ -580,13 +617,8 @@ def _header(block: bytes, delimiter: str) -> tuple[list[str], int]:
     return [name.encode("latin-1").decode("utf-8", "replace") for name in names], lines.tell()
 
 
-def _whole_records(
-    block: bytes | memoryview, *, delimiter: str
-) -> tuple[int, NDArray[np.int64] | None]:
-    """Return the offset at which the last whole record of the block ends; see `Cut`.
-
-    A line end lies within quotes when an odd number of them precedes it.
-    """
+def _whole_records(block: bytes | memoryview, *, delimiter: str) -> tuple[int, Quotes | None]:
+    """Return the offset at which the last whole record of the block ends; see `Cut`."""
     codes = np.frombuffer(block, np.uint8)
     quotes = _quotes(codes, delimiter)
     if quotes is None:
@@ -597,46 +629,54 @@ def _whole_records(
         ends = (
             np.flatnonzero((codes[start:] == ord("\n")) | (codes[start:] == ord("\r"))) + start + 1
         )
-        whole = ends[np.searchsorted(quotes, ends) % 2 == 0]
+        whole = ends[quotes.outside(ends)]
         if len(whole) or not start:
             end = int(whole[-1]) if len(whole) else 0
-            return end, quotes[: np.searchsorted(quotes, end)]
+            return end, quotes.before(end)
         window *= 8
 
 
-def _quotes(codes: NDArray[np.uint8], delimiter: str) -> NDArray[np.int64] | None:
+def _quotes(codes: NDArray[np.uint8], delimiter: str) -> Quotes | None:
     """Return the places of the quotes around fields, and of the pairs of quotes within such fields.
 
     As in RFC 4180, a quote opens a field only at its start; within a field that none has opened it
     is a character. None where text follows the quote that closes a field, or they are too many.
     """
-    quotes = np.flatnonzero(codes == QUOTE)
-    around = np.zeros(256, np.bool_)
-    around[list(f"\r\n{delimiter}".encode())] = True
-    opens = (quotes == 0) | around[codes[quotes - 1]]
-    closes = (quotes == len(codes) - 1) | around[codes[np.minimum(quotes + 1, len(codes) - 1)]]
-    doubled = np.diff(quotes) == 1  # whether the next quote follows at once
-    if (opens[0::2] | np.append(False, doubled)[0::2]).all() and (
-        closes[1::2] | np.append(doubled, False)[1::2]
-    ).all():
+    places = np.flatnonzero(codes == QUOTE)
+    between_fields = np.zeros(256, np.bool_)
+    between_fields[list(f"\r\n{delimiter}".encode())] = True
+
+    def may_open(places: NDArray[np.int64]) -> NDArray[np.bool_]:
+        found: NDArray[np.bool_] = (places == 0) | between_fields[codes[places - 1]]
+        return found
+
+    def may_close(places: NDArray[np.int64]) -> NDArray[np.bool_]:
+        last = len(codes) - 1
+        after = codes[np.minimum(places + 1, last)]
+        found: NDArray[np.bool_] = (places == last) | between_fields[after]
+        return found
+
+    quotes = Quotes(places[0::2], places[1::2])
+    opening, closing = quotes.around_fields()
+    if may_open(opening).all() and may_close(closing).all():
         return quotes
-    if len(quotes) > BLOCK_BYTES:
+    if len(places) > READ_BYTES:
         return None  # so many in one record: not worth a list
-    places, may_open, may_close = quotes.tolist(), opens.tolist(), closes.tolist()
-    pairs = np.append(doubled, False).tolist()
+    opens, closes = may_open(places).tolist(), may_close(places).tolist()
+    doubled = np.append(np.diff(places) == 1, False).tolist()
     found: list[int] = []
     inside = False
     rest = iter(range(len(places)))
     for index in rest:
-        if inside and pairs[index]:
-            found += [places[index], places[next(rest)]]
+        if inside and doubled[index]:
+            found += [index, next(rest)]
             continue
-        if inside and not may_close[index]:
+        if inside and not closes[index]:
             return None
-        if inside or may_open[index]:
-            found.append(places[index])
+        if inside or opens[index]:
+            found.append(index)
             inside = not inside
-    return np.array(found, np.int64)
+    return Quotes(places[found[0::2]], places[found[1::2]])
 
 
 def _whole_records_one_by_one(block: bytes, delimiter: str) -> int:
@@ -660,7 +700,7 @@ def _parse_delimited(
     columns = _parse_regular(block, delimiter, width, indices)
     if columns is not None:
         total = len(columns[0])
-        return request.records(total, np.arange(total), columns, MISSING)
+        return request.records(total, np.arange(total), columns, missing=True)
     return _parse_one_by_one(block.data, block.whole, request, delimiter, width, indices)
 
 
@@ -703,23 +743,22 @@ def _parse_regular(
         return None
 
 
-def _field_ends(
-    codes: NDArray[np.uint8], quotes: NDArray[np.int64], delimiter: str
-) -> NDArray[np.int64]:
+def _field_ends(codes: NDArray[np.uint8], quotes: Quotes, delimiter: str) -> NDArray[np.int64]:
     """Return the places of the delimiters and line ends outside quotes."""
-    starts, ends = np.append(0, quotes[1::2] + 1), np.append(quotes[0::2], len(codes))
+    opening, closing = quotes.around_fields()
+    starts, ends = np.append(0, closing + 1), np.append(opening, len(codes))
     outside = int((ends - starts).sum())
     places = _ranges(starts, ends - starts) if 8 * outside < len(codes) else None
     looked_at = codes if places is None else codes[places]
     found = np.flatnonzero(
         (looked_at == ord(delimiter)) | (looked_at == ord("\n")) | (looked_at == ord("\r"))
     )
-    return found[np.searchsorted(quotes, found) % 2 == 0] if places is None else places[found]
+    return found[quotes.outside(found)] if places is None else places[found]
 
 
 def _unquoted(
     codes: NDArray[np.uint8],
-    quotes: NDArray[np.int64],
+    quotes: Quotes,
     starts: NDArray[np.int64],
     ends: NDArray[np.int64],
 ) -> pa.Array:
@@ -730,7 +769,7 @@ def _unquoted(
     """
     # A field is as many pieces as it has pairs of quotes, or one: where a pair opens at once after
     # another has closed, the two are one quote in the text, and the second's piece begins with it.
-    opening, closing = quotes[0::2], quotes[1::2]
+    opening, closing = quotes.opening, quotes.closing
     quoted = codes[starts] == QUOTE
     first_pair, after_pair = np.searchsorted(opening, starts), np.searchsorted(opening, ends)
     count = np.where(quoted, after_pair - first_pair, 1)
@@ -743,7 +782,8 @@ def _unquoted(
     else:
         piece_starts, piece_ends = starts, ends
     # Arrow copies every other of the stretches between these bounds.
-    bounds = np.stack([piece_starts, piece_ends], 1).astype(np.int32).ravel()
+    bounds = np.empty(2 * len(piece_starts), np.int32)
+    bounds[0::2], bounds[1::2] = piece_starts, piece_ends
     stretches = pa.Array.from_buffers(
         pa.binary(), len(bounds) - 1, [None, pa.py_buffer(bounds), pa.py_buffer(codes)]
     )
@@ -782,7 +822,7 @@ def _parse_one_by_one(
             rejected.append((place, reason, excerpt(delimiter.join(row))))
         else:
             usable.append((place, values))
-    return request.collect(len(rows), usable, rejected, MISSING)
+    return request.collect(len(rows), usable, rejected, missing=True)
 
 
 def _is_open(data: bytes, delimiter: str) -> bool:
@@ -935,12 +975,11 @@ READERS = {
 # Small helpers --------------------------------------------------------------------------------
 
 
-def _without(texts: pa.Array, missing: pa.Array) -> pa.Array:
-    longest = pc.max(pc.binary_length(missing)).as_py()
-    shortest = pc.min(pc.binary_length(texts)).as_py()
-    if shortest is None or shortest > longest:
+def _without_missing(texts: pa.Array) -> pa.Array:
+    ends, _ = utf8_buffer(texts)
+    if (np.diff(ends) > LONGEST_MISSING).all():
         return texts
-    found = pc.is_in(texts, missing)
+    found = pc.is_in(texts, MISSING)
     return pc.if_else(found, None, texts) if pc.any(found).as_py() else texts
 
 
