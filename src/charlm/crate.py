@@ -233,7 +233,10 @@ class _Crate:
         if checksum is None and path.is_file():
             checksum = sha256_of(path)
         properties = {"name": path.name}
-        if not path.is_absolute():  # for no absolute path goes into a result
+        # Where the workflow is a module, its user's files are absolute, which no path in a result
+        # may be: other machines have them elsewhere.
+        path = path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+        if not path.is_absolute():
             properties["alternateName"] = path.as_posix()
         if checksum:
             properties["sha256"] = checksum

@@ -114,6 +114,17 @@ def test_a_module_makes_all_under_its_prefix_with_its_own_configuration(outer: P
     assert "movie-reviews" not in done.stdout + done.stderr
 
 
+def test_what_a_module_made_can_be_made_again_from_its_users_files(outer: Path) -> None:
+    done = snakemake(outer, "charlm_crate")
+    assert done.returncode == 0, done.stdout + done.stderr
+    record = (outer / "lm/results/posts/ro-crate-metadata.json").read_text()
+    assert str(outer) not in record
+    reproduce = [sys.executable, "-m", "charlm.command", "reproduce", "lm/results/posts"]
+    done = subprocess.run(reproduce, cwd=outer, capture_output=True, text=True, check=False)
+    assert done.stdout == "the same files came out\n", done.stderr
+    assert done.returncode == 0
+
+
 def test_a_modules_user_gets_a_report_and_no_lints(outer: Path) -> None:
     done = snakemake(outer, "--report", "report.html")
     assert done.returncode == 0, done.stdout + done.stderr
