@@ -5,6 +5,7 @@ import gzip
 import importlib.metadata
 import os
 import re
+import shutil
 import socket
 import subprocess
 import sys
@@ -164,3 +165,17 @@ def test_objects_that_cannot_be_read(
 ) -> None:
     printed = fails(checkout, store, "ingest", source=source)
     assert [each for each in printed.splitlines() if each.startswith(line)], printed
+
+
+def test_tokens_of_which_an_upload_left_a_half(store: str, checkout: Checkout) -> None:
+    source = "s3://texts/posts.csv"
+    status, printed = snakemake(checkout, store, *RESULTS, "encode", source=source)
+    assert status == 0, printed
+    missing = "run/results/posts/tokens/validation.npy"
+    client(store).delete_object(Bucket="texts", Key=missing)
+    shutil.rmtree(checkout.folder / ".snakemake")  # as for the next user of the store
+    printed = fails(checkout, store, *RESULTS, source=source)
+    line = rf"^error: \S+{missing}: missing or damaged; encode the corpus again \(--forcerun "
+    assert re.search(line, printed, re.MULTILINE), printed
+    status, printed = snakemake(checkout, store, *RESULTS, "--forcerun", "encode", source=source)
+    assert status == 0, printed

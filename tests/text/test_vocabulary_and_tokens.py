@@ -119,6 +119,21 @@ def test_encode_and_decode_are_inverse(tmp_path):
     assert len(vocabulary) == 6
 
 
+@pytest.mark.parametrize("name", ["train.npy", "train.documents.parquet"])
+@pytest.mark.parametrize("kept", [0, 100])
+def test_missing_or_damaged_tokens_are_an_error(tmp_path, name, kept):
+    write_corpus(tmp_path, [(0, "train", "a text of several letters")])
+    build(tmp_path)
+    encoded(tmp_path)
+    file = tmp_path / "tokens" / name
+    if kept:
+        file.write_bytes(file.read_bytes()[:kept])
+    else:
+        file.unlink()
+    with pytest.raises(CharlmError, match=rf"{name}: missing or damaged; encode the corpus again"):
+        TokenSplit.load(tmp_path / "tokens", "train")
+
+
 def test_an_unknown_character_without_an_id_is_an_error(tmp_path):
     write_corpus(tmp_path, [(0, "train", "abc")])
     vocabulary = build(tmp_path, fit_on="all")

@@ -150,7 +150,18 @@ class TokenSplit:
 
     @classmethod
     def load(cls, folder: str | Path, split: str) -> "TokenSplit":
-        """Open what `encode` wrote for a split."""
-        tokens = np.load(Path(folder) / f"{split}.npy", mmap_mode="r")
-        table = pq.read_table(Path(folder) / f"{split}.documents.parquet")
+        """Open what `encode` wrote for a split.
+
+        Raises:
+            CharlmError: A file of it is missing or damaged.
+        """
+        path = Path(folder) / f"{split}.npy"
+        try:
+            tokens = np.load(path, mmap_mode="r")
+            path = Path(folder) / f"{split}.documents.parquet"
+            table = pq.read_table(path)
+        except (OSError, ValueError, pa.ArrowException):
+            raise CharlmError(
+                f"{path}: missing or damaged; encode the corpus again (--forcerun encode)"
+            ) from None
         return cls(tokens, {name: table[name].to_numpy() for name in table.column_names})
