@@ -2,6 +2,7 @@
 
 import ast
 import hashlib
+from functools import cache
 from pathlib import Path
 
 PACKAGE = Path(__file__).parent
@@ -14,7 +15,7 @@ def source_files(script: str | Path) -> dict[str, Path]:
     asked for, is left out.
     """
     files = {"": Path(script)}
-    waiting = _imports(files[""])
+    waiting = list(_imports(files[""].read_bytes()))
     while waiting:
         name = waiting.pop()
         if name in files or not name.startswith("charlm."):
@@ -25,14 +26,15 @@ def source_files(script: str | Path) -> dict[str, Path]:
             continue  # a function or class of a module
         files[name] = file
         files |= {str(path.name): path for path in file.parent.glob("templates/*.*")}
-        waiting += _imports(file)
+        waiting += _imports(file.read_bytes())
     return dict(sorted(files.items()))
 
 
-def _imports(file: Path) -> list[str]:
+@cache
+def _imports(source: bytes) -> list[str]:
     """Return the names that a module imports, those of functions and classes among them."""
     names = []
-    for node in ast.walk(ast.parse(file.read_bytes())):
+    for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
             names += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.module:
