@@ -93,6 +93,18 @@ def test_an_ensemble_gives_its_members_mean_probability() -> None:
     )
 
 
+def test_the_loss_takes_a_distribution_in_the_place_of_each_symbol() -> None:
+    model = make().eval()
+    symbols = torch.randint(0, 8, (6, 2))
+    certain = torch.nn.functional.one_hot(symbols[1:], 8).float()
+    loss, _ = model.loss(symbols[:-1], symbols[1:])
+    torch.testing.assert_close(model.loss(symbols[:-1], certain)[0], loss)
+    mixture = 0.75 * certain + 0.25 / 8
+    logits = model(symbols[:-1])[0]
+    expected = -(mixture * logits.log_softmax(-1)).sum(-1).mean()
+    torch.testing.assert_close(model.loss(symbols[:-1], mixture)[0], expected)
+
+
 def test_an_ensembles_members_learn_as_if_each_were_alone() -> None:
     model = make(members=2)
     symbols = torch.randint(0, 8, (6, 2))

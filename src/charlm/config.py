@@ -234,6 +234,11 @@ class Training(Section):
     """steps between two checkpoints"""
     init_from: Text | None = None
     """folder of a trained model whose weights to start from"""
+    teacher: Text | None = None
+    """folder of a trained model, often an ensemble, whose predictions to learn beside the text
+    (distillation); the training loss is then measured against the mixture of both"""
+    teacher_weight: Fraction = 0.5
+    """share of the teacher's predictions in that mixture"""
 
     @model_validator(mode="after")
     def _processes_have_no_common_clock(self) -> Self:

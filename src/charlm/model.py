@@ -123,10 +123,11 @@ class CharacterLanguageModel(nn.Module):
     def loss(self, symbols: Tensor, expected: Tensor, state: State = None) -> tuple[Tensor, State]:
         """Return the mean nats that the symbols `expected`, after each of `symbols`, cost.
 
-        Arguments as in `forward`; `expected` has the shape of `symbols`. The state comes with it.
+        Arguments as in `forward`; `expected` has the shape of `symbols`, or is a distribution over
+        all symbols for each of them, (length, batch, V). The state comes with it.
         """
         logits, state = self(symbols, state)
-        return functional.cross_entropy(logits.flatten(0, 1), expected.flatten()), state
+        return functional.cross_entropy(logits.flatten(0, 1), expected.flatten(0, 1)), state
 
     def at_rest(self, batch_size: int) -> Tensor:
         """Return what the zero state predicts before any symbol is read, logits (B, V)."""

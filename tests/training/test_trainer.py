@@ -219,6 +219,51 @@ def test_training_goes_on_from_another_models_weights(tmp_path: Path) -> None:
         run(tmp_path, "third", settings(init_from=str(first), hidden_size=17))
 
 
+def predictions(folder: Path, text: str) -> torch.Tensor:
+    """Return what a trained model holds each next symbol of a text for, (length, V)."""
+    model, vocabulary = load_model(folder)
+    symbols = torch.from_numpy(vocabulary.encode(text).astype(np.int64))
+    with torch.inference_mode():
+        return model(symbols.unsqueeze(1))[0].squeeze(1).softmax(-1)
+
+
+def test_a_model_learns_the_predictions_of_its_teacher(tmp_path: Path) -> None:
+    write_corpus(tmp_path)
+    teacher = run(tmp_path, "teacher", settings(members=2, steps=60, learning_rate=0.02))
+    other = TEXT[:70] + TEXT[:70:-1]  # which the teacher does not know
+    write_corpus(tmp_path, other)
+    own = {"steps": 60, "learning_rate": 0.02, "seed": 1}
+    alone = run(tmp_path, "alone", settings(**own))
+    taught = {"teacher": str(teacher), **own}
+    follower = run(tmp_path, "follower", settings(**taught, teacher_weight=0.9))
+    deaf = run(tmp_path, "deaf", settings(**taught, teacher_weight=0.0))
+    expected, *made = (
+        predictions(model, other[-200:]) for model in (teacher, follower, deaf, alone)
+    )
+    distances = [float((expected * (expected / each).log()).sum(-1).mean()) for each in made]
+    assert distances[1] > 1.5 * distances[0]
+    torch.testing.assert_close(made[1], made[2], rtol=1e-3, atol=1e-4)
+
+
+def test_a_teacher_stays_where_it_was_in_the_text_when_training_is_resumed(
+    tmp_path: Path,
+) -> None:
+    write_corpus(tmp_path)
+    teacher = run(tmp_path, "teacher", settings(cell="gru", steps=20))
+    arguments = settings(teacher=str(teacher), output_dropout=0.1)
+    whole = run(tmp_path, "whole", arguments)
+    assert stop_after(tmp_path, "stopped", arguments, steps=7) == 128 + signal.SIGTERM
+    assert outputs(run(tmp_path, "stopped", arguments)) == outputs(whole)
+
+
+def test_a_teacher_of_another_vocabulary_is_refused(tmp_path: Path) -> None:
+    write_corpus(tmp_path)
+    teacher = run(tmp_path, "teacher", settings(steps=1))
+    write_corpus(tmp_path, TEXT.replace("cat", "yak"))
+    with pytest.raises(CharlmError, match=r"teacher: training\.teacher names a model of another"):
+        run(tmp_path, "taught", settings(teacher=str(teacher)))
+
+
 def test_the_average_of_the_weights_is_what_is_saved(tmp_path: Path) -> None:
     write_corpus(tmp_path)
     rough = settings(steps=40, learning_rate=0.05, schedule="constant", validate_every=40)

@@ -186,9 +186,10 @@ def test_a_model_trained_by_the_command_takes_the_place_of_the_rules(
     assert "train_model" not in planned
 
 
-def test_a_model_is_trained_on_from_another_of_the_same_run(tiny_copy: Checkout) -> None:
+@pytest.mark.parametrize("key", ["init_from", "teacher"])
+def test_a_model_is_trained_on_from_another_of_the_same_run(tiny_copy: Checkout, key: str) -> None:
     preset = tiny_copy.folder / TINY
-    more = "  more: {hidden_size: 32, embedding_size: 16, init_from: results/tiny/models/lstm/}"
+    more = f"  more: {{hidden_size: 32, embedding_size: 16, {key}: results/tiny/models/lstm/}}"
     preset.write_text(preset.read_text().replace("models:\n", f"models:\n{more}\n"))
     file = "results/tiny/models/more/model.safetensors"
     done = tiny_copy.snakemake(file, *CONFIG)

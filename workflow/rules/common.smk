@@ -113,11 +113,14 @@ def training_settings(wildcards):
     return config["models"][wildcards.model]["training"]
 
 
-def start_of(wildcards):
-    """Return the model that a training starts from; a changed one makes it run again."""
-    folder = training_settings(wildcards)["init_from"]
-    files = ("model.safetensors", "model.json") if folder else ()
-    return [os.path.normpath(f"{folder}/{file}") for file in files]
+def other_models(wildcards):
+    """Return the models that a training starts from or learns from; a changed one repeats it."""
+    training = training_settings(wildcards)
+    folders = filter(None, (training["init_from"], training["teacher"]))
+    files = ("model.safetensors", "model.json")
+    return [
+        os.path.normpath(f"{folder}/{file}") for folder in folders for file in files
+    ]
 
 
 def architecture(wildcards):

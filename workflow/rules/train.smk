@@ -7,7 +7,7 @@ rule train_model:
     input:
         vocabulary=f"{RESULTS}/vocabulary.json",
         tokens=f"{RESULTS}/tokens",
-        start=start_of,
+        others=other_models,
     output:
         weights=f"{MODEL}/model.safetensors",
         description=f"{MODEL}/model.json",

@@ -18,7 +18,7 @@ from charlm.devices import available_memory, choose_device, choose_precision
 from charlm.errors import CharlmError
 from charlm.evaluation.scoring import validation_loss
 from charlm.files import write_text
-from charlm.model import load_model, make_model, save_model
+from charlm.model import CharacterLanguageModel, Ensemble, load_model, make_model, save_model
 from charlm.progress import progress
 from charlm.provenance import code_digest
 from charlm.recurrent.layers import Precision
@@ -91,8 +91,8 @@ def train(
         precision=precision,
     )
     made_from = [vocabulary, *(Path(tokens) / f"{split}.npy" for split in ("train", "validation"))]
-    if training["init_from"]:
-        made_from.append(Path(training["init_from"]) / "model.safetensors")
+    for other in filter(None, (training["init_from"], training["teacher"])):
+        made_from.append(Path(other) / "model.safetensors")
     belongs = fingerprint(
         {
             **architecture,
@@ -207,8 +207,11 @@ class Trainer:
             len(vocabulary), **architecture, engine=training["engine"], precision=precision
         )
         if training["init_from"]:
-            self._start_from(training["init_from"], vocabulary)
+            self._start_from(training["init_from"])
         self.model.to(device).train()
+        self.teacher: CharacterLanguageModel | Ensemble | None = None
+        if training["teacher"]:
+            self.teacher = self._other_model("teacher", precision).to(device)
         self._say_memory()
         self.optimizer = make_optimizer(self.model, training)
         self.average: WeightAverage | None = None
@@ -218,6 +221,7 @@ class Trainer:
         self.step = 0
         self.learning_rate = 0.0
         self.state: Any = None
+        self.teacher_state: Any = None
         self.loss_sum = torch.zeros((), dtype=torch.float64, device=device)
         self.loss_steps = 0
         self.shown_loss = ""
@@ -225,15 +229,21 @@ class Trainer:
         self._seconds_before = 0.0
         self._started = time.perf_counter()
 
-    def _start_from(self, folder: str, vocabulary: Vocabulary) -> None:
-        model, known = load_model(folder)
-        if known.symbols != vocabulary.symbols:
+    def _other_model(
+        self, key: str, precision: Precision = "float32"
+    ) -> CharacterLanguageModel | Ensemble:
+        folder = self.settings[key]
+        model, known = load_model(folder, engine=self.settings["engine"], precision=precision)
+        if known.symbols != self.vocabulary.symbols:
             raise CharlmError(
-                f"{folder}: training.init_from names a model of another vocabulary; "
-                "start from one of the same corpus"
+                f"{folder}: training.{key} names a model of another vocabulary; "
+                "name one of the same corpus"
             )
+        return model
+
+    def _start_from(self, folder: str) -> None:
         try:
-            self.model.load_state_dict(model.state_dict())
+            self.model.load_state_dict(self._other_model("init_from").state_dict())
         except RuntimeError:
             raise CharlmError(
                 f"{folder}: training.init_from names a model of another architecture; "
@@ -247,11 +257,14 @@ class Trainer:
         backward pass: about six numbers a unit, layer and symbol, and three a symbol's logit.
         """
         weights = sum(parameter.numel() for parameter in self.model.parameters())
+        taught = (
+            sum(parameter.numel() for parameter in self.teacher.parameters()) if self.teacher else 0
+        )
         copies = 4 + (self.settings["average"] is not None) + (self.settings["keep"] == "best")
         units = sum(m.recurrent.num_layers * m.hidden_size for m in self.model.members)
         logits = len(self.model.members) * len(self.vocabulary)
         kept = self.streams.window_size * (6 * units + 3 * logits)
-        return 4.0 * float(weights * copies + kept)
+        return 4.0 * float(weights * copies + taught + kept)
 
     def _say_memory(self) -> None:
         needed = self.memory() / 1e6
@@ -306,14 +319,17 @@ class Trainer:
         read, expected, fresh = self.streams.window(self.step)
         read, expected = self.processes.share(read), self.processes.share(expected)
         if fresh:
-            self.state = None
+            self.state = self.teacher_state = None
         self.learning_rate = self._next_learning_rate()
         for group in self.optimizer.param_groups:
             group["lr"] = self.learning_rate
         rank = (self.processes.rank,) if self.processes.rank else ()
         torch.manual_seed(seed_for(self.settings["seed"], self.step, *rank))
         try:
-            loss, state = self.model.loss(self._moved(read), self._moved(expected), self.state)
+            read, expected = self._moved(read), self._moved(expected)
+            if self.teacher:
+                expected = self._taught(self.teacher, read, expected)
+            loss, state = self.model.loss(read, expected, self.state)
             self.optimizer.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
         except (RuntimeError, MemoryError) as error:
@@ -340,6 +356,21 @@ class Trainer:
         # Asking a GPU for a number makes it wait: ask now and then, and before each checkpoint.
         if self.device.type == "cpu" or self.step % 50 == 0:
             self._check_loss()
+
+    @torch.no_grad()
+    def _taught(
+        self, teacher: CharacterLanguageModel | Ensemble, read: Tensor, expected: Tensor
+    ) -> Tensor:
+        """Mix the symbols to predict with what the teacher predicts, (length, batch, V).
+
+        Its predictions tell of every symbol how likely it was, the text only which one came
+        (Hinton et al. 2015, arXiv:1503.02531).
+        """
+        weight = self.settings["teacher_weight"]
+        logits, self.teacher_state = teacher(read, self.teacher_state)
+        mixture: Tensor = logits.softmax(-1).mul_(weight)
+        own = mixture.new_full((*expected.shape, 1), 1 - weight)
+        return mixture.scatter_add_(-1, expected.unsqueeze(-1), own)
 
     def _moved(self, symbols: Tensor) -> Tensor:
         """Copy symbols to the device. A GPU copies from pinned memory while it computes."""
@@ -419,8 +450,10 @@ class Trainer:
             for name, value in moments.items():
                 if value is not None:
                     tensors[f"optimizer.{index}.{name}"] = value
-        for index, part in enumerate(_parts(self.state)):
-            tensors[f"state.{index}"] = self.processes.gather(part)
+        states = {"state": self.state} | ({"teacher": self.teacher_state} if self.teacher else {})
+        for name, state in states.items():
+            for index, part in enumerate(_parts(state)):
+                tensors[f"{name}.{index}"] = self.processes.gather(part)
         if self.average:
             tensors |= {f"average.{name}": value for name, value in self.average.weights.items()}
         tensors |= {f"best.{name}": value for name, value in self.best.items()}
@@ -446,9 +479,9 @@ class Trainer:
         self.optimizer.load_state_dict(
             {"state": moments, "param_groups": self.optimizer.state_dict()["param_groups"]}
         )
-        states = sorted(_below("state", tensors).items())
-        parts = [self.processes.share(part) for _, part in states]
-        self.state = tuple(parts) if len(parts) > 1 else parts[0]
+        self.state = self._restored_state("state", tensors)
+        if self.teacher:
+            self.teacher_state = self._restored_state("teacher", tensors)
         if record["averaged"] is not None:
             self.average = self.average or WeightAverage(self.model, None)
             self.average.weights = _below("average", tensors)
@@ -461,6 +494,10 @@ class Trainer:
         self.history = record["history"]
         self._seconds_before = record["seconds"]
         self._started = time.perf_counter()
+
+    def _restored_state(self, name: str, tensors: Mapping[str, Tensor]) -> Any:
+        parts = [self.processes.share(part) for _, part in sorted(_below(name, tensors).items())]
+        return tuple(parts) if len(parts) > 1 else parts[0]
 
     def timing(self) -> dict[str, float]:
         """Return the seconds of training and the characters trained on in one of them."""
