@@ -72,10 +72,10 @@ class Torch:
         *weights, precision = weights_and_precision
         dtype = h.dtype
         with _autocast(inputs, precision):
+            read = _look_up(inputs, indices).to(dtype)
             outputs, h, c = torch.lstm(
-                _look_up(inputs, indices), (h[None], c[None]), weights, True, 1, 0.0, True, False,
-                False,
-            )  # fmt: skip
+                read, (h[None], c[None]), weights, True, 1, 0.0, True, False, False
+            )
         return outputs.to(dtype), h[0].to(dtype), c[0].to(dtype)
 
     @staticmethod
@@ -86,9 +86,8 @@ class Torch:
         *weights, precision = weights_and_precision
         dtype = h.dtype
         with _autocast(inputs, precision):
-            outputs, h = torch.gru(
-                _look_up(inputs, indices), h[None], weights, True, 1, 0.0, True, False, False
-            )
+            read = _look_up(inputs, indices).to(dtype)
+            outputs, h = torch.gru(read, h[None], weights, True, 1, 0.0, True, False, False)
         return outputs.to(dtype), h[0].to(dtype)
 
 
@@ -97,4 +96,7 @@ def _look_up(inputs: Tensor, indices: Tensor | None) -> Tensor:
 
 
 def _autocast(inputs: Tensor, precision: str) -> torch.autocast:
-    return torch.autocast(inputs.device.type, torch.bfloat16, enabled=precision == "bfloat16")
+    """Let torch multiply in bfloat16 if asked to, except where its LSTM cannot: without AVX-512."""
+    device = inputs.device.type
+    able = device != "cpu" or torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    return torch.autocast(device, torch.bfloat16, enabled=able and precision == "bfloat16")
