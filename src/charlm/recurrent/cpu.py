@@ -87,11 +87,6 @@ def usable(dtype: torch.dtype) -> bool:
     return False
 
 
-def processor() -> str:
-    """What the table of measurements calls this processor, by the vectors that the kernels use."""
-    return "cpu" if kernels and kernels.WIDE else "cpu without avx512"
-
-
 @cache
 def _openmp() -> Any:
     """The OpenMP library that torch runs its threads with, or None.

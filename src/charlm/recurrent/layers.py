@@ -28,11 +28,6 @@ _FASTEST: tuple[tuple[str, str, Precision, float, Engine], ...] = (
     ("cpu", "lstm", "bfloat16", math.inf, "fused"),
     ("cpu", "gru", "float32", math.inf, "fused"),
     ("cpu", "gru", "bfloat16", math.inf, "fused"),
-    ("cpu without avx512", "lstm", "float32", math.inf, "torch"),
-    ("cpu without avx512", "lstm", "bfloat16", math.inf, "fused"),
-    ("cpu without avx512", "gru", "float32", 128, "fused"),
-    ("cpu without avx512", "gru", "float32", math.inf, "torch"),
-    ("cpu without avx512", "gru", "bfloat16", math.inf, "fused"),
 )
 
 _log = logging.getLogger(__name__)
@@ -319,10 +314,8 @@ class _Recurrent(nn.Module):
         if self.engine != "auto":
             return self.engine
         device = inputs.device.type
-        if device == "cpu":
-            if not cpu.usable(self.weight_hh_l0.dtype):
-                return "torch"
-            device = cpu.processor()
+        if device == "cpu" and not cpu.usable(self.weight_hh_l0.dtype):
+            return "torch"
         return _fastest(device, self.cell, self._precision(inputs), self.hidden_size)
 
     def _engine(self, inputs: Tensor) -> Any:
