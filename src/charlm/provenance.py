@@ -31,15 +31,15 @@ def source_files(script: str | Path) -> dict[str, Path]:
 
 
 @cache
-def _imports(source: bytes) -> list[str]:
+def _imports(source: bytes) -> tuple[str, ...]:
     """Return the names that a module imports, those of functions and classes among them."""
-    names = []
+    names: list[str] = []
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
             names += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.module:
             names += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-    return names
+    return tuple(names)
 
 
 def code_digest(script: str | Path) -> str:

@@ -31,11 +31,25 @@ def test_two_processes_train_what_one_would(tmp_path: Path, cell: str) -> None:
     assert len(curves[0]) == len(curves[1]) == 4
 
 
+def test_two_processes_learn_from_a_teacher_as_one_would(tmp_path: Path) -> None:
+    write_corpus(tmp_path)
+    teacher = str(run(tmp_path, "teacher", settings(steps=20)))
+    one, two = (
+        run(tmp_path, f"{count}", settings(teacher=teacher, processes=count, **BATCH))
+        for count in (1, 2)
+    )
+    wanted, made = (load_file(folder / "model.safetensors") for folder in (one, two))
+    for name, tensor in wanted.items():
+        torch.testing.assert_close(made[name], tensor, rtol=1e-4, atol=1e-5)
+
+
 def test_two_processes_stop_and_go_on_to_the_same_bytes(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     write_corpus(tmp_path)
+    teacher = str(run(tmp_path, "teacher", settings(steps=20)))
     long = {**BATCH, "steps": 600, "validate_every": 300, "checkpoint_every": 20, "processes": 2}
+    long |= {"teacher": teacher}
     whole = run(tmp_path, "whole", settings(**long))
     program = (
         "from pathlib import Path\n"

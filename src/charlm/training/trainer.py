@@ -253,8 +253,9 @@ class Trainer:
     def memory(self) -> float:
         """Return an estimate of the bytes that training takes, the text apart.
 
-        Weights, their gradients and moments, averages and best ones; and what a step keeps for its
-        backward pass: about six numbers a unit, layer and symbol, and three a symbol's logit.
+        Weights, their gradients and moments, averages and best ones; a teacher's weights; and what
+        a step keeps for its backward pass: about six numbers a unit, layer and symbol, and three a
+        symbol's logit.
         """
         weights = sum(parameter.numel() for parameter in self.model.parameters())
         taught = (
