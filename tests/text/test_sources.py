@@ -27,6 +27,13 @@ def read(folder, source, **options):
     return pq.read_table(folder / "documents.parquet")
 
 
+def read_in_blocks_of(size, patch):
+    patch.setattr(sources, "READ_BYTES", size)
+    patch.setattr(sources, "CSV_BYTES", size)
+    patch.setattr(sources, "ARROW_BYTES", size + 1)
+    patch.setattr(sources, "GUESS_BYTES", (size, 4 * size))
+
+
 def rejected(folder):
     return pq.read_table(folder / "rejected.parquet").to_pylist()
 
@@ -81,7 +88,7 @@ def test_every_table_of_rfc_4180_comes_back(tmp_path_factory, rows, block):
     rows = [(label, f"x{text}") for label, text in rows]
     write_csv(folder / "a.csv", rows)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sources, "READ_BYTES", block)
+        read_in_blocks_of(block, patch)
         table = read(folder, str(folder / "a.csv"), keep_columns=["label"])
     assert table["text"].to_pylist() == [text for _, text in rows]
     assert table["label"].to_pylist() == [label for label, _ in rows]
@@ -98,7 +105,7 @@ def test_any_text_is_read_as_the_csv_module_reads_it(tmp_path_factory, content, 
     rows = [row for row in csv.reader(io.StringIO(content, newline="")) if row][1:]
     expected = [row[1] or None for row in rows if len(row) == 2]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sources, "READ_BYTES", block)
+        read_in_blocks_of(block, patch)
         try:
             table = read(folder, str(folder / "a.csv"), text_columns=["b"])
         except CharlmError:
@@ -115,6 +122,22 @@ def test_line_ends_within_quotes_stay_as_they_are(tmp_path):
     (tmp_path / "a.csv").write_bytes(b'text,n\r\n"a\r\nb\rc\nd",1\r\ne,2\rf,3\n')
     table = read(tmp_path, str(tmp_path / "a.csv"))
     assert table["text"].to_pylist() == ["a\r\nb\rc\nd", "e", "f"]
+
+
+@pytest.mark.parametrize("size", range(20, 40))
+def test_a_line_end_of_two_characters_is_not_cut(tmp_path, monkeypatch, size):
+    read_in_blocks_of(size, monkeypatch)
+    rows = [[number, "a\r\nb"] for number in range(100)]
+    write_csv(tmp_path / "a.csv", rows)
+    table = read(tmp_path, str(tmp_path / "a.csv"))
+    assert table["text"].to_pylist() == ["a\r\nb"] * 100
+
+
+def test_texts_that_look_like_records_are_texts(tmp_path, monkeypatch):
+    read_in_blocks_of(100, monkeypatch)
+    texts = ["1,a text\n" * lines for lines in range(1, 50)]
+    write_csv(tmp_path / "a.csv", enumerate(texts))
+    assert read(tmp_path, str(tmp_path / "a.csv"))["text"].to_pylist() == texts
 
 
 def test_a_stray_quote_is_a_character(tmp_path):
@@ -321,7 +344,7 @@ def test_a_summary_line_counts_the_rejects(tmp_path, capsys):
 
 @pytest.mark.parametrize("threads", [1, 5])
 def test_any_number_of_threads_gives_the_same_bytes(tmp_path, monkeypatch, threads):
-    monkeypatch.setattr(sources, "READ_BYTES", 1000)
+    read_in_blocks_of(1000, monkeypatch)
     random = np.random.default_rng(0)
     rows = [[n, '", \n'.join(["word"] * int(random.integers(1, 50)))] for n in range(500)]
     write_csv(tmp_path / "a.csv", [*rows, ["ragged"]])
@@ -662,6 +685,18 @@ def test_a_file_that_shrinks_while_it_is_read_is_noticed(tmp_path):
         CharlmError, match=r"^a.csv: it shrank while it was read, from 4,179,400 to"
     ):
         list(chunks)
+
+
+def test_a_csv_that_shrinks_while_it_is_parsed_is_noticed(tmp_path, monkeypatch):
+    read_in_blocks_of(1000, monkeypatch)
+    path = tmp_path / "a.csv"
+    path.write_bytes(GOOD * 20)
+    request = sources.Request("a.csv", ("text",), (), "", "utf-8")
+    records = sources.read_file(path, request, "csv")
+    next(records)
+    os.truncate(path, 300_000)
+    with pytest.raises(CharlmError, match=r"^a.csv: it shrank while it was read, from 417,940 to"):
+        list(records)
 
 
 def test_a_changed_data_package_is_refused(tmp_path):

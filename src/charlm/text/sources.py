@@ -1,7 +1,7 @@
 """Any table or text that people have becomes one table of documents.
 
-Every format is read as a sequence of blocks of whole records. Reading them is sequential, parsing
-them is not: blocks are parsed on all cores and put together in order.
+Every format is read as a sequence of blocks of whole records. Where they begin is found one after
+another; they are parsed on all cores, and put together in order.
 """
 
 import codecs
@@ -18,16 +18,17 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial, reduce
 from hashlib import file_digest
-from itertools import chain, repeat
+from itertools import chain
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.csv as pcsv
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
@@ -35,9 +36,20 @@ from charlm.errors import CharlmError
 from charlm.progress import progress
 from charlm.text.streams import BLOCK_BYTES, TableWriter, ordered_map, output, utf8_buffer
 
-READ_BYTES = 2 << 20
-"""What is read of a file at once: parsing takes many short calls, and fewer, longer ones leave the
-interpreter's lock to the other threads more of the time."""
+READ_BYTES = 1 << 18
+"""What is read of a text file at once."""
+
+CSV_BYTES = 8 << 20
+"""What a thread parses of CSV at once."""
+
+ARROW_BYTES = 1 << 19
+"""What Arrow parses of it at once."""
+
+GUESS_BYTES = (1 << 16, 1 << 20, 1 << 24)
+"""What is looked at to guess where a record of it begins, more where that shows nothing."""
+
+MOST_GUESSES = 10_000
+"""So many lines are tried for the start of a record."""
 
 RECORD_BYTES = 1 << 30
 """The longest record that is read; a longer one is taken for an unclosed quote."""
@@ -81,8 +93,6 @@ REJECTED = pa.schema(
     ]
 )
 
-QUOTE = ord('"')
-
 csv.field_size_limit(sys.maxsize)
 # Bytes that do not decode become one lone surrogate, which no encoder lets pass unseen.
 codecs.register_error("charlm.undecodable", lambda error: ("\udcff", error.end))  # type: ignore[attr-defined]
@@ -121,6 +131,14 @@ class Request:
     def error(self, message: str) -> CharlmError:
         """Return an error that names the file."""
         return CharlmError(f"{self.name}: {message}")
+
+    def check_size(self, path: Path, before: int) -> None:
+        """Raise if a file has lost bytes while it was read."""
+        if (after := path.stat().st_size) < before:
+            raise self.error(
+                f"it shrank while it was read, from {before:,} to {after:,} bytes; "
+                "run again when nothing writes to it"
+            )
 
     def indices(self, names: Sequence[str], hint: str = "") -> list[int]:
         """Return where the wanted columns stand among `names`, each of which must be there once."""
@@ -400,8 +418,7 @@ def read_file(path: Path, request: Request, format: str) -> Iterator[Records]:
     if request.name in map("package:{}".format, PACKAGES):
         _check_digest(path, request)
     with _one_line_errors(request):
-        items, parse = READERS[format](path, codec, request)
-        yield from ordered_map(parse, items)
+        yield from READERS[format](path, codec, request)
 
 
 def _check_digest(path: Path, request: Request) -> None:
@@ -434,7 +451,22 @@ BYTE_ORDER_MARKS = (
 )
 
 
-def _utf8(path: Path, codec: str | None, request: Request) -> Iterator[bytes | memoryview]:
+def _encoding(start: bytes, request: Request) -> tuple[str, int]:
+    """Return the encoding of a text that starts so, and the length of its byte order mark."""
+    for mark, marked in BYTE_ORDER_MARKS:
+        if start.startswith(mark):
+            return marked, len(mark)
+    return codecs.lookup(request.encoding).name, 0
+
+
+def _utf8_mark(path: Path, request: Request) -> int | None:
+    """Return the length of the byte order mark of a file of UTF-8, None of one that is not."""
+    with path.open("rb") as file:
+        encoding, mark = _encoding(file.read(4), request)
+    return mark if encoding in ("utf-8", "utf-8-sig") else None
+
+
+def _utf8(path: Path, codec: str | None, request: Request) -> Iterator[bytes]:
     """Yield the bytes of a text file as UTF-8 without a byte order mark.
 
     What does not decode stays in as bytes that are not UTF-8 either, for the parsers to find.
@@ -443,30 +475,19 @@ def _utf8(path: Path, codec: str | None, request: Request) -> Iterator[bytes | m
         size = os.fstat(file.fileno()).st_size
         stream: Any = pa.CompressedInputStream(file, codec) if codec else file
         start: bytes = stream.read(4)
-        encoding = codecs.lookup(request.encoding).name
-        for mark, marked in BYTE_ORDER_MARKS:
-            if start.startswith(mark):
-                start, encoding = start[len(mark) :], marked
-                break
+        encoding, mark = _encoding(start, request)
+        start = start[mark:]
         recode = _recoder(encoding)
         chunk: bytes = start + stream.read(READ_BYTES)
         _check_text(chunk, encoding, request)
         while chunk:
-            end = 0 if codec else chunk.rfind(b"\n") + 1
-            if end:
-                # To join part of a line to its rest would be a copy: it is read again instead.
-                file.seek(end - len(chunk), os.SEEK_CUR)
-            yield recode(memoryview(chunk)[: end or None], False)
+            yield recode(chunk, False)
             chunk = stream.read(READ_BYTES)
         yield recode(b"", True)
-        if codec is None and file.tell() < size:
-            raise request.error(
-                f"it shrank while it was read, from {size:,} to {file.tell():,} bytes; "
-                "run again when nothing writes to it"
-            )
+        request.check_size(path, size)
 
 
-def _recoder(encoding: str) -> Callable[[bytes | memoryview, bool], bytes | memoryview]:
+def _recoder(encoding: str) -> Callable[[bytes, bool], bytes]:
     if encoding in ("utf-8", "utf-8-sig"):
         return lambda chunk, final: chunk
     decoder = codecs.getincrementaldecoder(encoding)("charlm.undecodable")
@@ -491,106 +512,97 @@ def _check_text(start: bytes, encoding: str, request: Request) -> None:
 
 
 @dataclass(frozen=True)
-class Quotes:
-    """The places of quotes in CSV, which all stand as RFC 4180 has them: one opens, one closes.
-
-    A quote within a field is doubled: it closes a pair of quotes, and opens the next at once.
-    `opening` has one more than `closing` where the bytes end within a field.
-    """
-
-    opening: NDArray[np.int64]
-    closing: NDArray[np.int64]
-
-    def before(self, end: int) -> "Quotes":
-        """Return the pairs before `end`."""
-        pairs = np.searchsorted(self.closing, end)
-        return Quotes(self.opening[:pairs], self.closing[:pairs])
-
-    def after(self, start: int) -> "Quotes":
-        """Return the pairs from `start` on, with places counted from there."""
-        pairs = np.searchsorted(self.opening, start)
-        return Quotes(self.opening[pairs:] - start, self.closing[pairs:] - start)
-
-    def outside(self, places: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Tell which of these places lie outside quotes."""
-        opened, closed = (np.searchsorted(of, places) for of in (self.opening, self.closing))
-        found: NDArray[np.bool_] = opened == closed
-        return found
-
-    def around_fields(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Return the quotes that open fields and those that close them."""
-        apart = self.opening[1:] - self.closing[: max(0, len(self.opening) - 1)] > 1
-        first, last = np.append(True, apart), np.append(apart, True)
-        return self.opening[first[: len(self.opening)]], self.closing[last[: len(self.closing)]]
-
-
-@dataclass(frozen=True)
 class Block:
-    """Whole records, or, not `whole`, what is left at the end of a file within a quote.
+    """Whole records; the `last` block of a file may end within a quote."""
 
-    They are the bytes of a buffer from `start` to `end`. `quotes` are CSV's, with places counted
-    from `start`; None where they do not stand as in RFC 4180.
+    data: bytes
+    last: bool = False
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+    def open(self) -> pa.NativeFile:
+        """Return the records as a file."""
+        return pa.BufferReader(self.data)
+
+
+def _blocks(
+    chunks: Iterable[bytes], cut: Callable[[bytes], int], request: Request, least: int = 0
+) -> Iterator[Block]:
+    """Join chunks to blocks of whole records, of `least` bytes or more; `cut` tells where to cut.
+
+    Every block ends with a line end, added to the last one if need be.
     """
-
-    buffer: bytes | memoryview
-    start: int
-    end: int
-    whole: bool = True
-    quotes: Quotes | None = None
-
-    @property
-    def data(self) -> bytes:
-        """A copy of the records."""
-        return bytes(self.buffer[self.start : self.end])
-
-
-Cut = Callable[[bytes | memoryview], tuple[int, Quotes | None]]
-"""Tells where the last whole record of some bytes ends, and what `Block.quotes` are up to there."""
-
-
-def _blocks(chunks: Iterable[bytes | memoryview], cut: Cut, request: Request) -> Iterator[Block]:
-    """Join chunks to blocks of whole records."""
-    pending: list[bytes | memoryview] = []
-    size = wanted = 0
-    for chunk, final in chain(zip(chunks, repeat(False)), [(b"", True)]):
-        if chunk:
-            pending.append(chunk)
+    pending: list[bytes] = []
+    size = 0
+    wanted = least
+    for chunk in chunks:
+        pending.append(chunk)
         size += len(chunk)
-        if size < wanted and not final:
+        if size < wanted:
             continue
-        buffer = pending[0] if len(pending) == 1 else b"".join(pending)
-        if final and buffer and buffer[-1] not in b"\r\n":
-            buffer = bytes(buffer) + b"\n"
-        end, quotes = cut(buffer)
+        data = b"".join(pending)
+        end = cut(data)
         if end:
-            yield Block(buffer, 0, end, quotes=quotes)
-        rest = bytes(buffer[end:])
-        if final and rest:
-            yield Block(rest, 0, len(rest), whole=False)
+            yield Block(data[:end])
+        rest = data[end:]
         if len(rest) > RECORD_BYTES:
             raise request.error(
                 f"a record is longer than {RECORD_BYTES >> 30} GiB; is a quote left open at "
                 f"{excerpt(rest[:200])!r}?"
             )
         # Twice as much before the next look, so that a long record is looked at in linear time.
-        pending, size, wanted = [rest] if rest else [], len(rest), 2 * len(rest)
+        pending, size, wanted = [rest], len(rest), max(least, 2 * len(rest))
+    yield from _last_block(b"".join(pending))
+
+
+def _last_block(data: bytes) -> Iterator[Block]:
+    if data:
+        yield Block(data if data[-1] in b"\r\n" else data + b"\n", last=True)
 
 
 # CSV and TSV ----------------------------------------------------------------------------------
 
 
+LINE_ENDS = (b"\r", b"\n")
+
+
+class WrongCutError(Exception):
+    """A block does not end where a record does, or no such place was found."""
+
+
+@dataclass(frozen=True)
+class FileBlock:
+    """Whole records: the bytes of a file from `start` to `end`."""
+
+    path: Path
+    start: int
+    end: int
+    last = False
+
+    @property
+    def data(self) -> bytes:
+        """The records."""
+        return bytes(self.open().read())
+
+    def __len__(self) -> int:
+        return self.end - self.start
+
+    def open(self) -> pa.NativeFile:
+        """Return the records as a file."""
+        return pa.OSFile(str(self.path)).get_stream(self.start, len(self))
+
+
 def _read_delimited(
     path: Path, codec: str | None, request: Request, *, delimiter: str
-) -> tuple[Iterator[Block], Callable[[Block], Records]]:
-    blocks = _blocks(
-        _utf8(path, codec, request), partial(_whole_records, delimiter=delimiter), request
-    )
-    first = next(blocks, Block(b"", 0, 0))
-    header = first.data.lstrip(b"\r\n")
-    start = first.end - len(header)
-    names, length = _header(header, delimiter)
-    start += length
-    if not first.whole:
+) -> Iterator[Records]:
+    def text() -> Iterator[bytes]:
+        return _utf8(path, codec, request)
+
+    file_size = path.stat().st_size
+    head = next(_blocks(text(), partial(_header_end, delimiter=delimiter), request), Block(b""))
+    names, done = _header(head.data, delimiter)
+    if done == len(head) and _is_open(head.data, delimiter):
         raise request.error("a quote in its header line is never closed; mend that line")
     if not names:
         raise request.error("it is empty; give a file with a header line and documents")
@@ -599,88 +611,83 @@ def _read_delimited(
         if len(names) == 1 and other in names[0]:
             hint = f"is {other!r} its delimiter? save it as .csv with commas or .tsv with tabs"
     indices = request.indices(names, hint)
-    parse = partial(
-        _parse_delimited,
-        request=request,
-        delimiter=delimiter,
-        width=len(names),
-        indices=indices,
-    )
-    quotes = first.quotes and first.quotes.after(start)
-    return chain([replace(first, start=start, quotes=quotes)], blocks), parse
+    pattern = _records_pattern(delimiter, len(names))
+    layout = Delimited(request, delimiter, len(names), indices, pattern)
+    exact = partial(_exact_cut, delimiter=delimiter)
+    likely = partial(_likely_cut, pattern=pattern, otherwise=exact)
+
+    def cut_in_blocks() -> Iterator[Iterator[Block | FileBlock]]:
+        if codec is None and (mark := _utf8_mark(path, request)) is not None:
+            yield _file_blocks(path, mark + done, pattern)
+        yield _blocks(_skip(text(), done), likely, request, CSV_BYTES)
+        yield _blocks(_skip(text(), done), exact, request, CSV_BYTES)
+
+    # To know where a record begins, all before it must be read: so it is guessed. A block that ends
+    # as a record does proves that the next begins as one; if it does not, the rest is read anew.
+    for blocks in cut_in_blocks():
+        try:
+            for size, parts in ordered_map(layout.parse, blocks):
+                done += size
+                yield from parts
+            request.check_size(path, file_size)
+            return
+        except WrongCutError:
+            continue
+    raise AssertionError("an exact cut was wrong")
 
 
 def _header(block: bytes, delimiter: str) -> tuple[list[str], int]:
     """Return the column names and the offset at which the first record starts."""
-    lines = io.StringIO(block.decode("latin-1"), newline="")
+    blank = len(block) - len(block.lstrip(b"\r\n"))
+    lines = io.StringIO(block[blank:].decode("latin-1"), newline="")
     names = next(csv.reader(lines, delimiter=delimiter), [])
-    return [name.encode("latin-1").decode("utf-8", "replace") for name in names], lines.tell()
+    return [n.encode("latin-1").decode("utf-8", "replace") for n in names], blank + lines.tell()
 
 
-def _whole_records(block: bytes | memoryview, *, delimiter: str) -> tuple[int, Quotes | None]:
-    """Return the offset at which the last whole record of the block ends; see `Cut`."""
-    codes = np.frombuffer(block, np.uint8)
-    quotes = _quotes(codes, delimiter)
-    if quotes is None:
-        return _whole_records_one_by_one(bytes(block), delimiter), None
-    window = 1 << 14
-    while True:
-        start = max(0, len(block) - window)
-        ends = (
-            np.flatnonzero((codes[start:] == ord("\n")) | (codes[start:] == ord("\r"))) + start + 1
-        )
-        whole = ends[quotes.outside(ends)]
-        if len(whole) or not start:
-            end = int(whole[-1]) if len(whole) else 0
-            return end, quotes.before(end)
-        window *= 8
+def _header_end(block: bytes, *, delimiter: str) -> int:
+    """Return the offset at which the first record starts; 0 if the header may go on."""
+    _, end = _header(block, delimiter)
+    return end if end < len(block) else 0
 
 
-def _quotes(codes: NDArray[np.uint8], delimiter: str) -> Quotes | None:
-    """Return the places of the quotes around fields, and of the pairs of quotes within such fields.
-
-    As in RFC 4180, a quote opens a field only at its start; within a field that none has opened it
-    is a character. None where text follows the quote that closes a field, or they are too many.
-    """
-    places = np.flatnonzero(codes == QUOTE)
-    between_fields = np.zeros(256, np.bool_)
-    between_fields[list(f"\r\n{delimiter}".encode())] = True
-
-    def may_open(places: NDArray[np.int64]) -> NDArray[np.bool_]:
-        found: NDArray[np.bool_] = (places == 0) | between_fields[codes[places - 1]]
-        return found
-
-    def may_close(places: NDArray[np.int64]) -> NDArray[np.bool_]:
-        last = len(codes) - 1
-        after = codes[np.minimum(places + 1, last)]
-        found: NDArray[np.bool_] = (places == last) | between_fields[after]
-        return found
-
-    quotes = Quotes(places[0::2], places[1::2])
-    opening, closing = quotes.around_fields()
-    if may_open(opening).all() and may_close(closing).all():
-        return quotes
-    if len(places) > READ_BYTES:
-        return None  # so many in one record: not worth a list
-    opens, closes = may_open(places).tolist(), may_close(places).tolist()
-    doubled = np.append(np.diff(places) == 1, False).tolist()
-    found: list[int] = []
-    inside = False
-    rest = iter(range(len(places)))
-    for index in rest:
-        if inside and doubled[index]:
-            found += [index, next(rest)]
-            continue
-        if inside and not closes[index]:
-            return None
-        if inside or opens[index]:
-            found.append(index)
-            inside = not inside
-    return Quotes(places[found[0::2]], places[found[1::2]])
+def _records_pattern(delimiter: str, width: int) -> re.Pattern[bytes]:
+    """Return a pattern of records with quotes where RFC 4180 has them, the last one cut off."""
+    mark = re.escape(delimiter)
+    field = rf'(?:"(?:[^"]++|"")*+"|[^"\r\n{mark}]*+)'
+    record = rf"{field}(?:{mark}{field}){{{width - 1}}}+[\r\n]++"
+    rest = rf'(?:{field}{mark}){{0,{width - 1}}}+(?:"(?:[^"]++|"")*+"?+|[^"\r\n{mark}]*+)'
+    return re.compile(rf'(?:(?:{record})++{rest}|"(?:[^"]++|"")*+\Z)'.encode())
 
 
-def _whole_records_one_by_one(block: bytes, delimiter: str) -> int:
-    """Do the same for quotes anywhere; the last record counts as whole only if more follow it."""
+def _likely_start(text: bytes, pattern: re.Pattern[bytes]) -> int:
+    """Return the offset of a line from which on a text looks like records; 0 if there is none."""
+    place = 0
+    for _ in range(MOST_GUESSES):
+        # Half of the text must look right: a few lines do by chance.
+        line_end = re.compile(rb"[\r\n]+").search(text, place, len(text) // 2)
+        if not line_end:
+            return 0
+        place = line_end.end()
+        found = pattern.match(text, place)
+        if found and found.end() == len(text):
+            return place
+        # If this is within quotes, nothing starts before the next one.
+        place = max(place, found.end() if found else text.find(b'"', place))
+    return 0
+
+
+def _likely_cut(
+    block: bytes, *, pattern: re.Pattern[bytes], otherwise: Callable[[bytes], int]
+) -> int:
+    """Return the offset of a record that probably starts near the end of a block."""
+    for size in GUESS_BYTES:
+        if start := _likely_start(block[-size:], pattern):
+            return max(0, len(block) - size) + start
+    return otherwise(block)
+
+
+def _exact_cut(block: bytes, *, delimiter: str) -> int:
+    """Return the offset at which the last record of a block starts, or 0."""
     lines = io.StringIO(block.decode("latin-1"), newline="")
     end = start = 0
     for _ in csv.reader(lines, delimiter=delimiter):
@@ -688,160 +695,144 @@ def _whole_records_one_by_one(block: bytes, delimiter: str) -> int:
     return end
 
 
-def _parse_delimited(
-    block: Block,
-    *,
-    request: Request,
-    delimiter: str,
-    width: int,
-    indices: Sequence[int],
-) -> Records:
-    """Parse whole records: fast, or where anything is wrong with one of them, one by one."""
-    columns = _parse_regular(block, delimiter, width, indices)
-    if columns is not None:
-        total = len(columns[0])
-        return request.records(total, np.arange(total), columns, missing=True)
-    return _parse_one_by_one(block.data, block.whole, request, delimiter, width, indices)
+def _skip(chunks: Iterable[bytes], count: int) -> Iterator[bytes]:
+    """Yield the chunks without the first `count` bytes."""
+    for chunk in chunks:
+        yield chunk[count:]
+        count = max(0, count - len(chunk))
 
 
-def _parse_regular(
-    block: Block, delimiter: str, width: int, indices: Sequence[int]
-) -> list[pa.Array] | None:
-    """Return columns of records whose quotes stand as in RFC 4180.
-
-    None where a record has not `width` fields, or a text is no UTF-8 or has a NUL in it. No byte is
-    looked at one by one: most lie within quotes, and from quote to quote they are copied.
-    """
-    codes = np.frombuffer(block.buffer, np.uint8)[block.start : block.end]
-    if block.quotes is None or len(codes) > np.iinfo(np.int32).max:
-        return None
-    if not len(codes):
-        return [pa.array([], pa.string()) for _ in indices]
-    if codes.min() == 0:
-        return None
-    ends = _field_ends(codes, block.quotes, delimiter)
-    starts = np.append(0, ends[:-1] + 1)
-    ends_record = codes[ends] != ord(delimiter)
-    after_record = np.ones_like(ends_record)
-    after_record[1:] = ends_record[:-1]
-    # A line without a byte is no record; and of \r\n the second makes such a line.
-    kept = ~(after_record & ends_record & (starts == ends))
-    starts, ends, ends_record = starts[kept], ends[kept], ends_record[kept]
-    if not len(ends):
-        return [pa.array([], pa.string()) for _ in indices]
-    if len(ends) % width:
-        return None
-    shape = ends_record.reshape(-1, width)
-    if shape[:, :-1].any() or not shape[:, -1].all():
-        return None
-    try:
-        return [
-            _unquoted(codes, block.quotes, starts[index::width], ends[index::width])
-            for index in indices
-        ]
-    except pa.ArrowInvalid:
-        return None
-
-
-def _field_ends(codes: NDArray[np.uint8], quotes: Quotes, delimiter: str) -> NDArray[np.int64]:
-    """Return the places of the delimiters and line ends outside quotes."""
-    opening, closing = quotes.around_fields()
-    starts, ends = np.append(0, closing + 1), np.append(opening, len(codes))
-    outside = int((ends - starts).sum())
-    places = _ranges(starts, ends - starts) if 8 * outside < len(codes) else None
-    looked_at = codes if places is None else codes[places]
-    found = np.flatnonzero(
-        (looked_at == ord(delimiter)) | (looked_at == ord("\n")) | (looked_at == ord("\r"))
-    )
-    return found[quotes.outside(found)] if places is None else places[found]
-
-
-def _unquoted(
-    codes: NDArray[np.uint8],
-    quotes: Quotes,
-    starts: NDArray[np.int64],
-    ends: NDArray[np.int64],
-) -> pa.Array:
-    """Return the texts of fields from `starts` to `ends`, without the quotes around and in them.
+def _file_blocks(path: Path, start: int, pattern: re.Pattern[bytes]) -> Iterator[Block | FileBlock]:
+    """Yield the blocks of a file of UTF-8 from `start` on, none of which is read here but the last.
 
     Raises:
-        pyarrow.ArrowInvalid: one of them is no UTF-8.
+        WrongCutError: no record is found to start where the next block might.
     """
-    # A field is as many pieces as it has pairs of quotes, or one: where a pair opens at once after
-    # another has closed, the two are one quote in the text, and the second's piece begins with it.
-    opening, closing = quotes.opening, quotes.closing
-    quoted = codes[starts] == QUOTE
-    first_pair, after_pair = np.searchsorted(opening, starts), np.searchsorted(opening, ends)
-    count = np.where(quoted, after_pair - first_pair, 1)
-    first = np.cumsum(count) - count
-    if len(opening):
-        pairs = np.minimum(_ranges(first_pair, count), len(opening) - 1)
-        piece_starts, piece_ends = opening[pairs], closing[pairs]
-        piece_starts[first] = starts + quoted
-        piece_ends[first[~quoted]] = ends[~quoted]
-    else:
-        piece_starts, piece_ends = starts, ends
-    # Arrow copies every other of the stretches between these bounds.
-    bounds = np.empty(2 * len(piece_starts), np.int32)
-    bounds[0::2], bounds[1::2] = piece_starts, piece_ends
-    stretches = pa.Array.from_buffers(
-        pa.binary(), len(bounds) - 1, [None, pa.py_buffer(bounds), pa.py_buffer(codes)]
-    )
-    pieces = stretches.take(pa.array(np.arange(0, len(bounds), 2)))
-    _, piece_offsets, text = pieces.buffers()
-    offsets = np.frombuffer(piece_offsets, np.int32)[np.append(first, len(pieces))]
-    fields = pa.StringArray.from_buffers(len(starts), pa.py_buffer(offsets), text)
-    fields.validate(full=True)
-    return fields
+    with path.open("rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        while start + CSV_BYTES < size:
+            found = 0
+            for window in GUESS_BYTES:
+                file.seek(start + CSV_BYTES)
+                found = found or _likely_start(file.read(window), pattern)
+            if not found and file.tell() < size:
+                raise WrongCutError
+            if not found:
+                break
+            yield FileBlock(path, start, start + CSV_BYTES + found)
+            start += CSV_BYTES + found
+        file.seek(start)
+        yield from _last_block(file.read())
 
 
-def _ranges(starts: NDArray[np.int64], lengths: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return the ranges of those lengths that begin there, one after another."""
-    ends = np.cumsum(lengths)
-    total = ends[-1] if len(ends) else 0
-    return np.arange(total) + np.repeat(starts - ends + lengths, lengths)
+@dataclass(frozen=True)
+class Delimited:
+    """How a file of records of `width` fields is read, of which those at `indices` are wanted.
 
+    `pattern` is that of regular records.
+    """
 
-def _parse_one_by_one(
-    data: bytes, whole: bool, request: Request, delimiter: str, width: int, indices: Sequence[int]
-) -> Records:
-    text = data.decode("utf-8", "surrogateescape")
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
-    rows = [row for row in reader if row]
-    rejected: list[tuple[int, str, str]] = []
-    usable: list[tuple[int, list[str]]] = []
-    for place, row in enumerate(rows):
-        values = [row[index] for index in indices] if len(row) == width else []
-        if not whole and place == len(rows) - 1 and _is_open(data, delimiter):
-            reason: str | None = "a quote is never closed"
-        elif len(row) != width:
-            reason = f"{len(row)} field{'s'[: len(row) != 1]}, not {width}"
-        else:
-            reason = _first_reason(values, request)
-        if reason:
-            rejected.append((place, reason, excerpt(delimiter.join(row))))
-        else:
-            usable.append((place, values))
-    return request.collect(len(rows), usable, rejected, missing=True)
+    request: Request
+    delimiter: str
+    width: int
+    indices: Sequence[int]
+    pattern: re.Pattern[bytes]
+
+    def parse(self, block: Block | FileBlock) -> tuple[int, list[Records]]:
+        """Return the size of a block and its records.
+
+        Raises:
+            WrongCutError: the block does not end where a record does.
+        """
+        size = len(block)
+        parts = self._as_arrow_does(block)
+        if parts is not None:
+            counts = [len(part[0]) for part in parts]
+            return size, [
+                self.request.records(count, np.arange(count), part, missing=True)
+                for count, part in zip(counts, parts, strict=True)
+            ]
+        data, middle = block.data, size // 2
+        # Most often few records are wrong, and all in one half.
+        if size > ARROW_BYTES and (
+            found := _likely_start(data[middle : middle + GUESS_BYTES[0]], self.pattern)
+        ):
+            halves = Block(data[: middle + found]), Block(data[middle + found :], block.last)
+            with suppress(WrongCutError):
+                return size, [records for half in halves for records in self.parse(half)[1]]
+        return size, [self._one_by_one(Block(data, block.last))]
+
+    def _as_arrow_does(self, block: Block | FileBlock) -> list[list[pa.Array]] | None:
+        """Return the wanted columns as Arrow reads them, a part of the rows after another.
+
+        None where a record has not `width` fields, a text is no UTF-8 or has a NUL in it, or the
+        last record may not end with the block. Arrow and the `csv` module take quotes alike.
+        """
+        names = [str(index) for index in range(self.width)]
+        wanted = [names[index] for index in self.indices]
+        # In small pieces Arrow takes half the time, but a record must not be longer than one.
+        for piece in dict.fromkeys([min(ARROW_BYTES, len(block)), len(block)]):
+            try:
+                table = pcsv.read_csv(
+                    block.open(),
+                    pcsv.ReadOptions(use_threads=False, block_size=piece, column_names=names),
+                    pcsv.ParseOptions(delimiter=self.delimiter, newlines_in_values=True),
+                    pcsv.ConvertOptions(
+                        include_columns=list(dict.fromkeys([*wanted, names[-1]])),
+                        column_types={names[-1]: pa.binary()} | dict.fromkeys(wanted, pa.string()),
+                        strings_can_be_null=False,
+                    ),
+                )
+            except pa.ArrowInvalid:
+                continue
+            parts = [[part[name] for name in wanted] for part in table.to_batches()]
+            low = set().union(*(_low_characters(text) for text in chain(*parts)))
+            # Arrow loses the second character of "\r\n" within quotes where a piece begins with it.
+            if "\r" in low and piece < len(block):
+                continue
+            # Within open quotes the line end of the block would belong to the last field.
+            last = table[names[-1]][-1].as_buffer().to_pybytes() if len(table) else b""
+            return None if "\0" in low or last.endswith(LINE_ENDS) else parts
+        return None
+
+    def _one_by_one(self, block: Block) -> Records:
+        text = block.data.decode("utf-8", "surrogateescape")
+        # A line added is a row of its own, or, where a quote is open, the end of the last field.
+        reader = csv.reader(io.StringIO(f"{text}end\n", newline=""), delimiter=self.delimiter)
+        *rows, last = filter(None, reader)
+        is_open = last != ["end"]
+        if is_open and not block.last:
+            raise WrongCutError
+        rejected: list[tuple[int, str, str]] = []
+        usable: list[tuple[int, list[str]]] = []
+        for place, row in enumerate(rows):
+            values = [row[index] for index in self.indices] if len(row) == self.width else []
+            if len(row) != self.width:
+                reason: str | None = f"{len(row)} field{'s'[: len(row) != 1]}, not {self.width}"
+            else:
+                reason = _first_reason(values, self.request)
+            if reason:
+                rejected.append((place, reason, excerpt(self.delimiter.join(row))))
+            else:
+                usable.append((place, values))
+        if is_open:
+            shown = excerpt(self.delimiter.join(last).removesuffix("end\n"))
+            rejected.append((len(rows), "a quote is never closed", shown))
+        return self.request.collect(len(rows) + is_open, usable, rejected, missing=True)
 
 
 def _is_open(data: bytes, delimiter: str) -> bool:
     """Tell whether the data end within quotes: whether a line added becomes part of a field."""
-    lines = io.StringIO(data.decode("latin-1") + "end\n", newline="")
+    lines = io.StringIO(data.decode("latin-1") + "\nend\n", newline="")
     return list(csv.reader(lines, delimiter=delimiter))[-1] != ["end"]
 
 
 # JSON lines -----------------------------------------------------------------------------------
 
 
-def _read_json_lines(
-    path: Path, codec: str | None, request: Request
-) -> tuple[Iterator[Block], Callable[[Block], Records]]:
-    def cut(block: bytes | memoryview) -> tuple[int, None]:
-        return bytes(block).rfind(b"\n") + 1, None
-
-    blocks = _blocks(_utf8(path, codec, request), cut, request)
-    first = next(blocks, Block(b"", 0, 0))
+def _read_json_lines(path: Path, codec: str | None, request: Request) -> Iterator[Records]:
+    blocks = _blocks(_utf8(path, codec, request), lambda data: data.rfind(b"\n") + 1, request)
+    first = next(blocks, Block(b""))
     if first.data.lstrip().startswith(b"["):
         raise request.error("it is one JSON array; write each of its objects on a line of its own")
     names: dict[str, None] = {}
@@ -850,7 +841,7 @@ def _read_json_lines(
             names |= dict.fromkeys(json.loads(line))
     if names:
         request.indices(list(names))
-    return chain([first], blocks), partial(_parse_json_lines, request=request)
+    return ordered_map(partial(_parse_json_lines, request=request), chain([first], blocks))
 
 
 def _parse_json_lines(block: Block, *, request: Request) -> Records:
@@ -884,9 +875,7 @@ def _as_text(value: object) -> str | None:
 # Parquet and plain text -----------------------------------------------------------------------
 
 
-def _read_parquet(
-    path: Path, codec: str | None, request: Request
-) -> tuple[Iterator[pa.RecordBatch], Callable[[pa.RecordBatch], Records]]:
+def _read_parquet(path: Path, codec: str | None, request: Request) -> Iterator[Records]:
     # Read through a buffer, since a row group may hold gigabytes.
     source = _unpacked(path, codec) if codec else path
     file = pq.ParquetFile(source, buffer_size=BLOCK_BYTES, pre_buffer=False)
@@ -895,7 +884,7 @@ def _read_parquet(
     size = sum(group.total_byte_size for group in groups)
     rows = max(1, BLOCK_BYTES * file.metadata.num_rows // max(size, 1))
     batches = file.iter_batches(rows, columns=list(dict.fromkeys(request.columns)))
-    return batches, partial(_parse_batch, request=request)
+    return ordered_map(partial(_parse_batch, request=request), batches)
 
 
 def _unpacked(path: Path, codec: str) -> IO[bytes]:
@@ -937,9 +926,7 @@ def _parse_batch(batch: pa.RecordBatch, *, request: Request) -> Records:
     return request.records(len(batch), places, columns, rejected=rejected)
 
 
-def _read_text(
-    path: Path, codec: str | None, request: Request
-) -> tuple[Iterable[bytes], Callable[[bytes], Records]]:
+def _read_text(path: Path, codec: str | None, request: Request) -> Iterator[Records]:
     if request.keep_columns:
         raise request.error("plain text has no columns; leave corpus.keep_columns empty")
     data = bytearray()
@@ -949,20 +936,15 @@ def _read_text(
             raise request.error(
                 f"one document is at most {RECORD_BYTES >> 30} GiB; split the file into several"
             )
-    return [bytes(data)], partial(_parse_text, request=request)
-
-
-def _parse_text(data: bytes, *, request: Request) -> Records:
     text = data.decode("utf-8", "surrogateescape")
     reason = _first_reason([text], request)
     if reason:
-        return request.collect(1, [], [(0, reason, excerpt(text))])
-    return request.collect(1, [(0, [text or None])], [])
+        yield request.collect(1, [], [(0, reason, excerpt(text))])
+    else:
+        yield request.collect(1, [(0, [text or None])], [])
 
 
-READERS: dict[
-    str, Callable[[Path, str | None, Request], tuple[Iterable[Any], Callable[[Any], Records]]]
-]
+READERS: dict[str, Callable[[Path, str | None, Request], Iterator[Records]]]
 READERS = {
     "csv": partial(_read_delimited, delimiter=","),
     "tsv": partial(_read_delimited, delimiter="\t"),
@@ -981,6 +963,16 @@ def _without_missing(texts: pa.Array) -> pa.Array:
         return texts
     found = pc.is_in(texts, MISSING)
     return pc.if_else(found, None, texts) if pc.any(found).as_py() else texts
+
+
+def _low_characters(texts: pa.Array) -> set[str]:
+    """Return which of NUL and carriage return are in the texts."""
+    ends, data = utf8_buffer(texts)
+    codes = np.frombuffer(data, np.uint8)[ends[0] : ends[-1]]
+    # Most texts hold nothing so low, which is seen sooner.
+    if not len(codes) or codes.min() > ord("\r"):
+        return set()
+    return {character for character in "\0\r" if ord(character) in codes}
 
 
 def _first_reason(values: Sequence[str | None], request: Request) -> str | None:
