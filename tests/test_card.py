@@ -24,6 +24,8 @@ def test_the_card_tells_the_models_scores(
     folder = tmp_path / "gru"
     folder.mkdir()
     architecture = {"cell": "gru", "num_layers": 2, "hidden_size": "vocabulary"}
+    if not validation:
+        architecture |= {"ngram_order": 8, "ngram_weight": 0.3}
     description = {"format": 1, "architecture": architecture, "vocabulary": VOCABULARY}
     (folder / "model.json").write_text(json.dumps(description))
     metrics = {"validation": validation, "test": score(2.2), **TRAINED}
@@ -42,4 +44,5 @@ def test_the_card_tells_the_models_scores(
     assert results == ({"validation": 2.1, "test": 2.2} if validation else {"test": 2.2})
     shown = "2.100 (2.000 to 2.250)" if validation else "–"
     assert f"| gru | {shown} | 2.200 |\n| 5-gram | {shown} | 2.500 |" in text
-    assert "2 × GRU, 3 hidden units, 1,234 parameters" in text
+    averaged = "" if validation else ", averaged with the 8-gram model of the training text (0.3)"
+    assert f"2 × GRU, 3 hidden units{averaged}, 1,234 parameters" in text

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 import torch
 
+from charlm.errors import CharlmError
 from charlm.export import export_onnx
-from charlm.model import load_model, make_model, save_model
+from charlm.model import load_model, make_model, save_model, with_ngram
 from charlm.text.vocabulary import Vocabulary
 
 onnxruntime = pytest.importorskip("onnxruntime")
@@ -67,3 +68,13 @@ def test_the_exported_step_is_the_models(
     first = (tmp_path / "model.onnx").read_bytes()
     export_onnx(tmp_path, tmp_path / "model.onnx")
     assert (tmp_path / "model.onnx").read_bytes() == first
+
+
+def test_a_model_with_an_ngram_model_is_refused(tmp_path: Path) -> None:
+    settings: dict[str, Any] = {"hidden_size": 6, "tie_weights": False, "one_hot": False}
+    settings |= {"ngram_order": 3, "ngram_weight": 0.2}
+    text = np.tile([0, 1, 2], 9)
+    made = with_ngram(make_model(8, **settings), settings, text)
+    save_model(tmp_path, made, vocabulary=VOCABULARY, architecture=settings, training={})
+    with pytest.raises(CharlmError, match="ONNX has no place for its n-gram model"):
+        export_onnx(tmp_path, tmp_path / "model.onnx")

@@ -4,20 +4,29 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 from charlm.errors import CharlmError
-from charlm.model import CharacterLanguageModel, load_model, make_model, save_model
+from charlm.model import (
+    CharacterLanguageModel,
+    load_model,
+    make_model,
+    save_model,
+    with_ngram,
+)
 from charlm.text.vocabulary import Vocabulary
 
 SYMBOLS = Vocabulary([*"abcdefg", "<unknown>"], [1] * 8, {"unknown": 7, "end_of_document": None})
 SMALL: dict[str, Any] = {"hidden_size": 6, "embedding_size": 4, "tie_weights": False}
+NGRAM: dict[str, Any] = {"ngram_order": 4, "ngram_weight": 0.3}
+TEXT = np.tile([0, 1, 2, 3, 0, 1, 5, 6], 9)
 
 
 def make(**architecture: Any) -> Any:
     torch.manual_seed(0)
-    return make_model(len(SYMBOLS), **{**SMALL, **architecture})
+    return with_ngram(make_model(len(SYMBOLS), **{**SMALL, **architecture}), architecture, TEXT)
 
 
 @pytest.mark.parametrize("cell", ["lstm", "gru"])
@@ -29,6 +38,8 @@ def make(**architecture: Any) -> Any:
         {"one_hot": True, "hidden_size": "vocabulary"},
         {"tie_weights": True, "embedding_size": 6},
         {"members": 3, "num_layers": 2},
+        NGRAM,
+        {"members": 2, **NGRAM},
     ],
 )
 def test_reading_in_two_parts_is_reading_at_once(cell: str, architecture: dict[str, Any]) -> None:
@@ -42,7 +53,7 @@ def test_reading_in_two_parts_is_reading_at_once(cell: str, architecture: dict[s
 
 
 @pytest.mark.parametrize("cell", ["lstm", "gru"])
-@pytest.mark.parametrize("architecture", [{}, {"one_hot": True}, {"members": 2}])
+@pytest.mark.parametrize("architecture", [{}, {"one_hot": True}, {"members": 2}, NGRAM])
 def test_reading_step_by_step_is_reading_at_once(cell: str, architecture: dict[str, Any]) -> None:
     model = make(cell=cell, num_layers=2, **architecture).eval()
     symbols = torch.randint(0, 8, (9, 3))
@@ -93,6 +104,21 @@ def test_an_ensemble_gives_its_members_mean_probability() -> None:
     )
 
 
+def test_a_network_and_an_ngram_model_give_their_mean_probability() -> None:
+    model = make(**NGRAM).eval()
+    symbols = torch.tensor(TEXT[:12])[:, None]
+    network = model.network(symbols)[0][:, 0].softmax(-1)
+    counted = torch.cat(
+        [model.ngram(torch.tensor([[8] * 3 + TEXT[:n].tolist()]).T[-3:]) for n in range(1, 13)]
+    )
+    assert counted[-1].argmax() == TEXT[12]
+    torch.testing.assert_close(
+        model(symbols)[0][:, 0].softmax(-1), 0.7 * network + 0.3 * counted, rtol=1e-4, atol=1e-6
+    )
+    at_rest = 0.7 * model.network.at_rest(1).softmax(-1) + 0.3 * model.ngram(torch.full((3, 1), 8))
+    torch.testing.assert_close(model.at_rest(1).exp(), at_rest)
+
+
 def test_the_loss_takes_a_distribution_in_the_place_of_each_symbol() -> None:
     model = make().eval()
     symbols = torch.randint(0, 8, (6, 2))
@@ -126,16 +152,18 @@ def test_an_ensembles_members_learn_as_if_each_were_alone() -> None:
 
 
 @pytest.mark.parametrize("tie_weights", [True, False])
-@pytest.mark.parametrize("members", [1, 2])
-def test_a_saved_model_is_the_model(tmp_path: Path, tie_weights: bool, members: int) -> None:
-    architecture = {**SMALL, "embedding_size": 6, "tie_weights": tie_weights, "members": members}
+@pytest.mark.parametrize("more", [{"members": 1}, {"members": 2}, NGRAM, {"members": 2, **NGRAM}])
+def test_a_saved_model_is_the_model(
+    tmp_path: Path, tie_weights: bool, more: dict[str, Any]
+) -> None:
+    architecture = {**SMALL, "embedding_size": 6, "tie_weights": tie_weights, **more}
     model = make(**architecture).eval()
     save_model(tmp_path, model, vocabulary=SYMBOLS, architecture=architecture, training={})
     loaded, vocabulary = load_model(tmp_path)
     symbols = torch.randint(0, 8, (5, 2))
     assert (loaded(symbols)[0] == model(symbols)[0]).all()
     assert vocabulary.symbols == SYMBOLS.symbols
-    for member in loaded.members:
+    for member in getattr(loaded, "network", loaded).members:
         assert (member.output.weight is member.embedding.weight) == tie_weights
 
 
@@ -159,6 +187,14 @@ def test_a_saved_model_is_the_model(tmp_path: Path, tie_weights: bool, members: 
         (
             lambda folder: (folder / "model.json").write_text(
                 (folder / "model.json").read_text().replace('   "a",\n', "")
+            ),
+            "does not belong to the model.json beside it",
+        ),
+        (
+            lambda folder: (folder / "model.json").write_text(
+                (folder / "model.json")
+                .read_text()
+                .replace('"architecture": {', '"architecture": {"ngram_order": 3,')
             ),
             "does not belong to the model.json beside it",
         ),

@@ -111,7 +111,13 @@ def _architecture(settings: Mapping[str, Any], symbols: int) -> str:
     size = symbols if settings["hidden_size"] == "vocabulary" else settings["hidden_size"]
     layers = f"{settings['num_layers']} × {settings['cell'].upper()}, {size} hidden units"
     members = settings.get("members", 1)
-    return layers if members == 1 else f"an ensemble of {members}, each {layers}"
+    network = layers if members == 1 else f"an ensemble of {members}, each {layers}"
+    if not settings.get("ngram_order"):
+        return network
+    share = (
+        f"{settings['ngram_order']}-gram model of the training text ({settings['ngram_weight']:g})"
+    )
+    return f"{network}, averaged with the {share}"
 
 
 def _header(name: str, corpus: str, cell: str, scores: Mapping[str, Any]) -> dict[str, Any]:

@@ -255,6 +255,11 @@ class Model(Training):
     members: PositiveInteger = 1
     """models of this kind that learn side by side and predict together: an ensemble, whose
     probabilities are averaged"""
+    ngram_order: Annotated[int, Field(ge=0)] = 0
+    """n of an n-gram model that is counted on the training text and predicts together with the
+    network, 8 say; 0 for the network alone"""
+    ngram_weight: Annotated[float, Field(gt=0, lt=1)] = 0.2
+    """share of the n-gram model in the mean of both probabilities"""
     hidden_size: PositiveInteger | Literal["vocabulary"] = 512
     """width of the state; `vocabulary` for as many as there are symbols"""
     num_layers: PositiveInteger = 1

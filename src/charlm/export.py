@@ -53,7 +53,8 @@ def export_onnx(model_folder: str | Path, output: str | Path) -> None:
     `next_c`. The model's metadata hold `vocabulary`, as `vocabulary.json` does.
 
     Raises:
-        CharlmError: The model cannot be read, or the package `onnx` is not installed.
+        CharlmError: The model cannot be read, has an n-gram model, or the package `onnx` is not
+            installed.
     """
     try:
         import onnx
@@ -64,6 +65,11 @@ def export_onnx(model_folder: str | Path, output: str | Path) -> None:
     description = read_description(model_folder)
     settings, vocabulary = description["architecture"], description["vocabulary"]
     weights = load_file(Path(model_folder) / "model.safetensors")
+    if settings.get("ngram_order"):
+        raise CharlmError(
+            f"{model_folder}: ONNX has no place for its n-gram model; "
+            "train one with 'ngram_order: 0'"
+        )
     members = member_prefixes(settings)
     for member in members:
         if settings["one_hot"]:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy.typing as npt
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
@@ -14,6 +15,7 @@ from torch.nn import functional
 
 from charlm.errors import CharlmError
 from charlm.files import atomic, write_text
+from charlm.ngram import Ngram
 from charlm.recurrent import GRU, LSTM
 from charlm.recurrent.dropout import dropout_mask
 from charlm.recurrent.layers import Engine, Precision
@@ -21,7 +23,8 @@ from charlm.text.vocabulary import Vocabulary
 
 State = Any
 """What the recurrent layers carry from step to step: `h` (GRU) or `(h, c)` (LSTM), each of shape
-(num_layers, batch, hidden_size); of the members of an ensemble one below the other."""
+(num_layers, batch, hidden_size); of the members of an ensemble one below the other. An n-gram model
+adds the symbols read last, (order - 1, batch)."""
 
 
 class CharacterLanguageModel(nn.Module):
@@ -238,13 +241,100 @@ def _joined(states: Sequence[State]) -> State:
     return tuple(torch.cat(parts) for parts in zip(*states, strict=True))
 
 
+class WithNgram(nn.Module):
+    """A network and an n-gram model that predict together: their probabilities are averaged.
+
+    The network knows what is common, the n-gram model what the text has but once or twice. It is
+    counted and not learned, and takes no part in training. What it offers else is what
+    `CharacterLanguageModel` does; its logits are logarithms of mean probabilities.
+
+    Args:
+        network: The network.
+        ngram: The n-gram model, of the same vocabulary.
+        weight: Its share in the mean.
+    """
+
+    def __init__(
+        self, network: CharacterLanguageModel | Ensemble, ngram: Ngram, weight: float
+    ) -> None:
+        super().__init__()
+        self.network = network
+        self.ngram = ngram
+        self.weight = weight
+        self.vocabulary_size = network.vocabulary_size
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.network.device
+
+    def forward(self, symbols: Tensor, state: State = None) -> tuple[Tensor, State]:
+        """Predict each next symbol; see `CharacterLanguageModel.forward`."""
+        parts, history = None, self.ngram.fresh_history(symbols.shape[1])
+        if state is not None:
+            *each, history = state
+            parts = each[0] if len(each) == 1 else tuple(each)
+        logits, parts = self.network(symbols, parts)
+        read = torch.cat([history, symbols])
+        # The history after each symbol: (length, batch, order - 1).
+        histories = read.unfold(0, len(history), 1)[1:]
+        mixed = self._mixed(logits.flatten(0, 1), histories.flatten(0, 1).T)
+        parts = parts if isinstance(parts, tuple) else (parts,)
+        return mixed.view_as(logits), (*parts, read[len(symbols) :])
+
+    def at_rest(self, batch_size: int) -> Tensor:
+        """Return what is predicted before any symbol is read, logits (B, V)."""
+        logits = self.network.at_rest(batch_size)
+        return self._mixed(logits, self.ngram.fresh_history(batch_size))
+
+    def stepper(self, batch_size: int) -> Callable[[Tensor], Tensor]:
+        """Return a function that reads one symbol of each of B streams, from fresh states on."""
+        step = self.network.stepper(batch_size)
+        history = self.ngram.fresh_history(batch_size)
+
+        def mixed_step(symbols: Tensor) -> Tensor:
+            nonlocal history
+            history = torch.cat([history[1:], symbols[None]])
+            return self._mixed(step(symbols), history)
+
+        return mixed_step
+
+    def _mixed(self, logits: Tensor, history: Tensor) -> Tensor:
+        """Return the logarithm of the mean probability, of logits (B, V) and histories."""
+        return torch.logaddexp(
+            functional.log_softmax(logits, -1) + math.log1p(-self.weight),
+            self.ngram(history).log() + math.log(self.weight),
+        )
+
+
 def make_model(
-    vocabulary_size: int, *, members: int = 1, **settings: Any
+    vocabulary_size: int,
+    *,
+    members: int = 1,
+    ngram_order: int = 0,
+    ngram_weight: float = 0.0,
+    **settings: Any,
 ) -> CharacterLanguageModel | Ensemble:
-    """Return a new model of `settings`, or an ensemble of several."""
+    """Return a new network of `settings`, or an ensemble of several, yet without an n-gram model.
+
+    That joins it where training ends: see `with_ngram`.
+    """
     if members == 1:
         return CharacterLanguageModel(vocabulary_size, **settings)
     return Ensemble(members, vocabulary_size, **settings)
+
+
+def with_ngram(
+    network: CharacterLanguageModel | Ensemble,
+    architecture: Mapping[str, Any],
+    tokens: npt.NDArray[Any],
+) -> CharacterLanguageModel | Ensemble | WithNgram:
+    """Return a trained network together with the n-gram model of its text, if it is to have one."""
+    order = architecture.get("ngram_order", 0)
+    if not order:
+        return network
+    ngram = Ngram.counted(tokens, network.vocabulary_size, order)
+    return WithNgram(network, ngram, architecture["ngram_weight"]).to(network.device)
 
 
 def member_prefixes(architecture: Mapping[str, Any]) -> list[str]:
@@ -255,7 +345,7 @@ def member_prefixes(architecture: Mapping[str, Any]) -> list[str]:
 
 def save_model(
     folder: str | Path,
-    model: CharacterLanguageModel | Ensemble,
+    model: CharacterLanguageModel | Ensemble | WithNgram,
     *,
     vocabulary: Vocabulary,
     architecture: Mapping[str, Any],
@@ -270,8 +360,9 @@ def save_model(
         "vocabulary": vocabulary.to_dict(),
     }
     write_text(folder / "model.json", json.dumps(description, indent=1, ensure_ascii=False) + "\n")
+    # The network's weights have the same names with and without an n-gram model.
     weights = {
-        name: tensor.detach().cpu().contiguous()
+        name.removeprefix("network."): tensor.detach().cpu().contiguous()
         for name, tensor in model.state_dict().items()
         if not (architecture.get("tie_weights") and name.endswith("output.weight"))
     }
@@ -305,7 +396,7 @@ def load_model(
     engine: Engine = "auto",
     precision: Precision = "float32",
     device: str | torch.device = "cpu",
-) -> tuple[CharacterLanguageModel | Ensemble, Vocabulary]:
+) -> tuple[CharacterLanguageModel | Ensemble | WithNgram, Vocabulary]:
     """Load a trained model, ready to predict, and its vocabulary.
 
     Raises:
@@ -315,14 +406,22 @@ def load_model(
     path = Path(folder) / "model.safetensors"
     try:
         vocabulary = Vocabulary.from_dict(description["vocabulary"])
-        model = make_model(
-            len(vocabulary), **description["architecture"], engine=engine, precision=precision
-        )
+        architecture = description["architecture"]
+        network = make_model(len(vocabulary), **architecture, engine=engine, precision=precision)
         weights = load_file(path)
-        if description["architecture"]["tie_weights"]:
-            for prefix in member_prefixes(description["architecture"]):
+        counts = {
+            name.removeprefix("ngram."): weights.pop(name)
+            for name in list(weights)
+            if name.startswith("ngram.")
+        }
+        if architecture["tie_weights"]:
+            for prefix in member_prefixes(architecture):
                 weights[f"{prefix}output.weight"] = weights[f"{prefix}embedding.weight"]
-        model.load_state_dict(weights)
+        network.load_state_dict(weights)
+        model: CharacterLanguageModel | Ensemble | WithNgram = network
+        if architecture.get("ngram_order"):
+            ngram = Ngram(len(vocabulary), counts)
+            model = WithNgram(network, ngram, architecture["ngram_weight"])
     except FileNotFoundError:
         raise CharlmError(f"{path}: there is no such file; train the model again") from None
     except SafetensorError as error:

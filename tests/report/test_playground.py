@@ -12,7 +12,7 @@ from tests.report.conftest import Browser, report_of, write_comparison
 
 import charlm
 import charlm.sampling
-from charlm.model import make_model, save_model
+from charlm.model import make_model, save_model, with_ngram
 from charlm.report.playground import quantize
 from charlm.text.vocabulary import Vocabulary, byte_symbol
 
@@ -45,12 +45,14 @@ def write_model(folder: Path, symbols: Vocabulary, **architecture: Any) -> None:
         logits, _ = model(text[:-1])
         torch.nn.functional.cross_entropy(logits[:, 0], text[1:, 0]).backward()
         optimizer.step()
-    save_model(folder, model, vocabulary=symbols, architecture=settings, training={})
+    both = with_ngram(model, settings, text[:, 0].numpy())
+    save_model(folder, both, vocabulary=symbols, architecture=settings, training={})
 
 
 def rounded(folder: Path) -> charlm.sampling.TrainedModel:
     """Load a model with its weights rounded as those in the page are."""
     loaded = charlm.load(folder)
+    loaded.model = getattr(loaded.model, "network", loaded.model)
     for parameter in loaded.model.parameters():
         if parameter.ndim == 2:
             factors, values = quantize(parameter.detach().numpy())
@@ -82,6 +84,7 @@ def test_greedy_text_is_pythons(results: Path, browser: Browser) -> None:
         "gru": {"cell": "gru", "num_layers": 2, "one_hot": True},
         "tied": {"cell": "lstm", "num_layers": 2, "tie_weights": True, "embedding_size": 48},
         "several": {"cell": "gru", "num_layers": 2, "members": 2},
+        "counted": {"cell": "lstm", "ngram_order": 4, "ngram_weight": 0.5},
     }
     shutil.rmtree(results / "models" / "lstm")
     for name, architecture in kinds.items():
@@ -97,6 +100,8 @@ def test_greedy_text_is_pythons(results: Path, browser: Browser) -> None:
         (text,) = model.generate(prompt, length=300, temperature=0)
         assert len({text[place : place + 3] for place in range(298)}) > 30
         assert play(browser, number, prompt, 0, 300) == prompt + text, name
+    names = browser.evaluate("[...document.querySelectorAll('select option')].map((o) => o.text)")
+    assert names == [*list(kinds)[:-1], "counted without its n-gram model"]
     assert len(play(browser, 0, PROMPT, 1.0, 20)) == len(PROMPT) + 20
     assert browser.console == []
 

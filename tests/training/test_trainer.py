@@ -219,6 +219,22 @@ def test_training_goes_on_from_another_models_weights(tmp_path: Path) -> None:
         run(tmp_path, "third", settings(init_from=str(first), hidden_size=17))
 
 
+def test_an_ngram_model_joins_what_was_trained(tmp_path: Path) -> None:
+    write_corpus(tmp_path)
+    alone = run(tmp_path, "alone", settings(steps=20))
+    both = run(tmp_path, "both", settings(steps=20, ngram_order=5, ngram_weight=0.25))
+    network, _ = load_model(alone)
+    model, _ = load_model(both)
+    for name, tensor in model.network.state_dict().items():
+        assert (tensor == network.state_dict()[name]).all()
+    held_out = np.load(tmp_path / "tokens/validation.npy")[:-1]
+    assert validation_loss(model, held_out) < validation_loss(network, held_out)
+    follower = settings(steps=1, learning_rate=1e-12, init_from=str(both), teacher=str(both))
+    after, _ = load_model(run(tmp_path, "follower", follower))
+    for name, tensor in network.state_dict().items():
+        torch.testing.assert_close(after.state_dict()[name], tensor, rtol=0, atol=1e-6)
+
+
 def predictions(folder: Path, text: str) -> torch.Tensor:
     """Return what a trained model holds each next symbol of a text for, (length, V)."""
     model, vocabulary = load_model(folder)

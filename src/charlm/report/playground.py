@@ -42,7 +42,12 @@ def pack(folders: Sequence[str | Path]) -> tuple[list[dict[str, Any]], list[str]
 
 def _packed(folder: Path) -> dict[str, Any]:
     description = json.loads((folder / "model.json").read_text(encoding="utf-8"))
-    weights = dict(sorted(load_file(folder / "model.safetensors").items()))
+    weights = {
+        name: tensor
+        for name, tensor in sorted(load_file(folder / "model.safetensors").items())
+        if not name.startswith("ngram.")
+    }
+    alone = " without its n-gram model" if description["architecture"].get("ngram_order") else ""
     vocabulary = description["vocabulary"]
     special = vocabulary["special"]
     floats, integers = [], []
@@ -57,7 +62,7 @@ def _packed(folder: Path) -> dict[str, Any]:
         part.astype(part.dtype.newbyteorder("<")).tobytes() for part in floats + integers
     )
     return {
-        "name": folder.name,
+        "name": f"{folder.name}{alone}",
         "cell": description["architecture"]["cell"],
         "members": member_prefixes(description["architecture"]),
         "layers": description["architecture"]["num_layers"],

@@ -18,7 +18,15 @@ from charlm.devices import available_memory, choose_device, choose_precision
 from charlm.errors import CharlmError
 from charlm.evaluation.scoring import validation_loss
 from charlm.files import write_text
-from charlm.model import CharacterLanguageModel, Ensemble, load_model, make_model, save_model
+from charlm.model import (
+    CharacterLanguageModel,
+    Ensemble,
+    WithNgram,
+    load_model,
+    make_model,
+    save_model,
+    with_ngram,
+)
 from charlm.progress import progress
 from charlm.provenance import code_digest
 from charlm.recurrent.layers import Precision
@@ -138,7 +146,7 @@ def train(
     write_text(folder / "timing.json", json.dumps(trainer.timing(), indent=1) + "\n")
     save_model(
         folder,
-        trainer.model,
+        with_ngram(trainer.model, architecture, trainer.text.tokens),
         vocabulary=symbols,
         architecture=architecture,
         training={
@@ -175,6 +183,7 @@ class Trainer:
     ) -> None:
         self.vocabulary = vocabulary
         self.settings = training
+        self.text = text
         self.validation = validation
         self.device = device
         self.processes = Processes()
@@ -239,7 +248,7 @@ class Trainer:
                 f"{folder}: training.{key} names a model of another vocabulary; "
                 "name one of the same corpus"
             )
-        return model
+        return model.network if isinstance(model, WithNgram) else model
 
     def _start_from(self, folder: str) -> None:
         try:
