@@ -148,6 +148,12 @@ def test_one_model_alone(results: Path) -> None:
     assert "the gru needs 2.20 bits a character, 10\u2009% more than the 5-gram" in text
 
 
+def test_curves_are_said_to_be_of_the_network_alone(results: Path) -> None:
+    sentence = "Of lstm this is the network alone"
+    assert sentence in report_of(results, models={"lstm": {"ngram_order": 8}, "gru": {}})
+    assert sentence not in report_of(results)
+
+
 def test_seeds_of_a_model_share_a_colour_and_one_writes_the_samples(results: Path) -> None:
     for seed in (1, 2):
         shutil.copytree(results / "models" / "lstm", results / "models" / f"lstm.seed{seed}")

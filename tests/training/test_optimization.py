@@ -1,5 +1,9 @@
 """Optimizers against their equations, schedules against their shapes."""
 
+import copy
+import subprocess
+import sys
+
 import pytest
 import torch
 from torch import nn
@@ -46,6 +50,53 @@ def test_every_optimizer_learns_and_leaves_biases_undecayed(optimizer: str) -> N
         made.step()
         losses.append(loss.item())
     assert losses[-1] < 0.7 * losses[0]
+
+
+PEERS = {
+    "adamw": lambda groups: torch.optim.AdamW(groups, lr=0.05, betas=(0.9, 0.99), fused=True),
+    "rmsprop": lambda groups: torch.optim.RMSprop(groups, lr=0.05, alpha=0.9, eps=1e-7),
+    "sgd": lambda groups: torch.optim.SGD(groups, lr=0.05, momentum=0.9),
+    "ntasgd": lambda groups: torch.optim.SGD(groups, lr=0.05),
+}
+
+
+@pytest.mark.parametrize("optimizer", PEERS)
+def test_the_updates_are_pytorchs(optimizer: str) -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(5, 4), nn.Linear(4, 3))
+    other = copy.deepcopy(model)
+    settings = SETTINGS | {"optimizer": optimizer, "learning_rate": 0.05, "weight_decay": 0.1}
+    own = make_optimizer(model, settings)
+    groups = [
+        {"params": [p for p in other.parameters() if p.ndim > 1], "weight_decay": 0.1},
+        {"params": [p for p in other.parameters() if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+    peer = PEERS[optimizer](groups)
+    for step in range(5):
+        for group in (*own.param_groups, *peer.param_groups):
+            group["lr"] = 0.05 / (step + 1)
+        for one, same in zip(model.parameters(), other.parameters(), strict=True):
+            one.grad = torch.randn_like(one)
+            same.grad = one.grad.clone()
+        own.step()
+        peer.step()
+    for one, same in zip(model.parameters(), other.parameters(), strict=True):
+        torch.testing.assert_close(one, same, rtol=1e-6, atol=1e-7)
+
+
+def test_training_does_not_import_the_compiler() -> None:
+    program = (
+        "import sys, torch\n"
+        "from charlm.training.optimization import make_optimizer\n"
+        "model = torch.nn.Linear(2, 2)\n"
+        "made = make_optimizer(model, {'optimizer': 'adamw', 'learning_rate': 0.1,"
+        " 'weight_decay': 0.1})\n"
+        "model(torch.ones(1, 2)).sum().backward()\n"
+        "torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)\n"
+        "made.step()\n"
+        "assert 'torch._dynamo' not in sys.modules"
+    )
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
 
 
 def test_the_schedules() -> None:

@@ -78,7 +78,8 @@ def test_a_corpus_that_cannot_be_used(
 
 
 def test_an_unknown_prompt_character_is_named_and_the_model_is_kept(checkout: Checkout) -> None:
-    arguments = ("--configfile", TINY, *with_corpus(checkout, POSTS))
+    model = "models={gru: {cell: gru, hidden_size: 16}}"
+    arguments = ("sample", "--configfile", TINY, *with_corpus(checkout, POSTS), model)
     sampling = ("sampling={prompts: ['post 東']}",)
     printed = run(checkout, *arguments, *sampling)
     assert "'post 東' holds characters that the vocabulary lacks ('東')" in printed
@@ -102,9 +103,8 @@ def test_the_notebooks_preset_runs_on_a_csv_of_its_columns(checkout: Checkout) -
     path = checkout.folder / "kaggle_writeups_20230510.csv"
     text = columns + "\n" + "".join(row.format(n, n % 7, n) for n in range(100))
     path.write_text(text + "d,c,u,d,t,,u\n", newline="")
-    done = checkout.snakemake(
-        "--configfile", "config/presets/notebook.yaml", "--config", "training={steps: 20}"
-    )
+    preset = ("--configfile", "config/presets/notebook.yaml", "--config", "training={steps: 20}")
+    done = checkout.snakemake("sample", *preset)
     assert done.returncode == 0, done.stderr
     results = checkout.folder / "results/notebook"
     vocabulary = json.loads((results / "vocabulary.json").read_text())

@@ -201,13 +201,9 @@ def test_a_model_is_trained_on_from_another_of_the_same_run(tiny_copy: Checkout,
     assert set(re.findall(r"wildcards: model=(\w+)", printed)) == {"lstm", "more"}
 
 
-@pytest.mark.parametrize(
-    "target",
-    STAGES,
-)
-def test_every_stages_name_is_a_target(checkout: Checkout, target: str) -> None:
-    rules = checkout.planned(target, *CONFIG)
-    assert target in rules
+def test_every_stages_name_is_a_target(checkout: Checkout) -> None:
+    rules = checkout.planned(*STAGES, *CONFIG)
+    assert set(STAGES) <= rules
     assert "all" not in rules
 
 

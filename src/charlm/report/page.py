@@ -122,6 +122,7 @@ def write_report(
             playground=playground,
             too_large=too_large,
             curves=_learning_curves(trained, baselines),
+            counted=[model.label for model in trained if model.settings.get("ngram_order")],
             differences=_differences(results, split, trained),
             trouble=_trouble(speakers, split),
             histogram=_histogram(scores, best),

@@ -340,7 +340,7 @@ class Trainer:
             if self.teacher:
                 expected = self._taught(self.teacher, read, expected)
             loss, state = self.model.loss(read, expected, self.state)
-            self.optimizer.zero_grad(set_to_none=True)
+            self.optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
         except (RuntimeError, MemoryError) as error:
             out = isinstance(error, torch.OutOfMemoryError | MemoryError)
@@ -456,10 +456,8 @@ class Trainer:
         if not all(torch.isfinite(parameter).all() for parameter in self.model.parameters()):
             self._stop_as_not_finite("weights are")
         tensors = {f"model.{name}": value for name, value in self.model.state_dict().items()}
-        for index, moments in self.optimizer.state_dict()["state"].items():
-            for name, value in moments.items():
-                if value is not None:
-                    tensors[f"optimizer.{index}.{name}"] = value
+        for index, moments in self.optimizer.state.items():
+            tensors |= {f"optimizer.{index}.{name}": value for name, value in moments.items()}
         states = {"state": self.state} | ({"teacher": self.teacher_state} if self.teacher else {})
         for name, state in states.items():
             for index, part in enumerate(_parts(state)):
@@ -486,9 +484,7 @@ class Trainer:
         for name, value in _below("optimizer", tensors).items():
             index, moment = name.split(".")
             moments.setdefault(int(index), {})[moment] = value
-        self.optimizer.load_state_dict(
-            {"state": moments, "param_groups": self.optimizer.state_dict()["param_groups"]}
-        )
+        self.optimizer.state = moments
         self.state = self._restored_state("state", tensors)
         if self.teacher:
             self.teacher_state = self._restored_state("teacher", tensors)
