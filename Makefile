@@ -7,8 +7,9 @@ PIP = .venv/bin/python -m pip install --disable-pip-version-check --constraint r
 run: .venv/installed
 	.venv/bin/snakemake --cores all
 
+# One thread each, since as many tests run side by side as there are cores.
 test: .venv/installed-test
-	.venv/bin/python -m pytest --numprocesses auto --dist loadfile
+	OMP_NUM_THREADS=1 .venv/bin/python -m pytest --numprocesses auto --dist loadfile
 
 # Slurm, several hosts; needs root. Everything it starts ends with it.
 test-cluster: .venv/installed-test
