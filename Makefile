@@ -9,7 +9,7 @@ run: .venv/installed
 
 # One thread each, since as many tests run side by side as there are cores.
 test: .venv/installed-test
-	OMP_NUM_THREADS=1 .venv/bin/python -m pytest --numprocesses auto --dist loadfile
+	OMP_NUM_THREADS=1 .venv/bin/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
 
 # Slurm, several hosts; needs root. Everything it starts ends with it.
 test-cluster: .venv/installed-test

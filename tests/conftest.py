@@ -16,6 +16,11 @@ ROOT = Path(__file__).parent.parent
 TINY = "config/presets/tiny.yaml"
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the tests that take minutes: of two workers, none then waits for the other."""
+    items.sort(key=lambda item: not item.path.match("*/training/test_interruption.py"))
+
+
 @dataclass(frozen=True)
 class Checkout:
     """A copy of the repository in which Snakemake runs."""
