@@ -616,17 +616,19 @@ def _read_delimited(
     exact = partial(_exact_cut, delimiter=delimiter)
     likely = partial(_likely_cut, pattern=pattern, otherwise=exact)
 
+    plain = _utf8_mark(path, request) if codec is None else None
+
     def cut_in_blocks() -> Iterator[Iterator[Block | FileBlock]]:
-        if codec is None and (mark := _utf8_mark(path, request)) is not None:
-            yield _file_blocks(path, mark + done, pattern)
+        if plain is not None:
+            yield _file_blocks(path, plain + done, pattern)
         yield _blocks(_skip(text(), done), likely, request, CSV_BYTES)
-        yield _blocks(_skip(text(), done), exact, request, CSV_BYTES)
+        yield _blocks(_skip(text(), done), exact, request, ARROW_BYTES)
 
     # To know where a record begins, all before it must be read: so it is guessed. A block that ends
     # as a record does proves that the next begins as one; if it does not, the rest is read anew.
-    for blocks in cut_in_blocks():
+    for way, blocks in enumerate(cut_in_blocks(), start=plain is None):
         try:
-            for size, parts in ordered_map(layout.parse, blocks):
+            for size, parts in ordered_map(partial(layout.parse, exact=way == 2), blocks):
                 done += size
                 yield from parts
             request.check_size(path, file_size)
@@ -738,11 +740,12 @@ class Delimited:
     indices: Sequence[int]
     pattern: re.Pattern[bytes]
 
-    def parse(self, block: Block | FileBlock) -> tuple[int, list[Records]]:
+    def parse(self, block: Block | FileBlock, exact: bool = False) -> tuple[int, list[Records]]:
         """Return the size of a block and its records.
 
         Raises:
-            WrongCutError: the block does not end where a record does.
+            WrongCutError: the block does not end where a record does, or, not `exact`, is too
+                large for what is wrong in it.
         """
         size = len(block)
         parts = self._as_arrow_does(block)
@@ -752,15 +755,16 @@ class Delimited:
                 self.request.records(count, np.arange(count), part, missing=True)
                 for count, part in zip(counts, parts, strict=True)
             ]
+        if size <= ARROW_BYTES or exact:
+            return size, [self._one_by_one(Block(block.data, block.last))]
+        # Most often few records are wrong, and all in one half. If it cannot be halved, smaller
+        # blocks must do: read one by one, records take a hundred times their bytes.
         data, middle = block.data, size // 2
-        # Most often few records are wrong, and all in one half.
-        if size > ARROW_BYTES and (
-            found := _likely_start(data[middle : middle + GUESS_BYTES[0]], self.pattern)
-        ):
-            halves = Block(data[: middle + found]), Block(data[middle + found :], block.last)
-            with suppress(WrongCutError):
-                return size, [records for half in halves for records in self.parse(half)[1]]
-        return size, [self._one_by_one(Block(data, block.last))]
+        found = _likely_start(data[middle : middle + GUESS_BYTES[0]], self.pattern)
+        if not found:
+            raise WrongCutError
+        halves = Block(data[: middle + found]), Block(data[middle + found :], block.last)
+        return size, [records for half in halves for records in self.parse(half)[1]]
 
     def _as_arrow_does(self, block: Block | FileBlock) -> list[list[pa.Array]] | None:
         """Return the wanted columns as Arrow reads them, a part of the rows after another.
