@@ -1,42 +1,51 @@
-"""The n-gram model: its probabilities, against the formula and against the baseline's."""
+"""The n-gram model: its probabilities, against the formula."""
+
+from collections import Counter
 
 import numpy as np
 import pytest
 import torch
 
-from charlm.evaluation.ngram import witten_bell
 from charlm.ngram import Ngram
 
 V = 5
+BEGINNING = -1
 LEARNED = np.random.default_rng(0).choice(V, 4000, p=[0.5, 0.2, 0.2, 0.08, 0.02]).astype(np.uint8)
 LEARNED[1000:1300] = np.tile([0, 1, 2, 3, 4, 3], 50)
 HELD_OUT = np.r_[LEARNED[900:1100], LEARNED[::-1][:300]]
 
 
-def by_the_formula(context: list[int], learned: list[int]) -> list[float]:
+def counts_of(learned: list[int], length: int, order: int) -> Counter[tuple[int, ...]]:
+    """Count grams: the places of the longest, what stands before the others."""
+    text = [BEGINNING, *learned]
+    if length == order:
+        return Counter(zip(*(learned[k:] for k in range(length)), strict=False))
+    longer = set(zip(*(text[k:] for k in range(length + 1)), strict=False))
+    return Counter(gram[1:] for gram in longer)
+
+
+def discount(count: int, counts: Counter[tuple[int, ...]]) -> float:
+    of = Counter(counts.values())
+    estimates = [0.0]
+    if all(of[c] for c in (1, 2, 3, 4)):
+        share = of[1] / (of[1] + 2 * of[2])
+        estimates = [c - (c + 1) * share * of[c + 1] / of[c] for c in (1, 2, 3)]
+    usual = [0.5, 1.0, 1.5]
+    return (estimates if min(estimates) > 0 else usual)[min(count, 3) - 1]
+
+
+def by_the_formula(context: list[int], learned: list[int], order: int) -> list[float]:
     """Return p(w | context) for each w, by counting the whole text again at each step."""
-    after = [
-        learned[place]
-        for place in range(len(context), len(learned))
-        if learned[place - len(context) : place] == context
-    ]
-    shorter = by_the_formula(context[1:], learned) if context else [1 / V] * V
-    distinct = len(set(after))
-    if not after:
+    shorter = by_the_formula(context[1:], learned, order) if context else [1 / V] * V
+    counts = counts_of(learned, len(context) + 1, order)
+    after = [counts[(*context, w)] for w in range(V)]
+    if not any(after):
         return shorter
-    return [(after.count(w) + distinct * shorter[w]) / (len(after) + distinct) for w in range(V)]
-
-
-def seen_twice(context: list[int], learned: list[int]) -> list[int]:
-    """Return the end of a context that the model has: one symbol more than what is seen twice."""
-    longest: list[int] = []
-    for length in range(1, len(context) + 1):
-        inner = context[len(context) - length + 1 :]
-        text = [learned[place : place + len(inner)] for place in range(len(learned) - len(inner))]
-        if text.count(inner) < 2:
-            break
-        longest = context[-length:]
-    return longest
+    off = [discount(count, counts) if count else 0.0 for count in after]
+    return [
+        (count - taken + sum(off) * lower) / sum(after)
+        for count, taken, lower in zip(after, off, shorter, strict=True)
+    ]
 
 
 def histories(text: np.ndarray, order: int) -> torch.Tensor:
@@ -44,25 +53,16 @@ def histories(text: np.ndarray, order: int) -> torch.Tensor:
     return torch.from_numpy(padded).unfold(0, order - 1, 1)[:-1].T
 
 
-def test_probabilities_are_the_formulas() -> None:
-    model = Ngram.counted(LEARNED[:600], V, 6)
-    learned = LEARNED[:600].tolist()
+@pytest.mark.parametrize("order", [1, 2, 6])
+def test_probabilities_are_the_formulas(order: int) -> None:
+    model = Ngram.counted(LEARNED[700:1300], V, order)
+    learned = LEARNED[700:1300].tolist()
     for place in (0, 1, 3, 100, 260, 499):
-        text = HELD_OUT[:place].tolist()
-        context = seen_twice(text[-5:], learned)
-        found = model(histories(HELD_OUT[: place + 1], 6)[:, -1:])
-        expected = torch.tensor([by_the_formula(context, learned)])
-        torch.testing.assert_close(found, expected)
-
-
-def test_bigrams_are_the_baselines() -> None:
-    costs = witten_bell([LEARNED], {"held out": [HELD_OUT]}, V, V)
-    next(costs)
-    _, nats = next(costs)
-    found = Ngram.counted(LEARNED, V, 2)(histories(HELD_OUT, 2))
-    # Before the first symbol the baseline has a boundary, which it has learned from.
-    own = -found.gather(1, torch.from_numpy(HELD_OUT.astype(np.int64))[:, None])[:, 0].log()
-    np.testing.assert_allclose(own[1:].numpy(), nats["held out"][0][1:], rtol=1e-5)
+        context = HELD_OUT[:place].tolist()[-order + 1 :] if order > 1 else []
+        found = model(histories(HELD_OUT[: place + 1], order)[:, -1:])
+        torch.testing.assert_close(found, torch.tensor([by_the_formula(context, learned, order)]))
+    # Both are met: discounts that are estimated, and those that stand for them.
+    assert order < 6 or len({level.discounts[1].item() == 0.5 for level in model.levels}) == 2
 
 
 @pytest.mark.parametrize("order", [2, 5, 30])

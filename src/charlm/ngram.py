@@ -8,7 +8,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-ARRAYS = ("keys", "first", "symbols", "counts")
+ARRAYS = ("keys", "first", "symbols", "counts", "discounts")
 
 
 class Level(nn.Module):
@@ -18,6 +18,7 @@ class Level(nn.Module):
     first: Tensor
     symbols: Tensor
     counts: Tensor
+    discounts: Tensor
 
     def __init__(self, arrays: Mapping[str, Tensor]) -> None:
         super().__init__()
@@ -26,23 +27,25 @@ class Level(nn.Module):
 
 
 class Ngram(nn.Module):
-    """The counts of a text, with Witten-Bell smoothing (Witten & Bell 1991, method C).
+    """The counts of a text, with Kneser and Ney's smoothing as Chen and Goodman modified it.
 
-    With c(h w) the count of symbol w after the context h, and T(h) the number of distinct symbols
-    seen after it,
+    With c(h w) the count of symbol w after the context h and D(c) a discount,
 
-        p(w | h) = (c(h w) + T(h) p(w | h')) / (c(h) + T(h)),
+        p(w | h) = (c(h w) - D(c(h w))) / c(h) + (sum of all D(c(h v)) / c(h)) p(w | h'),
 
-    where h' is h without its oldest symbol, and below the empty context all symbols are alike. A
-    context that was seen only once is made no longer: there is nothing more to be known of it.
+    where h' is h without its oldest symbol, and below the empty context all symbols are alike. For
+    the longest contexts c counts places in the text; for the shorter ones, which matter where
+    a longer one is new, it counts the different symbols that stand before h w (Chen & Goodman 1999,
+    Computer Speech & Language 13, section 2.7, interpolated).
 
     The contexts of k symbols are those of k - 1 with one more before. For each k there are the
     sorted `keys` a V + b of what puts the symbol b before the context number a; `first`, where the
-    symbols seen after each context begin; those `symbols`; and their `counts`.
+    symbols seen after each context begin; those `symbols`; their `counts`; and the `discounts` D of
+    counts 0, 1, 2, and 3 and more.
 
     Args:
         vocabulary_size: Number of symbols V.
-        arrays: `keys.0`, `first.0` and so on up to the longest contexts, as `state_dict` has them.
+        arrays: `levels.0.keys`, `levels.0.first` and so on up to the longest contexts.
 
     Raises:
         KeyError: One of the arrays is missing.
@@ -69,26 +72,34 @@ class Ngram(nn.Module):
             order: The largest n.
         """
         symbols = np.asarray(tokens, np.int64)
-        places = np.arange(len(symbols))
-        context = np.zeros(len(symbols), np.int64)
         keys = np.zeros(1, np.int64)
-        arrays: dict[str, Tensor] = {}
-        for length in range(order):
+        context = gram = np.zeros(len(symbols), np.int64)
+        levels: list[dict[str, npt.NDArray[Any]]] = []
+        for length in range(min(order, len(symbols))):
+            beginning, shorter = gram[0], gram[1:]
             if length:
-                longer = (np.bincount(context)[context] > 1) & (places >= length)
-                places, context = places[longer], context[longer]
-                if not len(places):
-                    break
-                key = context * vocabulary_size + symbols[places - length]
+                key = context[1:] * vocabulary_size + symbols[:-length]
                 keys, context = np.unique(key, return_inverse=True)
-            grams, counts = np.unique(
-                context * vocabulary_size + symbols[places], return_counts=True
+            grams, place, gram, counts = np.unique(
+                context * vocabulary_size + symbols[length:],
+                return_index=True,
+                return_inverse=True,
+                return_counts=True,
             )
+            if length:
+                # Each of these stands for a symbol before a gram of the level below. What begins
+                # the text has its beginning there.
+                different = np.bincount(shorter[place], minlength=len(levels[-1]["counts"]))
+                different[beginning] += 1
+                levels[-1]["counts"] = different
             first = np.searchsorted(grams, np.arange(len(keys) + 1) * vocabulary_size)
-            for name, array in zip(
-                ARRAYS, (keys, first, grams % vocabulary_size, counts), strict=True
-            ):
+            following = grams % vocabulary_size
+            levels.append({"keys": keys, "first": first, "symbols": following, "counts": counts})
+        arrays: dict[str, Tensor] = {}
+        for length, level in enumerate(levels):
+            for name, array in level.items():
                 arrays[f"levels.{length}.{name}"] = _narrow(array)
+            arrays[f"levels.{length}.discounts"] = _discounts(level["counts"])
         return cls(vocabulary_size, arrays)
 
     def fresh_history(self, batch_size: int) -> Tensor:
@@ -124,12 +135,28 @@ class Ngram(nn.Module):
             owner = torch.repeat_interleave(end - begin)
             past = (end - begin).cumsum(0)
             place = torch.arange(len(owner), device=device) + (end - past)[owner]
-            counts = torch.zeros(len(rows), size, device=device)
-            counts[owner, level.symbols[place].long()] = level.counts[place].float()
-            distinct = (end - begin)[:, None].float()
-            smoothed = counts + distinct * result[rows]
-            result[rows] = smoothed / (counts.sum(1, keepdim=True) + distinct)
+            counts = level.counts[place]
+            discount = level.discounts[counts.clamp(max=3).long()]
+            kept = torch.zeros(len(rows), size, device=device)
+            kept[owner, level.symbols[place].long()] = counts - discount
+            taken = torch.zeros(len(rows), device=device).index_add_(0, owner, discount)[:, None]
+            result[rows] = (kept + taken * result[rows]) / (kept.sum(1, keepdim=True) + taken)
         return result
+
+
+def _discounts(counts: npt.NDArray[np.int64]) -> Tensor:
+    """Return what to take off counts of 0, 1, 2, and 3 and more (Chen & Goodman 1999, eq. 26).
+
+    A small text may lack the counts that the estimates need; then usual values stand for them.
+    """
+    n = np.bincount(counts, minlength=5).astype(float)
+    estimates = [0.0]
+    if n[1:5].all():
+        share = n[1] / (n[1] + 2 * n[2])
+        estimates += [c - (c + 1) * share * n[c + 1] / n[c] for c in (1, 2, 3)]
+    if len(estimates) < 4 or min(estimates[1:]) <= 0:
+        estimates = [0.0, 0.5, 1.0, 1.5]
+    return torch.tensor(estimates, dtype=torch.float32)
 
 
 def _narrow(array: npt.NDArray[np.int64]) -> Tensor:

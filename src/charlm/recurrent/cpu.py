@@ -260,12 +260,12 @@ def _pack(weights: Tensor, together: int) -> Tensor:
 
 
 def _pack_transposed(weights: Tensor) -> Tensor:
-    """Order weights (slots, units, K) as the backward kernels read them: panels of 32 of K."""
+    """Order weights (slots, units, K) as the backward kernels read them, in panels of K."""
     rows = weights.flatten(0, 1)
     if rows.dtype == torch.bfloat16:  # two rows side by side make 32-bit words
         rows = rows.view(len(rows) // 2, 2, -1).transpose(1, 2)
-    words = rows.contiguous().view(torch.int32).view(-1, weights.shape[2] // 32, 32)
-    return words.transpose(0, 1).contiguous()
+    words = rows.contiguous().view(torch.int32).view(-1, weights.shape[2])
+    return words.unflatten(1, (-1, kernels.PANEL)).transpose(0, 1).contiguous()
 
 
 def _kind(precision: str) -> torch.dtype:
@@ -295,7 +295,7 @@ class _Layer(torch.autograd.Function):
         steps, batch = (inputs if indices is None else indices).shape[:2]
         units, size = weight_hh.shape[1], weights.bias.shape[1]
         x = _pad(inputs.to(kind), -inputs.shape[-1] % 32).contiguous()
-        together = 2 if cell == "lstm" else 3
+        together = kernels.VECTORS if cell == "lstm" else kernels.GRU_VECTORS
         dense: _Dense = (None, 0, None)
         if indices is None:
             table, dense = weights.bias[None], (x, x.shape[-1], _pack(weights.ih, together))
@@ -398,7 +398,7 @@ class FusedStepper(Stepper):
         self._inputs = torch.zeros(batch_size, features, dtype=kind)
         self._indices = torch.zeros(batch_size, dtype=torch.long)
         gates = torch.empty(batch_size, 4, size, dtype=kind)
-        together = 2 if layer.cell == "lstm" else 3
+        together = kernels.VECTORS if layer.cell == "lstm" else kernels.GRU_VECTORS
         # Waking other threads takes longer than a small step.
         threads = int(batch_size * size * size < 2**18)
         self._launches: list[list[_Launch]] = [[], []]

@@ -12,6 +12,7 @@ AVX, four of NEON.
 # mypy: ignore-errors
 # (The compiled half is in Numba's language, whose types mypy does not know.)
 
+import itertools
 import operator
 from functools import cache
 from typing import Any
@@ -26,17 +27,19 @@ from numba.extending import intrinsic, lower_builtin, models, register_model
 
 _FEATURES = cpu_target.target_context.codegen().magic_tuple()[2].split(",")
 FAST_BFLOAT16 = "+avx512bf16" in _FEATURES
-# Rows of a tile. A tile of 8 rows and 2 or 3 vectors fills the 32 registers of AVX-512 best;
-# where registers are 16 (AVX) or a vector takes four of 32 (NEON), 2 rows fit.
+# A tile of 8 rows and 2 or 3 vectors fills the 32 registers of AVX-512 best. Where a vector takes
+# two of 16 registers (AVX) or four of 32 (NEON), that is one of 6 rows and one vector.
 WIDE = "+avx512f" in _FEATURES
-ROWS = 8 if WIDE else 2
+ROWS = 8 if WIDE else 6
+VECTORS, GRU_VECTORS = (2, 3) if WIDE else (1, 1)
 LANES = 16
+PANEL = VECTORS * LANES  # columns that a tile multiplies by
 SCRATCH_ROW = 4 * LANES * 4  # bytes of a row of sums: four gates of sixteen floats
 SCRATCH = ROWS * SCRATCH_ROW  # bytes of scratch memory a thread needs
 BLOCK = 20  # integers in a block of arguments
 # A product of matrices goes through its inner dimension in blocks of DEPTH words, of which a panel
-# of 32 columns (64 kB) and GROUP rows (64 kB) stay in a core's second-level cache.
-DEPTH, GROUP = 512, 32
+# of columns (32 or 64 kB) and GROUP rows (64 or 96 kB) stay in a core's second-level cache.
+DEPTH, GROUP = 256, 32 if WIDE else 48
 
 # Kinds of stored numbers, told apart by their type when a kernel is compiled.
 FLOAT32, BFLOAT16 = np.float32(0), np.uint16(0)
@@ -283,11 +286,12 @@ def tanh(x):
     return e / (e + spread(np.float32(2)))
 
 
-def _make_tile(rows: int, vectors: int) -> Any:
-    """Make a function that multiplies `rows` rows by `vectors` · 16 columns.
+def _make_tile(rows: int, vectors: int, panels: int = 1) -> Any:
+    """Make a function that multiplies `rows` rows by `panels` · `vectors` · 16 columns.
 
     The sums stay in registers until all products are added up. Each turn of the loop reads
-    `vectors` vectors of packed weights and one number, or pair of numbers, of each row.
+    `vectors` vectors of each panel of packed weights and one number, or pair of numbers, of each
+    row.
     """
 
     @intrinsic
@@ -321,8 +325,9 @@ def _make_tile(rows: int, vectors: int) -> Any:
             places = [
                 (r, v, builder.add(builder.mul(pitch, _I64(r)), _I64(64 * v)))
                 for r in range(rows)
-                for v in range(vectors)
+                for v in range(panels * vectors)
             ]
+            panel = builder.mul(k, _I64(64 * vectors))
             starts = []
             for r in range(rows):
                 row = builder.select(builder.icmp_signed("<", _I64(r), last), _I64(r), last)
@@ -337,7 +342,10 @@ def _make_tile(rows: int, vectors: int) -> Any:
             step = builder.phi(_I64)
             sums = [builder.phi(_FLOATS) for _ in places]
             packed = builder.mul(step, _I64(64 * vectors))
-            columns = [read(b, builder.add(packed, _I64(64 * v)), vector) for v in range(vectors)]
+            columns = []
+            for p, v in itertools.product(range(panels), range(vectors)):
+                place = builder.add(builder.mul(panel, _I64(p)), _I64(64 * v))
+                columns.append(read(b, builder.add(packed, place), vector))
             offset = builder.mul(step, along)
             numbers = [_spread(builder, read(start, offset, number)) for start in starts]
             results = [
@@ -362,28 +370,29 @@ def _make_tile(rows: int, vectors: int) -> Any:
     return tile
 
 
-_tile2, _tile3 = _make_tile(ROWS, 2), _make_tile(ROWS, 3)
-_row2, _row3 = _make_tile(1, 2), _make_tile(1, 3)
+def _make_multiply(vectors: int, together: int) -> Any:
+    """Make a function that multiplies by `vectors` · 16 columns, packed `together` vectors a panel.
+
+    One row alone, and a second, go by all panels at once, which keeps as many sums in flight.
+    """
+    tile, row = _make_tile(ROWS, together), _make_tile(1, together, vectors // together)
+
+    @njit
+    def multiply(kind, a, stride, rows, b, k, c):
+        """Add the products of up to ROWS rows at `a` to the rows of sums at `c`."""
+        if rows <= 2:
+            for r in range(rows):
+                row(kind, a + r * stride, 0, 4, 0, b, k, c + r * SCRATCH_ROW, 0)
+        else:
+            for v in range(0, vectors, together):
+                tile(kind, a, stride, 4, rows - 1, b + v * k * 64, k, c + v * 64, SCRATCH_ROW)
+
+    return multiply
 
 
-@njit
-def _multiply2(kind, a, stride, rows, b, k, c):
-    """Add products to the first two vectors of each row of sums."""
-    if rows <= ROWS // 4:
-        for r in range(rows):
-            _row2(kind, a + r * stride, 0, 4, 0, b, k, c + r * SCRATCH_ROW, 0)
-    else:
-        _tile2(kind, a, stride, 4, rows - 1, b, k, c, SCRATCH_ROW)
-
-
-@njit
-def _multiply3(kind, a, stride, rows, b, k, c):
-    """Add products to the first three vectors of each row of sums."""
-    if rows <= ROWS // 4:
-        for r in range(rows):
-            _row3(kind, a + r * stride, 0, 4, 0, b, k, c + r * SCRATCH_ROW, 0)
-    else:
-        _tile3(kind, a, stride, 4, rows - 1, b, k, c, SCRATCH_ROW)
+_multiply_lstm, _multiply_gru = _make_multiply(4, VECTORS), _make_multiply(3, GRU_VECTORS)
+_multiply_back = _make_multiply(2, VECTORS)
+_tile, _row = _make_tile(ROWS, VECTORS), _make_tile(1, VECTORS)
 
 
 # The kernels proper. Each is run by every thread of a team on a block of integers, the arguments:
@@ -434,15 +443,13 @@ def _lstm_forward(kind, wide, a):
             here = units - panel * LANES  # an infinite input must not reach the units of padding
             _start_sums(table, table_rows, indices, at, rows, panel, sums)
             h = operand + (row * size + t * advance) * wide
-            for half in range(2):  # the gates i and f, then g and o
-                c = sums + half * 128
-                if x != 0:
-                    w = w_ih + (panel * 2 + half) * 2 * LANES * width * wide
-                    _multiply2(
-                        kind, x + at * width * wide, width * wide, rows, w, width * wide // 4, c
-                    )
-                w = w_hh + (panel * 2 + half) * 2 * LANES * size * wide
-                _multiply2(kind, h, size * wide, rows, w, size * wide // 4, c)
+            if x != 0:
+                w = w_ih + panel * 4 * LANES * width * wide
+                _multiply_lstm(
+                    kind, x + at * width * wide, width * wide, rows, w, width * wide // 4, sums
+                )
+            w = w_hh + panel * 4 * LANES * size * wide
+            _multiply_lstm(kind, h, size * wide, rows, w, size * wide // 4, sums)
             for r in range(rows):
                 total = sums + r * SCRATCH_ROW
                 i = sigmoid(keep(read(FLOAT32, total), here))
@@ -483,12 +490,12 @@ def _gru_forward(kind, wide, a):
             # The slots are n, r, z and m: the input adds to the first three, h to the last three.
             if x != 0:
                 w = w_ih + panel * 3 * LANES * width * wide
-                _multiply3(
+                _multiply_gru(
                     kind, x + at * width * wide, width * wide, rows, w, width * wide // 4, sums
                 )
             h = operand + (row * size + t * advance) * wide
             w = w_hh + panel * 3 * LANES * size * wide
-            _multiply3(kind, h, size * wide, rows, w, size * wide // 4, sums + 64)
+            _multiply_gru(kind, h, size * wide, rows, w, size * wide // 4, sums + 64)
             for r in range(rows):
                 total = sums + r * SCRATCH_ROW
                 m = keep(read(FLOAT32, total + 192), here)
@@ -535,9 +542,9 @@ def _lstm_backward(kind, wide, a):
                         d = d + read(FLOAT32, d_outputs + (t * batch * size + mine) * 4)
                     write(FLOAT32, sums + r * SCRATCH_ROW + v * 64, d)
             if t < steps - 1:
-                w = w_hh + panel * 2 * LANES * stride
                 later = d_gates + (at + batch) * stride
-                _multiply2(kind, later, stride, rows, w, stride // 4, sums)
+                w = w_hh + panel * 2 * LANES * stride
+                _multiply_back(kind, later, stride, rows, w, stride // 4, sums)
             for r in range(rows):
                 for v in range(2):
                     mine = (row + r) * size + (panel * 2 + v) * LANES
@@ -585,9 +592,9 @@ def _gru_backward(kind, wide, a):
                         d = d + read(FLOAT32, d_outputs + (t * batch * size + mine) * 4)
                     write(FLOAT32, sums + r * SCRATCH_ROW + v * 64, d)
             if t < steps - 1:
-                w = w_hh + panel * 2 * LANES * 3 * size * wide
                 later = d_gates + (at + batch) * stride + size * wide  # the slots r, z and m
-                _multiply2(kind, later, stride, rows, w, 3 * size * wide // 4, sums)
+                w = w_hh + panel * 2 * LANES * 3 * size * wide
+                _multiply_back(kind, later, stride, rows, w, 3 * size * wide // 4, sums)
             for r in range(rows):
                 for v in range(2):
                     mine = (row + r) * size + (panel * 2 + v) * LANES
@@ -663,32 +670,33 @@ def _product(kind, wide, a):
     for start in range(0, k, depth):
         end = min(start + depth, k)
         words = ((end - start) * wide + 3) // 4
-        for column in range(0, n, 2 * LANES):
+        for column in range(0, n, PANEL):
             panel = packed_b + column * DEPTH * 4
-            _pack_columns(
-                kind, wide, panel, 2 * LANES, b_start + column * wide, b_stride, k, start, end
-            )
+            source = b_start + column * wide
+            _pack_columns(kind, wide, panel, PANEL, source, b_stride, k, start, end)
         for group in range(first, last):
             row = group * GROUP
+            here = min(GROUP, m - row)
             if transposed:
-                _pack_columns(
-                    kind, wide, packed_a, GROUP, a_start + row * wide, across, k, start, end
-                )
-            for column in range(0, n, 2 * LANES):
+                source = a_start + row * wide
+                _pack_columns(kind, wide, packed_a, here, source, across, k, start, end)
+            for column in range(0, n, PANEL):
                 panel = packed_b + column * DEPTH * 4
-                for r in range(row, min(row + GROUP, m), ROWS):
+                for r in range(row, row + here, ROWS):
+                    if transposed:
+                        place, apart, along = packed_a + (r - row) * 4, 4, here * 4
+                    else:
+                        place, apart, along = a_start + r * across + start * wide, across, 4
                     c = c_start + (r * n + column) * 4
-                    count = min(ROWS, m - r)
+                    count = min(ROWS, row + here - r)
                     if count < ROWS:
                         for extra in range(count):
-                            place = a_start + (r + extra) * across + start * wide
-                            _row2(kind, place, 0, 4, 0, panel, words, c + extra * n * 4, 0)
-                    elif transposed:
-                        place = packed_a + (r - row) * 4
-                        _tile2(kind, place, 4, GROUP * 4, ROWS - 1, panel, words, c, n * 4)
+                            _row(
+                                kind, place + extra * apart, 0, along, 0, panel, words,
+                                c + extra * n * 4, 0,
+                            )  # fmt: skip
                     else:
-                        place = a_start + r * across + start * wide
-                        _tile2(kind, place, across, 4, ROWS - 1, panel, words, c, n * 4)
+                        _tile(kind, place, apart, along, ROWS - 1, panel, words, c, n * 4)
 
 
 # What C can call. Numba caches machine code by the function's name and file, so these are written
