@@ -241,6 +241,10 @@ def _joined(states: Sequence[State]) -> State:
     return tuple(torch.cat(parts) for parts in zip(*states, strict=True))
 
 
+Network = CharacterLanguageModel | Ensemble
+"""What is trained."""
+
+
 class WithNgram(nn.Module):
     """A network and an n-gram model that predict together: their probabilities are averaged.
 
@@ -254,9 +258,7 @@ class WithNgram(nn.Module):
         weight: Its share in the mean.
     """
 
-    def __init__(
-        self, network: CharacterLanguageModel | Ensemble, ngram: Ngram, weight: float
-    ) -> None:
+    def __init__(self, network: Network, ngram: Ngram, weight: float) -> None:
         super().__init__()
         self.network = network
         self.ngram = ngram
@@ -307,6 +309,10 @@ class WithNgram(nn.Module):
         )
 
 
+LanguageModel = Network | WithNgram
+"""What predicts."""
+
+
 def make_model(
     vocabulary_size: int,
     *,
@@ -314,7 +320,7 @@ def make_model(
     ngram_order: int = 0,
     ngram_weight: float = 0.0,
     **settings: Any,
-) -> CharacterLanguageModel | Ensemble:
+) -> Network:
     """Return a new network of `settings`, or an ensemble of several, yet without an n-gram model.
 
     That joins it where training ends: see `with_ngram`.
@@ -325,10 +331,10 @@ def make_model(
 
 
 def with_ngram(
-    network: CharacterLanguageModel | Ensemble,
+    network: Network,
     architecture: Mapping[str, Any],
     tokens: npt.NDArray[Any],
-) -> CharacterLanguageModel | Ensemble | WithNgram:
+) -> LanguageModel:
     """Return a trained network together with the n-gram model of its text, if it is to have one."""
     order = architecture.get("ngram_order", 0)
     if not order:
@@ -345,7 +351,7 @@ def member_prefixes(architecture: Mapping[str, Any]) -> list[str]:
 
 def save_model(
     folder: str | Path,
-    model: CharacterLanguageModel | Ensemble | WithNgram,
+    model: LanguageModel,
     *,
     vocabulary: Vocabulary,
     architecture: Mapping[str, Any],
@@ -396,7 +402,7 @@ def load_model(
     engine: Engine = "auto",
     precision: Precision = "float32",
     device: str | torch.device = "cpu",
-) -> tuple[CharacterLanguageModel | Ensemble | WithNgram, Vocabulary]:
+) -> tuple[LanguageModel, Vocabulary]:
     """Load a trained model, ready to predict, and its vocabulary.
 
     Raises:
@@ -418,7 +424,7 @@ def load_model(
             for prefix in member_prefixes(architecture):
                 weights[f"{prefix}output.weight"] = weights[f"{prefix}embedding.weight"]
         network.load_state_dict(weights)
-        model: CharacterLanguageModel | Ensemble | WithNgram = network
+        model: LanguageModel = network
         if architecture.get("ngram_order"):
             ngram = Ngram(len(vocabulary), counts)
             model = WithNgram(network, ngram, architecture["ngram_weight"])

@@ -17,7 +17,7 @@ from charlm.devices import choose_device
 from charlm.errors import CharlmError
 from charlm.evaluation.scoring import predictions
 from charlm.files import write_text
-from charlm.model import CharacterLanguageModel, Ensemble, WithNgram, load_model
+from charlm.model import LanguageModel, load_model
 from charlm.progress import progress
 from charlm.text.vocabulary import Vocabulary, split_graphemes
 
@@ -76,9 +76,7 @@ class Request:
 class TrainedModel:
     """A trained model with its vocabulary: writes, and scores what others wrote."""
 
-    def __init__(
-        self, model: CharacterLanguageModel | Ensemble | WithNgram, vocabulary: Vocabulary
-    ) -> None:
+    def __init__(self, model: LanguageModel, vocabulary: Vocabulary) -> None:
         self.model = model
         self.vocabulary = vocabulary
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from charlm.model import CharacterLanguageModel, Ensemble, State, WithNgram
+from charlm.model import LanguageModel, State
 from charlm.progress import progress
 
 WINDOW = 256
@@ -28,7 +28,7 @@ that was likeliest, and whether that was the one."""
 
 @torch.no_grad()
 def predictions(
-    model: CharacterLanguageModel | Ensemble | WithNgram,
+    model: LanguageModel,
     texts: Sequence[npt.NDArray[Any]],
     start: int | None,
     batch_size: int = 64,
@@ -112,7 +112,7 @@ def _judged(logits: Tensor, expected: Tensor) -> npt.NDArray[Any]:
 
 @torch.no_grad()
 def validation_loss(
-    model: CharacterLanguageModel | Ensemble | WithNgram,
+    model: LanguageModel,
     tokens: npt.NDArray[Any],
     *,
     ignored: int | None = None,

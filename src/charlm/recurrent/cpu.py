@@ -264,8 +264,9 @@ def _pack_transposed(weights: Tensor) -> Tensor:
     rows = weights.flatten(0, 1)
     if rows.dtype == torch.bfloat16:  # two rows side by side make 32-bit words
         rows = rows.view(len(rows) // 2, 2, -1).transpose(1, 2)
-    words = rows.contiguous().view(torch.int32).view(-1, weights.shape[2])
-    return words.unflatten(1, (-1, kernels.PANEL)).transpose(0, 1).contiguous()
+    words = rows.contiguous().view(torch.int32)
+    panels = weights.shape[2] // kernels.PANEL
+    return words.view(-1, panels, kernels.PANEL).transpose(0, 1).contiguous()
 
 
 def _kind(precision: str) -> torch.dtype:

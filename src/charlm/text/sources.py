@@ -133,7 +133,11 @@ class Request:
         return CharlmError(f"{self.name}: {message}")
 
     def check_size(self, path: Path, before: int) -> None:
-        """Raise if a file has lost bytes while it was read."""
+        """Check that a file has lost no bytes while it was read.
+
+        Raises:
+            CharlmError: It has.
+        """
         if (after := path.stat().st_size) < before:
             raise self.error(
                 f"it shrank while it was read, from {before:,} to {after:,} bytes; "

@@ -19,8 +19,7 @@ from charlm.errors import CharlmError
 from charlm.evaluation.scoring import validation_loss
 from charlm.files import write_text
 from charlm.model import (
-    CharacterLanguageModel,
-    Ensemble,
+    Network,
     WithNgram,
     load_model,
     make_model,
@@ -218,7 +217,7 @@ class Trainer:
         if training["init_from"]:
             self._start_from(training["init_from"])
         self.model.to(device).train()
-        self.teacher: CharacterLanguageModel | Ensemble | None = None
+        self.teacher: Network | None = None
         if training["teacher"]:
             self.teacher = self._other_model("teacher", precision).to(device)
         self._say_memory()
@@ -238,9 +237,7 @@ class Trainer:
         self._seconds_before = 0.0
         self._started = time.perf_counter()
 
-    def _other_model(
-        self, key: str, precision: Precision = "float32"
-    ) -> CharacterLanguageModel | Ensemble:
+    def _other_model(self, key: str, precision: Precision = "float32") -> Network:
         folder = self.settings[key]
         model, known = load_model(folder, engine=self.settings["engine"], precision=precision)
         if known.symbols != self.vocabulary.symbols:
@@ -368,9 +365,7 @@ class Trainer:
             self._check_loss()
 
     @torch.no_grad()
-    def _taught(
-        self, teacher: CharacterLanguageModel | Ensemble, read: Tensor, expected: Tensor
-    ) -> Tensor:
+    def _taught(self, teacher: Network, read: Tensor, expected: Tensor) -> Tensor:
         """Mix the symbols to predict with what the teacher predicts, (length, batch, V).
 
         Its predictions tell of every symbol how likely it was, the text only which one came
