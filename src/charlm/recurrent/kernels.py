@@ -39,7 +39,7 @@ SCRATCH = ROWS * SCRATCH_ROW  # bytes of scratch memory a thread needs
 BLOCK = 20  # integers in a block of arguments
 # A product of matrices goes through its inner dimension in blocks of DEPTH words, of which a panel
 # of columns (32 or 64 kB) and GROUP rows (64 or 96 kB) stay in a core's second-level cache.
-DEPTH, GROUP = 256, 32 if WIDE else 48
+DEPTH, GROUP = 512, 32 if WIDE else 48
 
 # Kinds of stored numbers, told apart by their type when a kernel is compiled.
 FLOAT32, BFLOAT16 = np.float32(0), np.uint16(0)
