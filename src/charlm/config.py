@@ -258,7 +258,7 @@ class Model(Training):
     ngram_order: Annotated[int, Field(ge=0)] = 0
     """n of an n-gram model that is counted on the training text and predicts together with the
     network, 8 say; 0 for the network alone"""
-    ngram_weight: Annotated[float, Field(gt=0, lt=1)] = 0.2
+    ngram_weight: Annotated[float, Field(gt=0, lt=1)] = 0.3
     """share of the n-gram model in the mean of both probabilities"""
     hidden_size: PositiveInteger | Literal["vocabulary"] = 512
     """width of the state; `vocabulary` for as many as there are symbols"""
