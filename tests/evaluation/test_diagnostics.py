@@ -59,6 +59,29 @@ def test_calibration_is_the_distance_between_confidence_and_accuracy() -> None:
     assert found["expected_calibration_error"] == pytest.approx(error)
 
 
+def test_there_are_fifteen_bins_of_equal_width() -> None:
+    edges = np.arange(16) / 15
+    # Two predictions a bin, near its edges; every other bin is right once.
+    confidence = np.concatenate([edges[:-1] + 0.001, edges[1:] - 0.001])
+    right = np.arange(30) % 2 == 0
+    found = calibration(confidence.astype(np.float32), right)
+    middles = (edges[:-1] + edges[1:]) / 2
+    assert [each["symbols"] for each in found["bins"]] == [2] * 15
+    assert [each["confidence"] for each in found["bins"]] == pytest.approx(middles.tolist())
+    assert [each["accuracy"] for each in found["bins"]] == [0.5] * 15
+    error = np.mean([abs(middle - 0.5) for middle in middles])
+    assert found["expected_calibration_error"] == pytest.approx(error)
+
+
+def test_the_outermost_confidences_have_bins() -> None:
+    found = calibration(np.array([0.0, 1.0], np.float32), np.array([True, False]))
+    assert found["expected_calibration_error"] == 1
+    assert found["bins"] == [
+        {"symbols": 1, "confidence": 0.0, "accuracy": 1.0},
+        {"symbols": 1, "confidence": 1.0, "accuracy": 0.0},
+    ]
+
+
 def test_a_model_that_knows_how_often_it_is_right_is_calibrated() -> None:
     random = np.random.default_rng(0)
     confidence = random.random(200_000).astype(np.float32)
