@@ -9,8 +9,8 @@ from charlm.evaluation.diagnostics import calibration, diagnose
 from charlm.evaluation.scoring import PREDICTION
 from charlm.text.vocabulary import Vocabulary
 
-SYMBOLS = [*"ab9 .\n€", "<unknown>", "<end_of_document>"]
-VOCABULARY = Vocabulary(SYMBOLS, [1] * 9, {"unknown": 7, "end_of_document": 8})
+SYMBOLS = [*"ab9 .\n€", "<unknown>", "<end_of_document>", "\u0301"]
+VOCABULARY = Vocabulary(SYMBOLS, [1] * 10, {"unknown": 7, "end_of_document": 8})
 
 
 def predicted(bits: list[float]) -> np.ndarray:
@@ -20,15 +20,15 @@ def predicted(bits: list[float]) -> np.ndarray:
 
 
 def test_symbols_are_sorted_by_class_and_position() -> None:
-    documents = [VOCABULARY.encode(text) for text in ("ab a9b.", "b€\nç ", "")]
-    bits = [[1.0, 2, 3, 4, 5, 6, 7], [8.0, 9, 10, 11, 12], []]
+    documents = [VOCABULARY.encode(text) for text in ("ab a9b.", "b€\nç b\u0301", "")]
+    bits = [[1.0, 2, 3, 4, 5, 6, 7], [8.0, 9, 10, 11, 12, 13, 14], []]
     found = diagnose(documents, [predicted(each) for each in bits], VOCABULARY)
     by_class = {
         each["class"]: (each["symbols"], each["bits_per_symbol"]) for each in found["class"]
     }
     expected = {
-        "first letter of a word": [1, 4, 6, 8],
-        "letter within a word": [2],
+        "first letter of a word": [1, 4, 6, 8, 13],
+        "letter within a word": [2, 14],
         "digit": [5],
         "space": [3, 10, 12],
         "punctuation mark": [7],
@@ -43,10 +43,10 @@ def test_symbols_are_sorted_by_class_and_position() -> None:
         (0, 1, 2),
         (1, 2, 2),
         (2, 4, 4),
-        (4, 8, 4),
+        (4, 8, 6),
     ]
     assert found["position"][0]["bits_per_symbol"] == pytest.approx(4.5)
-    assert found["position"][3]["bits_per_symbol"] == pytest.approx((5 + 6 + 7 + 12) / 4)
+    assert found["position"][3]["bits_per_symbol"] == pytest.approx((5 + 6 + 7 + 12 + 13 + 14) / 6)
 
 
 def test_calibration_is_the_distance_between_confidence_and_accuracy() -> None:

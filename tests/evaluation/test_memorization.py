@@ -17,7 +17,7 @@ DOCUMENTS = ["the cat sat on the mat", "", "àéîõü 東京 e\u0301", "the dog
 
 
 @pytest.mark.parametrize(
-    "text", ["the cat ran", "東京", "\u0301", "🐕🐕", "xyz", "", "mat àé", "cat sat on"]
+    "text", ["the cat ran", "東京", "\u0301", "🐕🐕", "xyz", "", "mat àé", "matàé", "cat sat on"]
 )
 def test_runs_are_as_long_as_a_plain_search_says(text: str) -> None:
     runs = VerbatimIndex(DOCUMENTS).longest_runs(text)
@@ -83,7 +83,8 @@ def test_a_run_of_fifty_characters_counts(tmp_path: Path) -> None:
 def test_a_hundred_pieces_of_held_out_text_are_evenly_spaced(tmp_path: Path) -> None:
     letters = "".join(map(chr, range(0x4E00, 0x4E00 + 397)))
     # The text number n shares its first n characters with the training text.
-    held_out = [letters[:number] + "x" * (400 - number) for number in range(397)]
+    held_out = [letters[:number] + "x" * (400 - number) + letters for number in range(397)]
+    held_out[-1] = held_out[-1][:400]  # just long enough
     texts = [letters, *held_out, "too short" * 30]
     splits = ["train", *(["validation", "test"] * 200)[:397], "test"]
     pq.write_table(pa.table({"split": splits, "text": texts}), tmp_path / "corpus.parquet")
@@ -91,7 +92,7 @@ def test_a_hundred_pieces_of_held_out_text_are_evenly_spaced(tmp_path: Path) -> 
     samples.write_text("".join(json.dumps({"text": "y" * n}) + "\n" for n in (7, 400, 300)))
     measure_memorization(tmp_path / "corpus.parquet", {"gru": samples}, tmp_path / "m.json")
     record = json.loads((tmp_path / "m.json").read_text())
-    # Of texts that are as long as the longest sample: numbers 0, 4, 8 ... 396.
+    # Of texts as long as the longest sample, and cut to its length: numbers 0, 4, 8 ... 396.
     assert [each["longest"] for each in record["held_out"]] == [[0, 4 * n] for n in range(100)]
 
 

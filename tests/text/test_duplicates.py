@@ -87,12 +87,25 @@ def test_a_text_of_sixteen_characters_is_nine_shingles():
     assert (sketch(text) == np.min(parts, axis=0)).all()
 
 
+def test_the_largest_number_of_a_shingle_is_not_taken_for_none():
+    assert (sketch("jpvjvfcl") != EMPTY).sum() == 1
+
+
 @pytest.mark.parametrize("piece", [1, 7, 100])
-def test_long_texts_are_sketched_piece_by_piece(piece, monkeypatch):
-    text = "".join(np.random.default_rng(0).choice([*"abcdé漢😀"], 300))
+@pytest.mark.parametrize("length", [8, 9, 15, 300])
+def test_long_texts_are_sketched_piece_by_piece(piece, length, monkeypatch):
+    text = "".join(np.random.default_rng(0).choice([*"abcdé漢😀"], length))
     whole = sketch(text)
     monkeypatch.setattr(duplicates, "PIECE", piece)
     assert (sketch(text) == whole).all()
+
+
+def test_a_document_like_any_earlier_one_is_a_near_duplicate():
+    first = np.arange(64, dtype=np.uint16)
+    other = first + np.uint16(100)
+    third = first.copy()
+    third[-4:] = other[-4:]  # the first with this band is the second, which is not like it
+    assert nearly_repeated(np.stack([first, other, third])).tolist() == [False, False, True]
 
 
 def test_the_first_of_equal_documents_is_no_repetition():
