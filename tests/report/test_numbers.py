@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 from tests.report.conftest import report_of, write_json, write_results
 
-from charlm.report.page import compared, percent
+from charlm.report.page import _corpus_sizes, compared, percent
 
 MODELS = {"lstm": {"seeds": [1, 2, 7], "hidden_size": 77, "num_layers": 3}, "gru": {"cell": "gru"}}
 SCORES = {  # validation, test
@@ -28,7 +28,6 @@ SCORES = {  # validation, test
     "7-gram": (2.05, 2.15),
     "xz": (3.1, 3.0),
 }
-TEXT = "é漢x. "
 # doc_id, split, characters, and the bits of the held-out ones under the best model. Two documents
 # are cut, and two are short.
 ROWS = [
@@ -162,7 +161,8 @@ def write_model(folder: Path, number: int) -> None:
     )
     (folder / "history.csv").write_text(
         "step,epoch,characters,learning_rate,train_bits_per_character,validation_bits_per_character\n"
-        f"1000,0.5,64000,0.003,4.{number}5,4.{number}\n2000,1.0,128000,0.001,3.{number}5,\n"
+        f"500,0.25,32000,0.005,5.{number**2},\n1000,0.5,64000,0.003,4.{number**2}5,4.{number**2}\n"
+        f"2000,1.0,128000,0.001,3.{number**2}5,\n"
     )
     # No two models have the same bytes.
     with (folder / "model.json").open("a") as file:
@@ -177,7 +177,7 @@ def write_model(folder: Path, number: int) -> None:
 
 
 def write_corpus(folder: Path) -> None:
-    texts = [(TEXT * characters)[:characters] for _, _, characters, _ in ROWS]
+    texts = [f"{number} {split} ".ljust(length, "漢") for number, split, length, _ in ROWS]
     ids, splits = [row[0] for row in ROWS], [row[1] for row in ROWS]
     table = {"doc_id": pa.array(ids, pa.int64()), "split": splits, "text": texts}
     pq.write_table(pa.table(table), folder / "corpus.parquet", row_group_size=2)
@@ -266,7 +266,9 @@ def test_the_headline(page: Page) -> None:
     assert "the lstm.seed2 needs 1.84 bits a character, 12 % fewer than the 5-gram" in text
     assert "14 % fewer than the 7-gram and 39 % fewer than xz." in text
     assert "as between 3.6 equally likely characters; there are 7 symbols" in text
-    tiles = re.search(r"documents(\S+)characters(\S+)symbols(\S+)models(\S+)", text.replace(" ", ""))
+    tiles = re.search(
+        r"documents(\S+)characters(\S+)symbols(\S+)models(\S+)", text.replace(" ", "")
+    )
     assert tiles
     assert tiles.groups()[:3] == ("9", "2,959", "7")
     assert tiles[4].startswith("4")
@@ -302,6 +304,20 @@ def test_documents_and_characters_of_the_splits(page: Page) -> None:
         ["test", "7", "1,859", "62.8 %"],
     ]
     assert "9 documents from" in page.text("summary")
+
+
+def test_documents_that_are_cut_are_counted_once(tmp_path: Path) -> None:
+    # Arrow reads 65,536 rows at a time; a document is cut just there.
+    ids = [*range(65536), *range(65535, 70000)]
+    splits = ["train"] * 65536 + ["validation"] + ["test"] * 4464
+    table = {"doc_id": pa.array(ids), "split": splits, "text": ["é漢"] * len(ids)}
+    pq.write_table(pa.table(table), tmp_path / "corpus.parquet")
+    assert _corpus_sizes(tmp_path / "corpus.parquet") == {
+        "train": {"documents": 65536, "characters": 131072},
+        "validation": {"documents": 1, "characters": 2},
+        "test": {"documents": 4464, "characters": 8928},
+        "all": {"documents": 70000, "characters": 140002},
+    }
 
 
 def test_what_cleaning_and_rejecting_did(page: Page) -> None:
@@ -345,15 +361,15 @@ def test_the_learning_curves(page: Page) -> None:
         row
         for number, label in enumerate(("lstm.seed1", "lstm.seed2", "lstm.seed7", "gru"))
         for row in (
-            [label, "1,000", "0.5", "64,000", "0.003", f"4.{number}5", f"4.{number}"],
-            [label, "2,000", "1.0", "128,000", "0.001", f"3.{number}5", "–"],
+            [label, "500", "0.25", "32,000", "0.005", f"5.{number**2}", "–"],
+            [label, "1,000", "0.5", "64,000", "0.003", f"4.{number**2}5", f"4.{number**2}"],
+            [label, "2,000", "1.0", "128,000", "0.001", f"3.{number**2}5", "–"],
         )
     ]
     rules = {each["baseline"]: each["bits"] for each in page.values(0)}
     assert rules == {"5-gram": 2.2, "7-gram": 2.05, "xz": 3.1}
     points = {(row["name"], row["text"], row["step"]): row for row in page.values(0, 2)}
-    # Points above all validation scores are left out: those of the training text at step 1000
-    # but for the lstm's, which the margin takes in.
+    # Those of step 500 are left out: they lie above all validation scores, of 4.9 and less.
     assert set(points) == {
         ("lstm", "validation", 1000),
         ("gru", "validation", 1000),
@@ -363,11 +379,11 @@ def test_the_learning_curves(page: Page) -> None:
         ("gru", "training", 2000),
     }
     validation = points["lstm", "validation", 1000]
-    assert (validation["bits"], validation["low"], validation["high"]) == (4.1, 4.0, 4.2)
+    assert (validation["bits"], validation["low"], validation["high"]) == (4.166667, 4.0, 4.4)
     training = points["lstm", "training", 2000]
-    assert (training["bits"], training["low"], training["high"]) == (3.15, 3.05, 3.25)
+    assert (training["bits"], training["low"], training["high"]) == (3.216667, 3.05, 3.45)
     assert {row["characters"] for row in points.values() if row["step"] == 2000} == {128000}
-    assert points["gru", "validation", 1000]["bits"] == 4.3
+    assert points["gru", "validation", 1000]["bits"] == 4.9
 
 
 def test_the_scores_in_full(page: Page) -> None:
@@ -398,7 +414,9 @@ def test_what_was_trained(page: Page) -> None:
         [label, layer, f"{1234567 + number:,}", f"{20000 + number:,}", str(seed)]
         + [f"cpu{number}", f"engine{number}", f"float{number}"]
         for number, (label, layer, seed) in enumerate(
-            zip(("lstm.seed1", "lstm.seed2", "lstm.seed7", "gru"), layers, (1, 2, 7, 0), strict=True)
+            zip(
+                ("lstm.seed1", "lstm.seed2", "lstm.seed7", "gru"), layers, (1, 2, 7, 0), strict=True
+            )
         )
     ]
 
@@ -412,7 +430,9 @@ def test_who_is_really_better(page: Page) -> None:
     ]
     # From the least of all bounds, -0.01, to the largest, 0.33.
     places = [float(place) for place in re.findall(r'<circle cx="(.*?)%"', page.page)]
-    assert places == pytest.approx([100 * (bits + 0.01) / 0.34 for bits in (0.06, 0.26, 0.15)], abs=0.006)
+    assert places == pytest.approx(
+        [100 * (bits + 0.01) / 0.34 for bits in (0.06, 0.26, 0.15)], abs=0.006
+    )
     zeros = [float(place) for place in re.findall(r'class="zero" x1="(.*?)%"', page.page)]
     assert zeros == pytest.approx([100 * 0.01 / 0.34] * 3, abs=0.006)
 
@@ -463,19 +483,24 @@ def test_the_strangest_and_the_most_ordinary_documents(page: Page) -> None:
     assert "The lists leave out documents of fewer than 100 characters." in text
 
     def listed(title: str) -> list[tuple[str, ...]]:
-        pattern = r"(\d\.\d{3}) bits a character \S+ \S*.*?document (\d+) ([\d,]+) characters (\w+)"
+        pattern = (
+            r"(\d\.\d{3}) bits a character (\d+ \w+) \S+ "
+            r"document (\d+) ([\d,]+) characters (\w+) label: (\w+)"
+        )
         lists = page.page[page.page.index(f'<h3 id="{title}">') :]
-        return re.findall(pattern, Page(f"<section id='x'>{lists.split('</ol>')[0]}</section>").text("x"))
+        return re.findall(
+            pattern, Page(f"<section id='x'>{lists.split('</ol>')[0]}</section>").text("x")
+        )
 
     assert listed("strangest") == [
-        ("3.500", "2", "120", "test"),
-        ("2.500", "1", "160", "validation"),
-        ("2.250", "6", "130", "test"),
+        ("3.500", "2 test", "2", "120", "test", "l2"),
+        ("2.500", "1 validation", "1", "160", "validation", "l1"),
+        ("2.250", "6 test", "6", "130", "test", "l6"),
     ]
     assert listed("ordinary") == [
-        ("1.250", "4", "100", "test"),
-        ("1.500", "2", "200", "validation"),
-        ("1.750", "5", "1,250", "test"),
+        ("1.250", "4 test", "4", "100", "test", "l4"),
+        ("1.500", "2 validation", "2", "200", "validation", "l2"),
+        ("1.750", "5 test", "5", "1,250", "test", "l5"),
     ]
 
 
