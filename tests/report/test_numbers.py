@@ -411,8 +411,10 @@ def test_what_was_trained(page: Page) -> None:
     rows = page.tables["The models’ sizes and how they were trained"][1:]
     layers = ["3 × LSTM, 77 units"] * 3 + ["1 × GRU, 512 units"]
     assert rows == [
-        [label, layer, f"{1234567 + number:,}", f"{20000 + number:,}", str(seed)]
-        + [f"cpu{number}", f"engine{number}", f"float{number}"]
+        [
+            *(label, layer, f"{1234567 + number:,}", f"{20000 + number:,}", str(seed)),
+            *(f"cpu{number}", f"engine{number}", f"float{number}"),
+        ]
         for number, (label, layer, seed) in enumerate(
             zip(
                 ("lstm.seed1", "lstm.seed2", "lstm.seed7", "gru"), layers, (1, 2, 7, 0), strict=True
@@ -435,6 +437,16 @@ def test_who_is_really_better(page: Page) -> None:
     )
     zeros = [float(place) for place in re.findall(r'class="zero" x1="(.*?)%"', page.page)]
     assert zeros == pytest.approx([100 * 0.01 / 0.34] * 3, abs=0.006)
+
+
+def test_the_plot_of_differences_holds_zero(folder: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "tiny"
+    shutil.copytree(folder, copy)
+    row = {"better": "gru", "worse": "ngram", "bits_per_character": 0.3, "interval": [0.2, 0.4]}
+    write_json(copy / "comparison.json", {"test": {"differences": [row]}})
+    page = report_of(copy, models=MODELS)
+    assert re.findall(r'class="zero" x1="(.*?)"', page) == ["0.00%"]
+    assert re.findall(r'<circle cx="(.*?)"', page) == ["75.00%"]
 
 
 def test_where_they_go_wrong(page: Page) -> None:
