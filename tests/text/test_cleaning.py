@@ -1,5 +1,6 @@
 """Cleaning: the notebook's steps byte for byte, the standard profile, and rules of one's own."""
 
+import hashlib
 import re
 import time
 
@@ -272,6 +273,24 @@ def test_near_duplicates_are_dropped_on_demand(tmp_path):
     assert run(tmp_path, texts)[0]["doc_id"].to_pylist() == [0, 1, 2, 3, 4]
 
 
+def test_each_rule_counts_what_it_dropped_itself(tmp_path):
+    words = [f"wörd{number}" for number in range(300)]
+    long, near = " ".join(words), " ".join([*words[:150], "changed", *words[150:]])
+    rules = [{"name": "near", "builtin": "near_duplicates"}]
+    texts = ["", long, "é漢", near, "é漢", " ", near, "other"]
+    table, summary = run(tmp_path, texts, rules=rules)
+    assert table["doc_id"].to_pylist() == [1, 2, 7]
+    assert summary.loc["empty_documents"].tolist() == [2, 0, 2]
+    assert summary.loc["duplicates"].tolist() == [2, 2 + len(near), 2]
+    assert summary.loc["near"].tolist() == [1, len(near), 1]
+
+
+def test_a_document_of_one_character_is_not_empty(tmp_path):
+    table, summary = run(tmp_path, ["x", "", "y"], splits=SPLITS | {"validation": 0, "test": 0})
+    assert table["text"].to_pylist() == ["x", "y"]
+    assert summary.loc["empty_documents"].tolist() == [1, 0, 1]
+
+
 # Rules of one's own ---------------------------------------------------------------------------
 
 
@@ -475,6 +494,29 @@ def test_contiguous_splits_cut_where_the_fractions_say(tmp_path):
         (2, "test", "bbb"),
         (3, "test", "cc"),
     ]
+
+
+def test_contiguous_splits_do_not_count_what_was_dropped(tmp_path):
+    splits = SPLITS | {"method": "contiguous", "validation": 0.25, "test": 0.25}
+    table, _ = run(tmp_path, ["a" * 10, "a" * 10, " ", "b" * 10], splits=splits)
+    assert list(zip(table["split"].to_pylist(), table["text"].to_pylist(), strict=True)) == [
+        ("train", "a" * 10),
+        ("validation", "b" * 5),
+        ("test", "b" * 5),
+    ]
+
+
+def test_documents_are_split_by_the_hash_of_their_clean_text(tmp_path):
+    texts = [f"document {number}<br>" for number in range(200)]
+    splits = {"method": "document", "validation": 0.3, "test": 0.1, "key": "a key"}
+    table, _ = run(tmp_path, texts, splits=splits)
+    expected = []
+    for text in table["text"].to_pylist():
+        digest = hashlib.blake2b(text.encode(), key=b"a key", digest_size=16).hexdigest()
+        place = int(digest[:16], 16) / 2**64
+        expected.append("test" if place < 0.1 else "validation" if place < 0.4 else "train")
+    assert table["text"][0].as_py() == "document 0"
+    assert table["split"].to_pylist() == expected
 
 
 @settings(max_examples=100, deadline=None)
