@@ -233,9 +233,12 @@ def test_empty_and_duplicate_documents_are_dropped_and_counted(tmp_path):
 
 
 def test_summary_counts_matches_characters_and_documents(tmp_path):
-    _, summary = run(tmp_path, ["a<b>b</b>c", "&eacute;&eacute; <i>", "plain"])
-    assert summary.loc["inline_tags"].tolist() == [3, 10, 2]
+    unchanged = ["plain", "&unknown; AT&T", "漢字"]
+    texts = ["a<b>b</b>c", "&eacute;&eacute; <i>", "e\u0301 漢<i>e\u0301</i>", *unchanged]
+    _, summary = run(tmp_path, texts)
+    assert summary.loc["inline_tags"].tolist() == [5, 17, 3]
     assert summary.loc["entities"].tolist() == [2, 14, 1]
+    assert summary.loc["nfc"].tolist() == [1, 2, 1]
     assert summary.loc["links"].tolist() == [0, 0, 0]
 
 
