@@ -16,6 +16,7 @@ from charlm.errors import CharlmError
 from charlm.text import cleaning
 from charlm.text.cleaning import apply_rules, clean, clean_shard, gather, rule_examples, rules_of
 from charlm.text.sources import ingest, resolve_source
+from charlm.text.splits import split_of_document
 
 SPLITS = {"method": "document", "validation": 0.1, "test": 0.1, "key": "charlm"}
 
@@ -365,6 +366,14 @@ def test_examples_show_what_each_rule_did(tmp_path):
     ]
 
 
+def test_three_examples_of_twenty_characters_before_a_change_and_forty_after(tmp_path):
+    texts = [f"{number}{'x' * 100}<b>{'y' * 100}" for number in range(5)]
+    run(tmp_path, texts)
+    examples = rule_examples(tmp_path / "documents.parquet")
+    change = {"before": f"{'x' * 20}<b>{'y' * 37}", "after": "x" * 20 + "y" * 40}
+    assert examples == [{"rule": "inline_tags", **change}] * 3
+
+
 NOTHING_LEFT = "corpus.parquet: cleaning leaves no text; mend cleaning.rules or the source"
 TOO_FEW = "documents are too few to split: none is left to train on; give more documents"
 
@@ -388,6 +397,18 @@ def test_bad_input_is_one_line(tmp_path, texts, options, message):
         run(tmp_path, texts, **options)
     assert "\n" not in str(caught.value)
     assert [path.name for path in tmp_path.iterdir()] == ["documents.parquet"]
+
+
+def test_a_train_document_that_was_dropped_is_nothing_to_train_on(tmp_path):
+    splits = SPLITS | {"test": 0.5}
+    words = " ".join(f"word{number}" for number in range(300))
+    variants = [f"{words} {number}" for number in range(20)]
+    names = [split_of_document(text, validation=0.1, test=0.5, key="charlm") for text in variants]
+    held_out, train = variants[names.index("test")], variants[names.index("train")]
+    rules = [{"name": "near", "builtin": "near_duplicates"}]
+    with pytest.raises(CharlmError, match="1 documents are too few to split"):
+        run(tmp_path, [held_out, train], rules=rules, splits=splits)
+    assert len(run(tmp_path, [train, held_out], rules=rules, splits=splits)[0]) == 1
 
 
 def test_one_character_is_a_corpus_if_nothing_is_held_out(tmp_path):
