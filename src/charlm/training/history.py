@@ -29,6 +29,12 @@ COLUMNS = (
     "train_bits_per_character",
     "validation_bits_per_character",
 )
+"""Characters are code points, whatever the unit of the vocabulary: `characters` counts those read
+so far, at the training text's mean number per symbol. Both scores are as in the metrics: ends of
+documents are not counted, and unknown characters cost what they cost there. That of training is
+the mean since the row before, of an ensemble's members each by itself, and with a teacher that of
+the mixture which is learned; that of validation is of the whole text, read as side-by-side streams
+in place of documents."""
 
 
 def bits(nats: float | None) -> str:
