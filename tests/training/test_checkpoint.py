@@ -109,11 +109,13 @@ def test_a_checkpoint_is_used_as_long_as_the_curve_is_what_it_would_have_been(
     assert ("of a training with other validate_every; not used" in caplog.text) != resumed
 
 
-def test_validations_that_come_to_the_same_steps_make_the_same_files(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("one", "same"), [(None, 2), (12, 20)])
+def test_validations_that_come_to_the_same_steps_make_the_same_files(
+    tmp_path: Path, one: int | None, same: int
+) -> None:
     write_corpus(tmp_path)
-    for name, every in {"null": None, "two": 2}.items():
-        run(tmp_path, name, settings(validate_every=every))
-    assert outputs(tmp_path / "null") == outputs(tmp_path / "two")
+    made = [run(tmp_path, str(every), settings(validate_every=every)) for every in (one, same)]
+    assert outputs(made[0]) == outputs(made[1])
 
 
 @pytest.mark.parametrize("key", ["init_from", "teacher"])
