@@ -102,8 +102,9 @@ class Checkpoints:
                 if not other and not fits(record):
                     other = ["validate_every"]
                 if not other:
+                    tensors = load_file(path)
                     self._own = [path]
-                    return load_file(path), record
+                    return tensors, record
                 log.warning("%s: of a training with other %s; not used", path, ", ".join(other))
             except (OSError, SafetensorError, ValueError, KeyError, TypeError) as error:
                 log.warning("%s: cannot be read (%s); trying the one before it", path, error)
