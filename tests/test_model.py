@@ -127,7 +127,7 @@ def test_the_loss_takes_a_distribution_in_the_place_of_each_symbol() -> None:
     torch.testing.assert_close(model.loss(symbols[:-1], certain)[0], loss)
     mixture = 0.75 * certain + 0.25 / 8
     logits = model(symbols[:-1])[0]
-    expected = -(mixture * logits.log_softmax(-1)).sum(-1).mean()
+    expected = -(mixture * logits.log_softmax(-1)).sum(-1)
     torch.testing.assert_close(model.loss(symbols[:-1], mixture)[0], expected)
 
 
@@ -137,18 +137,41 @@ def test_an_ensembles_members_learn_as_if_each_were_alone() -> None:
     _, state = model.loss(symbols[:-1], symbols[1:])
     state = tuple(part.detach() for part in state)
     loss, _ = model.loss(symbols[:-1], symbols[1:], state)
-    loss.backward()
+    loss.mean().backward()
     apart = []
     for member in model.members:
         alone = CharacterLanguageModel(8, **SMALL)
         alone.load_state_dict(member.state_dict())
         _, state = alone.loss(symbols[:-1], symbols[1:])
         own, _ = alone.loss(symbols[:-1], symbols[1:], tuple(part.detach() for part in state))
-        own.backward()
+        own.mean().backward()
         apart.append(own)
         for parameter, same in zip(alone.parameters(), member.parameters(), strict=True):
             torch.testing.assert_close(parameter.grad, same.grad)
     torch.testing.assert_close(loss, sum(apart))
+
+
+def test_the_loss_is_the_nats_of_each_symbol() -> None:
+    model = make().eval()
+    symbols = torch.randint(0, 8, (6, 2))
+    nats, _ = model.loss(symbols[:-1], symbols[1:])
+    assert nats.shape == (5, 2)
+    probabilities = model(symbols[:-1])[0].softmax(-1)
+    for step, stream in np.ndindex(5, 2):
+        expected = -probabilities[step, stream, symbols[step + 1, stream]].log()
+        torch.testing.assert_close(nats[step, stream], expected)
+
+
+@pytest.mark.parametrize("more", [{}, {"members": 2}, NGRAM])
+def test_a_loaded_model_drops_nothing_out(tmp_path: Path, more: dict[str, Any]) -> None:
+    dropouts = {"embedding_dropout": 0.5, "output_dropout": 0.5, "weight_dropout": 0.5}
+    architecture = {**SMALL, **dropouts, **more}
+    model = make(**architecture)
+    save_model(tmp_path, model, vocabulary=SYMBOLS, architecture=architecture, training={})
+    loaded, _ = load_model(tmp_path)
+    symbols = torch.randint(0, 8, (5, 2))
+    assert (loaded(symbols)[0] == loaded(symbols)[0]).all()
+    assert (loaded(symbols)[0] == model.eval()(symbols)[0]).all()
 
 
 @pytest.mark.parametrize("tie_weights", [True, False])
