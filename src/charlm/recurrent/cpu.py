@@ -8,8 +8,8 @@ a step's products, by weights packed in the order in which they are read, and it
 are one pass, and there is no allocation and no return to Python between steps.
 
 Memory kept for the backward pass, in numbers a step, example and unit: 4 for the gates, 1 for the
-hidden state and in an LSTM 1 for the cell state; with bfloat16 the gates take half and the hidden
-state is kept in both precisions.
+hidden state and in an LSTM 1 for the cell state; with bfloat16 the gates take half, and so does the
+hidden state, which a GRU also keeps in float32. The outputs are the caller's, who may change them.
 
 Arrays are laid out (step, example, slot, unit). The slots are the gates: i, f, g and o of an LSTM;
 n, r, z and m of a GRU, so that those which the input meets, n r z, and those which the hidden state
@@ -29,10 +29,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
-from charlm.errors import CharlmError
+from charlm.recurrent.eager import are_consistent, batchable, once_differentiable
+from charlm.recurrent.errors import LayerIndexError
 from charlm.recurrent.reference import Torch
 from charlm.recurrent.stepper import Stepper
 
@@ -58,7 +58,7 @@ class Fused:
     @staticmethod
     def lstm(inputs: Tensor, indices: Tensor | None, *others: Any) -> tuple[Tensor, ...]:
         """Run an LSTM layer."""
-        if not usable(inputs.dtype):
+        if not (usable(inputs.dtype) and are_consistent("lstm", inputs, *others[:-1])):
             return Torch.lstm(inputs, indices, *others)
         h, c, *weights, precision = others
         return _Layer.apply("lstm", inputs, indices, precision, *weights, h, c)  # type: ignore[no-any-return, no-untyped-call]
@@ -66,7 +66,7 @@ class Fused:
     @staticmethod
     def gru(inputs: Tensor, indices: Tensor | None, *others: Any) -> tuple[Tensor, ...]:
         """Run a GRU layer."""
-        if not usable(inputs.dtype):
+        if not (usable(inputs.dtype) and are_consistent("gru", inputs, *others[:-1])):
             return Torch.gru(inputs, indices, *others)
         h, *weights, precision = others
         return _Layer.apply("gru", inputs, indices, precision, *weights, h)  # type: ignore[no-any-return, no-untyped-call]
@@ -319,17 +319,21 @@ class _Layer(torch.autograd.Function):
             gates, histories[-1], hidden, operand, units, table.shape[1],
         )()  # fmt: skip
         ctx.cell = cell
-        ctx.save_for_backward(x, indices, weights.ih, weights.hh, gates, operand, *histories)
+        ctx.save_for_backward(x, indices, weights.ih, weights.hh, gates, operand, histories[-1])
         ctx.sizes = units, inputs.shape[-1]
         finals = [hidden[-1, :, :units].clone()]
         if cell == "lstm":
-            finals.append(_unblock(histories[1][-1])[:, :units])
-        return hidden[1:, :, :units], *finals
+            finals.append(_unblock(histories[1][-1])[:, :units].clone())
+        outputs = hidden[1:, :, :units]
+        if any(ctx.needs_input_grad) and (hidden is operand or hidden is histories[-1]):
+            outputs = _empty(steps, batch, units).copy_(outputs)  # the caller may change them
+        return outputs, *finals
 
     @staticmethod
+    @batchable
     @once_differentiable
     def backward(ctx: Any, d_outputs: Tensor, *d_state: Tensor) -> tuple[Any, ...]:
-        x, indices, w_ih, w_hh, gates, operand, *histories = ctx.saved_tensors
+        x, indices, w_ih, w_hh, gates, operand, history = ctx.saved_tensors
         (units, features), kind = ctx.sizes, gates.dtype
         steps, batch, _, size = gates.shape
         extra = size - units
@@ -337,7 +341,7 @@ class _Layer(torch.autograd.Function):
         d_initial = [_pad(d, extra).clone(memory_format=torch.contiguous_format) for d in d_state]
         _Launch(
             f"{ctx.cell}_backward", kind, steps, batch, size, _pack_transposed(w_hh),
-            gates, histories[-1], _pad(d_outputs, extra).contiguous(), d_gates, *d_initial,
+            gates, history, _pad(d_outputs, extra).contiguous(), d_gates, *d_initial,
         )()  # fmt: skip
 
         d_gates = d_gates.flatten(0, 1)
@@ -365,7 +369,7 @@ class _Layer(torch.autograd.Function):
         return (
             None, d_x, None, None,
             d_w_ih.flatten(0, 1), d_w_hh.flatten(0, 1),
-            d_b_ih.flatten(), d_bias[met_by_hidden].flatten(),
+            d_b_ih.flatten(), d_bias[met_by_hidden].flatten().clone(),
             *(d[:, :units] for d in d_initial),
         )  # fmt: skip
 
@@ -376,7 +380,7 @@ def _check_indices(indices: Tensor, rows: int) -> None:
         return
     first, last = map(int, torch.aminmax(indices))
     if first < 0 or last >= rows:
-        raise CharlmError(f"indices: {first} to {last} are not all rows of a table of {rows}")
+        raise LayerIndexError(f"indices: {first} to {last} are not all rows of a table of {rows}")
 
 
 class FusedStepper(Stepper):
@@ -403,8 +407,9 @@ class FusedStepper(Stepper):
         # Waking other threads takes longer than a small step.
         threads = int(batch_size * size * size < 2**18)
         self._launches: list[list[_Launch]] = [[], []]
-        for number in range(layer.num_layers):
-            weights = _Weights.of(layer.cell, kind, *layer._weights(number, training=False))
+        for number, parameters in enumerate(layer.all_weights):
+            complete = layer._weights(parameters, training=False)
+            weights = _Weights.of(layer.cell, kind, *complete)
             w_ih, w_hh = _pack(weights.ih, together), _pack(weights.hh, together)
             for turn in range(2):
                 indices, rows = None, weights.bias[None]

@@ -29,10 +29,10 @@ from typing import Any, NamedTuple
 import torch
 import triton
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 from charlm.recurrent import gpu_kernels
+from charlm.recurrent.eager import are_consistent, batchable, once_differentiable
 from charlm.recurrent.reference import Torch
 from charlm.recurrent.stepper import Stepper
 
@@ -57,7 +57,7 @@ class Fused:
     ) -> tuple[Tensor, ...]:
         """Run an LSTM layer."""
         h, c, *weights, precision = others
-        if inputs.dtype != torch.float32 or MEASURED.get(("lstm", h.shape[1], len(h))) == "torch":
+        if not _runs("lstm", inputs, *others[:-1]):
             return Torch.lstm(inputs, indices, *others)
         return _run("lstm", inputs, indices, weights, precision, at_once, h, c)
 
@@ -67,7 +67,7 @@ class Fused:
     ) -> tuple[Tensor, ...]:
         """Run a GRU layer."""
         h, *weights, precision = others
-        if inputs.dtype != torch.float32 or MEASURED.get(("gru", h.shape[1], len(h))) == "torch":
+        if not _runs("gru", inputs, *others[:-1]):
             return Torch.gru(inputs, indices, *others)
         return _run("gru", inputs, indices, weights, precision, at_once, h)
 
@@ -75,6 +75,15 @@ class Fused:
     def stack(*arguments: Any) -> tuple[Tensor, list[Sequence[Tensor]]]:
         """Run a stack of layers, see `overlapped`."""
         return overlapped(*arguments)
+
+
+def _runs(cell: str, inputs: Tensor, *others: Tensor) -> bool:
+    batch, size = others[0].shape
+    return (
+        inputs.dtype == torch.float32
+        and MEASURED.get((cell, size, batch)) != "torch"
+        and are_consistent(cell, inputs, *others)
+    )
 
 
 def _run(
@@ -93,8 +102,7 @@ def _run(
         projected = functional.embedding(indices, projected)
     batch, size = state[0].shape
     shares = _plan(cell, size, batch, kind, inputs.device, at_once)
-    bias = _bias_by_slots(cell, bias_ih, bias_hh)
-    return _Layer.apply(cell, shares, projected, weight_hh.to(kind), bias, *state)  # type: ignore[no-any-return, no-untyped-call]
+    return _Layer.apply(cell, shares, projected, weight_hh.to(kind), bias_ih, bias_hh, *state)  # type: ignore[no-any-return, no-untyped-call]
 
 
 @cache
@@ -221,17 +229,18 @@ class _Loop:
         self._go(self._backward)
 
     def gradients(self) -> tuple[Tensor, ...]:
-        """Those of the products W x, of `weight_hh`, of the bias by slots and of the state."""
+        """Those of the products W x, of `weight_hh`, of the two biases and of the state."""
         d_gates, (rows, size) = self.d_gates[:-1], self.weight.shape
         met_by_hidden = d_gates[..., :rows].flatten(0, 1)
         d_weight = met_by_hidden.T @ self._operands[:-1].flatten(0, 1)
         d_bias = d_gates.sum((0, 1), dtype=torch.float32)
         d_h = d_gates[0, :, :rows].float() @ self.weight.float()
         if self._cell == "lstm":
-            return d_gates, d_weight, d_bias, d_h, self.d_c.clone()
+            return d_gates, d_weight, d_bias, d_bias.clone(), d_h, self.d_c.clone()
         # The slots are r, z, m and n: all but m meet the input. h also went past the gates.
         d_projected = torch.cat([d_gates[..., : 2 * size], d_gates[..., 3 * size :]], dim=2)
-        return d_projected, d_weight, d_bias, d_h + self.d_h
+        d_bias_ih = torch.cat([d_bias[: 2 * size], d_bias[3 * size :]])
+        return d_projected, d_weight, d_bias_ih, d_bias[:rows], d_h + self.d_h
 
     def _go(self, loop: Callable[[], None]) -> None:
         loop()
@@ -382,19 +391,23 @@ class _Layer(torch.autograd.Function):
         shares: Plan,
         projected: Tensor,
         weight: Tensor,
-        bias: Tensor,
+        bias_ih: Tensor,
+        bias_hh: Tensor,
         *state: Tensor,
     ) -> tuple[Tensor, ...]:
+        bias = _bias_by_slots(cell, bias_ih, bias_hh)
         ctx.loop, ctx.lease = _loop(cell, shares, projected, weight, bias, state)
         ctx.loop.forward(state)
         outputs = ctx.loop.histories[0][1:]
         if ctx.lease is None:
             del ctx.loop.projected  # the backward pass does without
-        else:
-            outputs = outputs.clone()  # the next sequence will be written there
+        if ctx.lease is not None or any(ctx.needs_input_grad):
+            # The backward pass or the next sequence uses the memory; the caller may write there.
+            outputs = outputs.clone()
         return outputs, *(history[-1].clone() for history in ctx.loop.histories)
 
     @staticmethod
+    @batchable
     @once_differentiable
     def backward(ctx: Any, d_outputs: Tensor, *d_state: Tensor) -> tuple[Any, ...]:
         ctx.loop.backward(d_outputs, d_state)
@@ -492,7 +505,7 @@ class FusedStepper(Stepper):
         device = layer.weight_hh_l0.device
         kind = _kind(precision, device)
         self._plan = plan(layer.hidden_size, batch_size, kind, 0, 0)
-        weights = [layer._weights(number, False) for number in range(layer.num_layers)]
+        weights = [layer._weights(parameters, False) for parameters in layer.all_weights]
         self._weights = [
             (
                 w_ih.detach().to(kind),

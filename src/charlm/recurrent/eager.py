@@ -1,0 +1,123 @@
+"""What the hand-written kernels need of autograd: plain tensors, and first derivatives only."""
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.autograd import forward_ad
+
+from charlm.recurrent.errors import LayerRuntimeError
+
+_Backward = Callable[..., tuple[Tensor | None, ...]]
+
+
+def is_eager(*tensors: Any) -> bool:
+    """Whether these are ordinary tensors that torch neither records nor transforms.
+
+    It is not so under `torch.jit.trace`, `torch.export`, ``torch.func`` and forward-mode
+    derivatives, with a dispatch mode such as ``FakeTensorMode``, and for tensor subclasses and the
+    meta device. A kernel must then not read memory by its address.
+    """
+    return (
+        all(type(t) in (Tensor, nn.Parameter) and not t.is_meta for t in tensors)
+        and not torch._C._is_tracing()
+        and torch._C._len_torch_dispatch_stack() == 0
+        and not _in_functorch()
+        and forward_ad._current_level < 0
+        and not torch.compiler.is_exporting()
+    )
+
+
+def are_consistent(cell: str, inputs: Tensor, h: Tensor, *others: Tensor) -> bool:
+    """Whether a layer's tensors are of one device and type, and the weights of the right shapes.
+
+    The layers check inputs and states, but weights may have been replaced. A kernel would read past
+    their end; torch's layers say what is wrong.
+    """
+    units = h.shape[-1]
+    rows = (4 if cell == "lstm" else 3) * units
+    *_, weight_ih, weight_hh, bias_ih, bias_hh = others
+    return (
+        weight_ih.shape == (rows, inputs.shape[-1])
+        and weight_hh.shape == (rows, units)
+        and bias_ih.shape == bias_hh.shape == (rows,)
+        and all(t.dtype == inputs.dtype and t.device == inputs.device for t in (h, *others))
+    )
+
+
+def _in_functorch() -> bool:
+    return torch._C._functorch.peek_interpreter_stack() is not None
+
+
+def batchable(backward: _Backward) -> _Backward:
+    """Let a backward pass run under `vmap`, one gradient of the batch after another.
+
+    `torch.autograd.grad` with ``is_grads_batched`` and vectorized Jacobians do so.
+    """
+
+    @wraps(backward)
+    def run(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        if _in_functorch():
+            return _OneByOne.apply(backward, ctx, *gradients)  # type: ignore[no-any-return, no-untyped-call]
+        return backward(ctx, *gradients)
+
+    return run
+
+
+class _OneByOne(torch.autograd.Function):
+    @staticmethod
+    def forward(backward: _Backward, ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        return backward(ctx, *gradients)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
+        pass
+
+    @staticmethod
+    def vmap(
+        info: Any, in_dims: Any, backward: _Backward, ctx: Any, *gradients: Tensor
+    ) -> tuple[Any, Any]:
+        found = []
+        for number in range(info.batch_size):
+            chosen = [
+                gradient if dim is None else gradient.select(dim, number)
+                for gradient, dim in zip(gradients, in_dims[2:], strict=True)
+            ]
+            found.append(backward(ctx, *chosen))
+        stacked = tuple(None if g[0] is None else torch.stack(g) for g in zip(*found, strict=True))
+        return stacked, tuple(None if g is None else 0 for g in stacked)
+
+
+def once_differentiable(backward: _Backward) -> _Backward:
+    """Mark a backward pass whose gradients have no derivatives of their own.
+
+    Unlike torch's decorator of this name, it also raises an error where the incoming gradients are
+    constants: the gradients still depend on the inputs and the weights.
+    """
+
+    @wraps(backward)
+    def run(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        with torch.no_grad():
+            found = backward(ctx, *gradients)
+        if not torch.is_grad_enabled():  # it is with create_graph
+            return found
+        tensors = [g.detach().requires_grad_() for g in found if g is not None]
+        marked = iter(_NoDerivative.apply(*tensors))  # type: ignore[no-untyped-call]
+        return tuple(None if g is None else next(marked) for g in found)
+
+    return run
+
+
+class _NoDerivative(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, ...]:
+        return tuple(g.detach() for g in gradients)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Any:
+        raise LayerRuntimeError(
+            'engine="fused" gives first derivatives only; for second derivatives make the layer '
+            'with engine="reference"'
+        )
