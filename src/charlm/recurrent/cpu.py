@@ -31,7 +31,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from charlm.recurrent.eager import are_consistent, batchable, once_differentiable
+from charlm.recurrent.eager import are_consistent, eager_backward, once_differentiable
 from charlm.recurrent.errors import LayerIndexError
 from charlm.recurrent.reference import Torch
 from charlm.recurrent.stepper import Stepper
@@ -168,7 +168,7 @@ class _Weights(NamedTuple):
 
     @classmethod
     def of(cls, cell: str, kind: torch.dtype, *parameters: Tensor) -> "_Weights":
-        weight_ih, weight_hh, bias_ih, bias_hh = (p.detach() for p in parameters)
+        weight_ih, weight_hh, bias_ih, bias_hh = (p.detach().resolve_neg() for p in parameters)
         units = weight_hh.shape[1]
         extra = -units % 32
         ih, hh = (w.to(kind).view(-1, units, w.shape[1]) for w in (weight_ih, weight_hh))
@@ -295,7 +295,8 @@ class _Layer(torch.autograd.Function):
         weights = _Weights.of(cell, kind, weight_ih, weight_hh, bias_ih, bias_hh)
         steps, batch = (inputs if indices is None else indices).shape[:2]
         units, size = weight_hh.shape[1], weights.bias.shape[1]
-        x = _pad(inputs.to(kind), -inputs.shape[-1] % 32).contiguous()
+        # A tensor such as `z.conj().imag` is only marked as negative; the kernels read its memory.
+        x = _pad(inputs.resolve_neg().to(kind), -inputs.shape[-1] % 32).contiguous()
         together = kernels.VECTORS if cell == "lstm" else kernels.GRU_VECTORS
         dense: _Dense = (None, 0, None)
         if indices is None:
@@ -330,7 +331,7 @@ class _Layer(torch.autograd.Function):
         return outputs, *finals
 
     @staticmethod
-    @batchable
+    @eager_backward
     @once_differentiable
     def backward(ctx: Any, d_outputs: Tensor, *d_state: Tensor) -> tuple[Any, ...]:
         x, indices, w_ih, w_hh, gates, operand, history = ctx.saved_tensors
@@ -338,10 +339,11 @@ class _Layer(torch.autograd.Function):
         steps, batch, _, size = gates.shape
         extra = size - units
         d_gates = _empty(*gates.shape, kind=kind)
+        d_outputs = _pad(d_outputs.resolve_neg(), extra).contiguous()
         d_initial = [_pad(d, extra).clone(memory_format=torch.contiguous_format) for d in d_state]
         _Launch(
             f"{ctx.cell}_backward", kind, steps, batch, size, _pack_transposed(w_hh),
-            gates, history, _pad(d_outputs, extra).contiguous(), d_gates, *d_initial,
+            gates, history, d_outputs, d_gates, *d_initial,
         )()  # fmt: skip
 
         d_gates = d_gates.flatten(0, 1)
@@ -452,4 +454,4 @@ class FusedStepper(Stepper):
         for launch in self._launches[self._turn]:
             launch()
         self._turn = 1 - self._turn
-        return self._outputs[self._turn]
+        return self._outputs[self._turn].clone()  # not the state itself: the caller may change it

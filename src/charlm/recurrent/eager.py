@@ -21,12 +21,12 @@ def is_eager(*tensors: Any) -> bool:
     meta device. A kernel must then not read memory by its address.
     """
     return (
-        all(type(t) in (Tensor, nn.Parameter) and not t.is_meta for t in tensors)
+        not torch.compiler.is_exporting()  # first: what follows cannot be exported itself
+        and all(type(t) in (Tensor, nn.Parameter) and not t.is_meta for t in tensors)
         and not torch._C._is_tracing()
         and torch._C._len_torch_dispatch_stack() == 0
-        and not _in_functorch()
+        and torch._C._functorch.peek_interpreter_stack() is None
         and forward_ad._current_level < 0
-        and not torch.compiler.is_exporting()
     )
 
 
@@ -47,47 +47,28 @@ def are_consistent(cell: str, inputs: Tensor, h: Tensor, *others: Tensor) -> boo
     )
 
 
-def _in_functorch() -> bool:
-    return torch._C._functorch.peek_interpreter_stack() is not None
-
-
-def batchable(backward: _Backward) -> _Backward:
-    """Let a backward pass run under `vmap`, one gradient of the batch after another.
-
-    `torch.autograd.grad` with ``is_grads_batched`` and vectorized Jacobians do so.
-    """
+def eager_backward(backward: _Backward) -> _Backward:
+    """Refuse to run a backward pass on gradients that are not ordinary tensors."""
 
     @wraps(backward)
     def run(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        if _in_functorch():
-            return _OneByOne.apply(backward, ctx, *gradients)  # type: ignore[no-any-return, no-untyped-call]
+        if not all(map(_has_memory, gradients)):
+            raise LayerRuntimeError(
+                "the backward pass takes one gradient at a time, and plain tensors: use "
+                "is_grads_batched=False and vectorize=False"
+            )
         return backward(ctx, *gradients)
 
     return run
 
 
-class _OneByOne(torch.autograd.Function):
-    @staticmethod
-    def forward(backward: _Backward, ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        return backward(ctx, *gradients)
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
-        pass
-
-    @staticmethod
-    def vmap(
-        info: Any, in_dims: Any, backward: _Backward, ctx: Any, *gradients: Tensor
-    ) -> tuple[Any, Any]:
-        found = []
-        for number in range(info.batch_size):
-            chosen = [
-                gradient if dim is None else gradient.select(dim, number)
-                for gradient, dim in zip(gradients, in_dims[2:], strict=True)
-            ]
-            found.append(backward(ctx, *chosen))
-        stacked = tuple(None if g[0] is None else torch.stack(g) for g in zip(*found, strict=True))
-        return stacked, tuple(None if g is None else 0 for g in stacked)
+def _has_memory(tensor: Tensor) -> bool:
+    return (
+        type(tensor) is Tensor
+        and not tensor.is_meta
+        and not torch._C._functorch.is_functorch_wrapped_tensor(tensor)
+        and not torch._C._functorch.is_legacy_batchedtensor(tensor)
+    )
 
 
 def once_differentiable(backward: _Backward) -> _Backward:

@@ -32,7 +32,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from charlm.recurrent import gpu_kernels
-from charlm.recurrent.eager import are_consistent, batchable, once_differentiable
+from charlm.recurrent.eager import are_consistent, eager_backward, once_differentiable
 from charlm.recurrent.reference import Torch
 from charlm.recurrent.stepper import Stepper
 
@@ -211,7 +211,7 @@ class _Loop:
 
     def _take(self, **given: Tensor) -> None:
         for name, tensor in given.items():
-            setattr(self, name, tensor.contiguous())
+            setattr(self, name, tensor.resolve_neg().contiguous())
 
     def forward(self, state: Sequence[Tensor]) -> None:
         """Fill the histories from the state before the first step."""
@@ -407,7 +407,7 @@ class _Layer(torch.autograd.Function):
         return outputs, *(history[-1].clone() for history in ctx.loop.histories)
 
     @staticmethod
-    @batchable
+    @eager_backward
     @once_differentiable
     def backward(ctx: Any, d_outputs: Tensor, *d_state: Tensor) -> tuple[Any, ...]:
         ctx.loop.backward(d_outputs, d_state)
@@ -528,6 +528,7 @@ class FusedStepper(Stepper):
         rows = layer.gates * layer.hidden_size
         self._projected = self._operands.new_empty(batch_size, rows)
         self._gates = self._operands.new_empty(batch_size, 4 * layer.hidden_size)
+        self._output = torch.empty_like(hidden[-1, 0])  # not the state: the caller may change it
         self._turn = 0
         self._go: list[Callable[[], object]] = [partial(self._step, turn) for turn in range(2)]
         if hidden.is_cuda:
@@ -553,6 +554,7 @@ class FusedStepper(Stepper):
                 self._layer.cell, self._plan, 1, advance, self._projected, w_hh, bias,
                 hidden[place], self._operands[place], cells[place], self._gates,
             )  # fmt: skip
+        self._output.copy_(hidden[-1, 1 - turn])
 
     def _read_state(self) -> tuple[Tensor, ...]:
         return tuple(history[:, self._turn].clone() for history in self._histories)
@@ -566,4 +568,4 @@ class FusedStepper(Stepper):
         self._inputs.copy_(inputs.detach())
         self._go[self._turn]()
         self._turn = 1 - self._turn
-        return self._histories[0][-1, self._turn]
+        return self._output

@@ -444,6 +444,7 @@ class LSTM(_Recurrent, nn.LSTM):
         - A PackedSequence: pad the batch instead.
         - torch.fx.symbolic_trace, which looks into the layer; use torch.export.
         - Second derivatives with the fused engine: use ``engine="reference"``.
+        - A batch of gradients at once (is_grads_batched, vectorized Jacobians).
         - Recording or transforming in training with `locked_dropout` or `weight_dropout`: call
           ``eval()`` first.
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from charlm.recurrent import equations
-from charlm.recurrent.eager import batchable
+from charlm.recurrent.eager import eager_backward
 
 # With create_graph the steps are computed again: as functions of the arguments, so that autograd
 # can differentiate the backward pass, which is plain tensor algebra too.
@@ -27,7 +27,7 @@ class _LSTM(torch.autograd.Function):
         return outputs, outputs[-1].clone(), c
 
     @staticmethod
-    @batchable
+    @eager_backward
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, ...]:
         arguments = ctx.saved_tensors
         steps = equations.lstm(*arguments)[-1] if torch.is_grad_enabled() else ctx.steps
@@ -43,7 +43,7 @@ class _GRU(torch.autograd.Function):
         return outputs, outputs[-1].clone()
 
     @staticmethod
-    @batchable
+    @eager_backward
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, ...]:
         arguments = ctx.saved_tensors
         steps = equations.gru(*arguments)[-1] if torch.is_grad_enabled() else ctx.steps
