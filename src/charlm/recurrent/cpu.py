@@ -31,7 +31,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from charlm.recurrent.eager import are_consistent, eager_backward, once_differentiable
+from charlm.recurrent.eager import are_consistent, eager_backward, linked_to, once_differentiable
 from charlm.recurrent.errors import LayerIndexError
 from charlm.recurrent.reference import Torch
 from charlm.recurrent.stepper import Stepper
@@ -61,7 +61,8 @@ class Fused:
         if not (usable(inputs.dtype) and are_consistent("lstm", inputs, *others[:-1])):
             return Torch.lstm(inputs, indices, *others)
         h, c, *weights, precision = others
-        return _Layer.apply("lstm", inputs, indices, precision, *weights, h, c)  # type: ignore[no-any-return, no-untyped-call]
+        links = linked_to(inputs, *others[:-1])
+        return _Layer.apply("lstm", links, inputs, indices, precision, *weights, h, c)  # type: ignore[no-any-return, no-untyped-call]
 
     @staticmethod
     def gru(inputs: Tensor, indices: Tensor | None, *others: Any) -> tuple[Tensor, ...]:
@@ -69,7 +70,8 @@ class Fused:
         if not (usable(inputs.dtype) and are_consistent("gru", inputs, *others[:-1])):
             return Torch.gru(inputs, indices, *others)
         h, *weights, precision = others
-        return _Layer.apply("gru", inputs, indices, precision, *weights, h)  # type: ignore[no-any-return, no-untyped-call]
+        links = linked_to(inputs, *others[:-1])
+        return _Layer.apply("gru", links, inputs, indices, precision, *weights, h)  # type: ignore[no-any-return, no-untyped-call]
 
 
 @cache
@@ -282,6 +284,7 @@ class _Layer(torch.autograd.Function):
     def forward(
         ctx: Any,
         cell: str,
+        links: tuple[Tensor, ...],
         inputs: Tensor,
         indices: Tensor | None,
         precision: str,
@@ -319,14 +322,14 @@ class _Layer(torch.autograd.Function):
             table, indices, *dense, _pack(weights.hh, together),
             gates, histories[-1], hidden, operand, units, table.shape[1],
         )()  # fmt: skip
-        ctx.cell = cell
+        ctx.cell, ctx.inputs = cell, links
         ctx.save_for_backward(x, indices, weights.ih, weights.hh, gates, operand, histories[-1])
         ctx.sizes = units, inputs.shape[-1]
         finals = [hidden[-1, :, :units].clone()]
         if cell == "lstm":
             finals.append(_unblock(histories[1][-1])[:, :units].clone())
         outputs = hidden[1:, :, :units]
-        if any(ctx.needs_input_grad) and (hidden is operand or hidden is histories[-1]):
+        if any(ctx.needs_input_grad):
             outputs = _empty(steps, batch, units).copy_(outputs)  # the caller may change them
         return outputs, *finals
 
@@ -359,7 +362,7 @@ class _Layer(torch.autograd.Function):
         d_rows = _columns(d_gates if indices is None else sums.to(kind), met_by_input)
         d_w_ih = _product(d_rows.T, x.flatten(0, -2))
         d_x = None
-        if ctx.needs_input_grad[1]:
+        if ctx.needs_input_grad[2]:
             d_x = _product(d_rows, w_ih.flatten(0, 1)).view_as(x)[..., :features]
 
         d_w_ih = d_w_ih.view_as(w_ih)[:, :units, :features]
@@ -369,7 +372,7 @@ class _Layer(torch.autograd.Function):
         if ctx.cell == "gru":  # from n r z back to r z n
             d_w_ih, d_b_ih = d_w_ih.roll(-1, 0), d_b_ih.roll(-1, 0)
         return (
-            None, d_x, None, None,
+            None, None, d_x, None, None,
             d_w_ih.flatten(0, 1), d_w_hh.flatten(0, 1),
             d_b_ih.flatten(), d_bias[met_by_hidden].flatten().clone(),
             *(d[:, :units] for d in d_initial),

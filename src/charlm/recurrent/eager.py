@@ -74,8 +74,9 @@ def _has_memory(tensor: Tensor) -> bool:
 def once_differentiable(backward: _Backward) -> _Backward:
     """Mark a backward pass whose gradients have no derivatives of their own.
 
-    Unlike torch's decorator of this name, it also raises an error where the incoming gradients are
-    constants: the gradients still depend on the inputs and the weights.
+    To take such a derivative raises an error, with respect to whatever the gradients depend on:
+    the incoming gradients, and what ``ctx.inputs`` stands for, see `linked_to`. torch's decorator
+    of this name forgets the latter.
     """
 
     @wraps(backward)
@@ -84,17 +85,33 @@ def once_differentiable(backward: _Backward) -> _Backward:
             found = backward(ctx, *gradients)
         if not torch.is_grad_enabled():  # it is with create_graph
             return found
-        tensors = [g.detach().requires_grad_() for g in found if g is not None]
-        marked = iter(_NoDerivative.apply(*tensors))  # type: ignore[no-untyped-call]
-        return tuple(None if g is None else next(marked) for g in found)
+        tensors = [g for g in found if g is not None]
+        marked = _NoDerivative.apply(len(tensors), *tensors, *ctx.inputs, *gradients)  # type: ignore[no-untyped-call]
+        rest = iter(marked)
+        return tuple(None if g is None else next(rest) for g in found)
 
     return run
 
 
+def linked_to(*tensors: Tensor) -> tuple[Tensor, ...]:
+    """What stands for tensors in autograd's graph without keeping their memory."""
+    return (_Link.apply(*tensors),) if torch.is_grad_enabled() else ()  # type: ignore[no-untyped-call]
+
+
+class _Link(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, *tensors: Tensor) -> Tensor:
+        return torch.empty(0)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Any:
+        raise AssertionError("nothing is computed from a link")
+
+
 class _NoDerivative(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, ...]:
-        return tuple(g.detach() for g in gradients)
+    def forward(ctx: Any, number: int, *tensors: Tensor) -> tuple[Tensor, ...]:
+        return tuple(g.detach() for g in tensors[:number])
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> Any:

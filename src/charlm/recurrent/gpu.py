@@ -32,7 +32,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from charlm.recurrent import gpu_kernels
-from charlm.recurrent.eager import are_consistent, eager_backward, once_differentiable
+from charlm.recurrent.eager import are_consistent, eager_backward, linked_to, once_differentiable
 from charlm.recurrent.reference import Torch
 from charlm.recurrent.stepper import Stepper
 
@@ -102,7 +102,8 @@ def _run(
         projected = functional.embedding(indices, projected)
     batch, size = state[0].shape
     shares = _plan(cell, size, batch, kind, inputs.device, at_once)
-    return _Layer.apply(cell, shares, projected, weight_hh.to(kind), bias_ih, bias_hh, *state)  # type: ignore[no-any-return, no-untyped-call]
+    tensors = projected, weight_hh.to(kind), bias_ih, bias_hh, *state
+    return _Layer.apply(cell, linked_to(*tensors), shares, *tensors)  # type: ignore[no-any-return, no-untyped-call]
 
 
 @cache
@@ -388,6 +389,7 @@ class _Layer(torch.autograd.Function):
     def forward(
         ctx: Any,
         cell: str,
+        links: tuple[Tensor, ...],
         shares: Plan,
         projected: Tensor,
         weight: Tensor,
@@ -396,6 +398,7 @@ class _Layer(torch.autograd.Function):
         *state: Tensor,
     ) -> tuple[Tensor, ...]:
         bias = _bias_by_slots(cell, bias_ih, bias_hh)
+        ctx.inputs = links
         ctx.loop, ctx.lease = _loop(cell, shares, projected, weight, bias, state)
         ctx.loop.forward(state)
         outputs = ctx.loop.histories[0][1:]
@@ -411,7 +414,7 @@ class _Layer(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, d_outputs: Tensor, *d_state: Tensor) -> tuple[Any, ...]:
         ctx.loop.backward(d_outputs, d_state)
-        return None, None, *ctx.loop.gradients()
+        return None, None, None, *ctx.loop.gradients()
 
 
 STRETCH = 64  # steps
