@@ -31,7 +31,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from charlm.recurrent.eager import are_consistent, eager_backward, linked_to, once_differentiable
+from charlm.recurrent.eager import eager_backward, linked_to, once_differentiable
 from charlm.recurrent.errors import LayerIndexError
 from charlm.recurrent.reference import Torch
 from charlm.recurrent.stepper import Stepper
@@ -58,7 +58,7 @@ class Fused:
     @staticmethod
     def lstm(inputs: Tensor, indices: Tensor | None, *others: Any) -> tuple[Tensor, ...]:
         """Run an LSTM layer."""
-        if not (usable(inputs.dtype) and are_consistent("lstm", inputs, *others[:-1])):
+        if not usable(inputs.dtype):
             return Torch.lstm(inputs, indices, *others)
         h, c, *weights, precision = others
         links = linked_to(inputs, *others[:-1])
@@ -67,7 +67,7 @@ class Fused:
     @staticmethod
     def gru(inputs: Tensor, indices: Tensor | None, *others: Any) -> tuple[Tensor, ...]:
         """Run a GRU layer."""
-        if not (usable(inputs.dtype) and are_consistent("gru", inputs, *others[:-1])):
+        if not usable(inputs.dtype):
             return Torch.gru(inputs, indices, *others)
         h, *weights, precision = others
         links = linked_to(inputs, *others[:-1])

@@ -22,28 +22,14 @@ def is_eager(*tensors: Any) -> bool:
     """
     return (
         not torch.compiler.is_exporting()  # first: what follows cannot be exported itself
-        and all(type(t) in (Tensor, nn.Parameter) and not t.is_meta for t in tensors)
+        and all(
+            type(t) in (Tensor, nn.Parameter) and not t.is_meta and t.layout == torch.strided
+            for t in tensors
+        )
         and not torch._C._is_tracing()
         and torch._C._len_torch_dispatch_stack() == 0
         and torch._C._functorch.peek_interpreter_stack() is None
         and forward_ad._current_level < 0
-    )
-
-
-def are_consistent(cell: str, inputs: Tensor, h: Tensor, *others: Tensor) -> bool:
-    """Whether a layer's tensors are of one device and type, and the weights of the right shapes.
-
-    The layers check inputs and states, but weights may have been replaced. A kernel would read past
-    their end; torch's layers say what is wrong.
-    """
-    units = h.shape[-1]
-    rows = (4 if cell == "lstm" else 3) * units
-    *_, weight_ih, weight_hh, bias_ih, bias_hh = others
-    return (
-        weight_ih.shape == (rows, inputs.shape[-1])
-        and weight_hh.shape == (rows, units)
-        and bias_ih.shape == bias_hh.shape == (rows,)
-        and all(t.dtype == inputs.dtype and t.device == inputs.device for t in (h, *others))
     )
 
 

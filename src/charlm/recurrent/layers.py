@@ -195,7 +195,7 @@ class _Recurrent(nn.RNNBase):
                 f"{'(B, T)' if self.batch_first else '(T, B)'}, got {indices.dtype} of shape "
                 f"{tuple(indices.shape)}"
             )
-        self._check_inputs("table", table, weights[0][1])
+        self._check_inputs("table", table, weights[0][0])
         if indices.device != table.device:
             raise LayerRuntimeError(
                 f"{self._name}: indices: on {indices.device}, but the table is on {table.device}"
@@ -216,7 +216,9 @@ class _Recurrent(nn.RNNBase):
         Raises:
             CharlmError: the table does not fit, or torch records operations.
         """
-        weight = self.all_weights[0][1]
+        weights = self.all_weights
+        weight = weights[0][0]
+        self._check_parameters(weights)
         if table is not None:
             self._check_inputs("table", table, weight)
         check_eager(self, weight)
@@ -235,7 +237,7 @@ class _Recurrent(nn.RNNBase):
         weights, state = self.all_weights, self._parts(hx)
         if state is None or not is_eager(input, *state, *weights[0]):
             return self._torch_forward(input, hx)  # type: ignore[no-any-return]
-        self._check_inputs("input", input, weights[0][1])
+        self._check_inputs("input", input, weights[0][0])
         if input.dim() == 2:  # one example without a batch dimension
             for part in state:
                 self._check_state(part, (self.num_layers, self.hidden_size), input)
@@ -269,7 +271,8 @@ class _Recurrent(nn.RNNBase):
             raise LayerRuntimeError(
                 f"{self._name}: input: a sequence of length 0; give at least one step"
             )
-        weight = parameters[0][1]
+        weight = parameters[0][0]
+        self._check_parameters(parameters)
         initial = self._initial_state(state, batch, weight)
         precision = self._precision(weight)
         engine = self._engine(weight)
@@ -357,6 +360,26 @@ class _Recurrent(nn.RNNBase):
             self._check_state(part, shape, weight)
         return tuple(part.to(weight.dtype) for part in state)
 
+    def _check_parameters(self, parameters: list[list[nn.Parameter]]) -> None:
+        """Refuse parameters that were replaced by others that do not fit: kernels would misread."""
+        first = parameters[0][0]
+        rows = self.gates * self.hidden_size
+        features = self.input_size
+        for names, tensors in zip(self._all_weights, parameters, strict=True):
+            shapes = (rows, features), (rows, self.hidden_size), (rows,), (rows,)
+            for name, tensor, shape in zip(names, tensors, shapes, strict=False):
+                if (
+                    tensor.shape != shape
+                    or tensor.dtype != first.dtype
+                    or tensor.device != first.device
+                ):
+                    raise LayerRuntimeError(
+                        f"{self._name}: {name}: expected {first.dtype} of shape {shape} on "
+                        f"{first.device}, got {tensor.dtype} of shape {tuple(tensor.shape)} on "
+                        f"{tensor.device}"
+                    )
+            features = self.hidden_size
+
     def _check_state(self, part: Tensor, shape: tuple[int, ...], like: Tensor) -> None:
         if part.shape != shape:
             raise LayerRuntimeError(
@@ -443,6 +466,7 @@ class LSTM(_Recurrent, nn.LSTM):
         - `proj_size`: put a torch.nn.Linear after the layer.
         - A PackedSequence: pad the batch instead.
         - torch.fx.symbolic_trace, which looks into the layer; use torch.export.
+        - Parameters replaced by others of shapes that do not fit.
         - Second derivatives with the fused engine: use ``engine="reference"``.
         - A batch of gradients at once (is_grads_batched, vectorized Jacobians).
         - Recording or transforming in training with `locked_dropout` or `weight_dropout`: call
