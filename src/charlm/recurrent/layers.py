@@ -218,10 +218,10 @@ class _Recurrent(nn.RNNBase):
         """
         weights = self.all_weights
         weight = weights[0][0]
+        check_eager(self, weight)
         self._check_parameters(weights)
         if table is not None:
             self._check_inputs("table", table, weight)
-        check_eager(self, weight)
         engine = self._picked(weight)
         if engine == "fused" and weight.device.type == "cpu" and cpu.usable(weight.dtype):
             return cpu.FusedStepper(self, batch_size, table, self._precision(weight))
