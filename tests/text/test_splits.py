@@ -1,11 +1,13 @@
 """Splits: by a hash that no other document moves, or by position, exactly."""
 
+import hashlib
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from charlm.errors import CharlmError
-from charlm.text.splits import contiguous_boundaries, split_of_document
+from charlm.text.splits import contiguous_boundaries, document_limits, split_of_document
 
 
 def test_tinyshakespeare_is_cut_as_nanogpt_cuts_it():
@@ -26,6 +28,26 @@ def test_the_document_alone_decides():
     assert names[:5] == [split_of_document(f"document {number}", **options) for number in range(5)]
     other = [split_of_document(f"document {n}", **options | {"key": "x"}) for n in range(20_000)]
     assert other != names
+
+
+@pytest.mark.parametrize("key", ["", "charlm", "ключ", "k" * 100])
+def test_the_first_64_bits_of_the_hash_say_where_a_document_lies(key):
+    for number in range(300):
+        text = f"döcument {number}"
+        digest = hashlib.blake2b(text.encode(), key=key.encode()[:64], digest_size=16).hexdigest()
+        place = int(digest[:16], 16) / 2**64
+        expected = "test" if place < 0.1 else "validation" if place < 0.4 else "train"
+        assert split_of_document(text, validation=0.3, test=0.1, key=key) == expected
+
+
+def test_limits_are_exact():
+    assert document_limits(validation=0.25, test=0.5) == (2**63, 3 * 2**62)
+    # A tenth of 2**64 is 1844674407370955161.6: the whole numbers below it are that and one more.
+    assert document_limits(validation=0, test=0.1) == (1844674407370955162,) * 2
+    assert document_limits(validation=0.1, test=0.2) == (3689348814741910324, 5534023222112865485)
+    assert document_limits(validation=0, test=0) == (0, 0)
+    # The limits are numbers of 64 bits.
+    assert document_limits(validation=9.9999e-17, test=0.9999999999999999)[1] == 2**64 - 1
 
 
 def test_a_fraction_of_nothing_gets_nothing():
