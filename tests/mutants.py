@@ -12,6 +12,7 @@ The mutants are Cosmic Ray's, besides statements and keyword arguments that are 
 """
 
 import argparse
+import contextlib
 import difflib
 import hashlib
 import json
@@ -46,8 +47,8 @@ SETTINGS = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding=
 GOAL = 0.1
 """The largest share of survivors."""
 
-CHECKS = ("frozen", "strict")
-"""Keyword arguments that only raise errors where the code is wrong."""
+CHECKS = ("encoding", "frozen", "strict")
+"""Keyword arguments that the linter asks for, or that raise errors where the code is wrong."""
 
 MEMORY = 16 << 30
 """Address space, in bytes, above which a process that a mutant started fails."""
@@ -164,14 +165,14 @@ def sample_mutants(path: Path, number: int) -> tuple[int, list[Mutant]]:
     for operator in operators():
         found = (place for node in nodes for place in operator.mutation_positions(node))
         for occurrence, place in enumerate(found):
-            if not is_inert(tree.get_leaf_for_position(place[0])):
+            if not is_inert(leaf_at(tree, place[0])):
                 places[place].append((operator, occurrence))
     ranked = []
     seen: Counter[str] = Counter()
     for place in sorted(places):
         (line, column), _ = place
         text = lines[line - 1]
-        where = enclosing(tree.get_leaf_for_position(place[0]))
+        where = enclosing(leaf_at(tree, place[0]))
         rank = digest(where, text.strip(), str(column - len(text) + len(text.lstrip())))
         seen[rank] += 1
         ranked.append((digest(rank, str(seen[rank])), where, places[place]))
@@ -187,8 +188,14 @@ def sample_mutants(path: Path, number: int) -> tuple[int, list[Mutant]]:
     return len(places), mutants
 
 
+def leaf_at(tree: Any, position: tuple[int, int]) -> Any:
+    """Return the token that begins at a position."""
+    line, column = position
+    return tree.get_leaf_for_position((line, column + 1))  # at `position` the one before ends
+
+
 def is_inert(leaf: Any) -> bool:
-    """Tell whether code is a type annotation, a check of the caller's code, or no operator."""
+    """Tell whether code is a type annotation, one of `CHECKS`, or no operator."""
     if leaf.parent.type == "parameters":  # the * before parameters that are keywords
         return True
     node = leaf
@@ -219,10 +226,9 @@ def enclosing(node: Any) -> str:
 
 def changed_lines(before: str, after: str) -> str:
     """Return a diff without context, indentation and line numbers."""
-    lines = list(difflib.unified_diff(before.splitlines(), after.splitlines(), lineterm="", n=0))
-    return "\n".join(
-        f"{line[0]} {line[1:].strip()}" for line in lines[2:] if line[0] in "+-" and line[1:].strip()
-    )
+    diff = difflib.unified_diff(before.splitlines(), after.splitlines(), lineterm="", n=0)
+    lines = [(line[0], line[1:].strip()) for line in list(diff)[2:]]
+    return "\n".join(f"{sign} {text}" for sign, text in lines if sign in "+-" and text)
 
 
 def compiles(source: str) -> bool:
@@ -282,6 +288,7 @@ def copy_tree(folder: Path) -> Path:
 
 def run_tests(tree: Path, module: str, timeout: float | None) -> tuple[str, str]:
     """Return what becomes of the tests of a module, and what pytest printed."""
+    pytest = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider"]
     scratch = tree.with_name(f"{tree.name}-tmp")
     environment = {
         "PYTHONPATH": str(tree / "src"),
@@ -291,8 +298,7 @@ def run_tests(tree: Path, module: str, timeout: float | None) -> tuple[str, str]
         "CUDA_VISIBLE_DEVICES": "",
     }
     process = subprocess.Popen(
-        [sys.executable, "-m", "pytest", "-q", "-x", f"--basetemp={scratch}"]
-        + ["-p", "no:cacheprovider", *tests_of(module)],
+        [*pytest, f"--basetemp={scratch}", *tests_of(module)],
         cwd=tree,
         env=os.environ | environment,
         stdout=subprocess.PIPE,
@@ -307,10 +313,8 @@ def run_tests(tree: Path, module: str, timeout: float | None) -> tuple[str, str]
     except subprocess.TimeoutExpired:
         return "timeout", ""
     finally:
-        try:
+        with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
         process.wait()
 
 
@@ -431,6 +435,11 @@ def report(places: dict[str, int], mutants: list[Mutant], results: Results) -> b
             f"diff = '''\n{mutant.diff}\n'''\nequivalent = false\n"
             f"reason = {entry['reason'] if entry else '?'!r}"
         )
+    for entry in SETTINGS.get("survivor", ()):
+        text = (PACKAGE / entry["module"]).read_text(encoding="utf-8")
+        lines = [line.strip() for line in text.splitlines()]
+        if any(line[2:] not in lines for line in entry["diff"].splitlines() if line[:1] == "-"):
+            print(f"\nOut of date, as the module has changed: {entry['module']}\n{entry['diff']}")
     if counts["all"]["not run"]:
         print("\nThe time was up: run it again to go on.")
     return rate <= GOAL and all(entry for _, entry in survivors)
