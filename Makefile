@@ -2,14 +2,21 @@
 PYTHON ?= python3
 PIP = .venv/bin/python -m pip install --disable-pip-version-check --constraint requirements.lock
 
-.PHONY: run test test-cluster mutants bench reproduce lint docs lock clean
+.PHONY: run test test-all test-cluster mutants bench reproduce lint docs lock clean
 
 run: .venv/installed
 	.venv/bin/snakemake --cores all
 
 # One thread each, since as many tests run side by side as there are cores.
+PYTEST = OMP_NUM_THREADS=1 .venv/bin/python -m pytest --cov --numprocesses auto --dist loadfile \
+    --no-loadscope-reorder
+
 test: .venv/installed-test
-	OMP_NUM_THREADS=1 .venv/bin/python -m pytest --cov --numprocesses auto --dist loadfile --no-loadscope-reorder
+	$(PYTEST)
+
+# The largest matrices and the fuzzers in full as well.
+test-all: .venv/installed-test
+	$(PYTEST) -m 'not cluster' --hypothesis-profile=all
 
 # Slurm, several hosts; needs root. Everything it starts ends with it.
 test-cluster: .venv/installed-test
