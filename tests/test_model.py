@@ -16,7 +16,7 @@ from charlm.model import (
     save_model,
     with_ngram,
 )
-from charlm.recurrent import LSTM
+from charlm.recurrent import GRU, LSTM
 from charlm.text.vocabulary import Vocabulary
 
 SYMBOLS = Vocabulary([*"abcdefg", "<unknown>"], [1] * 8, {"unknown": 7, "end_of_document": None})
@@ -256,3 +256,22 @@ def test_every_model_tells_its_size_and_place(architecture: dict[str, Any]) -> N
     model = make(**architecture)
     assert model.vocabulary_size == 8
     assert model.device == torch.device("cpu")
+
+
+def test_the_layers_have_the_settings_of_the_model() -> None:
+    layers = CharacterLanguageModel(
+        8,
+        cell="gru",
+        hidden_size=6,
+        num_layers=2,
+        embedding_size=4,
+        layer_dropout=0.5,
+        weight_dropout=0.25,
+        locked_dropout=True,
+        engine="reference",
+        precision="bfloat16",
+    ).recurrent
+    assert isinstance(layers, GRU)
+    assert (layers.input_size, layers.hidden_size, layers.num_layers) == (4, 6, 2)
+    assert (layers.dropout, layers.weight_dropout, layers.locked_dropout) == (0.5, 0.25, True)
+    assert (layers.engine, layers.precision) == ("reference", "bfloat16")
