@@ -30,6 +30,7 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,7 @@ from cosmic_ray.ast import ast_nodes, get_ast
 from cosmic_ray.mutating import mutate_code
 from cosmic_ray.operators.operator import Operator
 from cosmic_ray.plugins import get_operator, operator_names
+from filelock import FileLock
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "src" / "charlm"
@@ -195,7 +197,7 @@ def leaf_at(tree: Any, position: tuple[int, int]) -> Any:
 
 
 def is_inert(leaf: Any) -> bool:
-    """Tell whether code is a type annotation, one of `CHECKS`, or no operator."""
+    """Tell whether a mutant here would say nothing about the tests."""
     if leaf.parent.type == "parameters":  # the * before parameters that are keywords
         return True
     node = leaf
@@ -436,7 +438,8 @@ def report(places: dict[str, int], mutants: list[Mutant], results: Results) -> b
             f"reason = {entry['reason'] if entry else '?'!r}"
         )
     for entry in SETTINGS.get("survivor", ()):
-        text = (PACKAGE / entry["module"]).read_text(encoding="utf-8")
+        path = PACKAGE / entry["module"]
+        text = path.read_text(encoding="utf-8") if path.exists() else ""
         lines = [line.strip() for line in text.splitlines()]
         if any(line[2:] not in lines for line in entry["diff"].splitlines() if line[:1] == "-"):
             print(f"\nOut of date, as the module has changed: {entry['module']}\n{entry['diff']}")
@@ -455,21 +458,18 @@ def main() -> None:
     deadline = time.monotonic() + 60 * chosen.minutes
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     WORK.mkdir(exist_ok=True)
+    lock = FileLock(WORK / "lock")
+    lock.acquire()  # of two runs the second waits
     results = Results(WORK / "results.jsonl")
-    places, mutants = {}, []
+    places, samples = {}, []
     for path in modules(chosen.paths):
         name = path.relative_to(PACKAGE).as_posix()
-        places[name], some = sample_mutants(path, chosen.sample)
-        mutants += some
+        places[name], sample = sample_mutants(path, chosen.sample)
+        samples.append(sample)
+    # Modules take turns: what is tested when the time is up is a sample of all of them.
+    mutants = [mutant for turn in zip_longest(*samples) for mutant in turn if mutant]
     todo = [mutant for mutant in mutants if results.get(mutant) is None]
     if todo:
-        # Modules take turns: what is tested when the time is up is a sample of all of them.
-        turns: Counter[str] = Counter()
-        order = {}
-        for mutant in mutants:
-            order[mutant.key] = turns[mutant.module]
-            turns[mutant.module] += 1
-        todo.sort(key=lambda mutant: order[mutant.key])
         test_all(todo, results, processes=chosen.processes, deadline=deadline)
     sys.exit(not report(places, mutants, results))
 

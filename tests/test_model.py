@@ -227,6 +227,7 @@ def test_by_default_nothing_is_dropped() -> None:
     assert model.embedding.weight.shape == (8, 128)
     assert model.output.weight.shape == (8, 512)
     assert isinstance(model.recurrent, LSTM)
+    assert not model.locked_dropout
 
 
 def test_the_description_is_readable(tmp_path: Path) -> None:
