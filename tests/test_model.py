@@ -16,6 +16,7 @@ from charlm.model import (
     save_model,
     with_ngram,
 )
+from charlm.recurrent import GRU, LSTM
 from charlm.text.vocabulary import Vocabulary
 
 SYMBOLS = Vocabulary([*"abcdefg", "<unknown>"], [1] * 8, {"unknown": 7, "end_of_document": None})
@@ -236,3 +237,65 @@ def test_the_description_is_plain_json(tmp_path: Path) -> None:
     description = json.loads((tmp_path / "model.json").read_text())
     assert description["vocabulary"]["symbols"] == SYMBOLS.symbols
     assert description["training"] == {"steps": 3}
+
+
+def test_by_default_nothing_is_dropped() -> None:
+    model = CharacterLanguageModel(8, num_layers=2)
+    assert model.training
+    symbols = torch.randint(0, 8, (5, 3))
+    first, second = model(symbols)[0], model(symbols)[0]
+    assert (first == second).all()
+    assert (first == model.eval()(symbols)[0]).all()
+    assert model.embedding is not None
+    assert model.embedding.weight.shape == (8, 128)
+    assert model.output.weight.shape == (8, 512)
+    assert isinstance(model.recurrent, LSTM)
+    assert not model.locked_dropout
+
+
+def test_the_description_is_readable(tmp_path: Path) -> None:
+    symbols = Vocabulary(["é", "漢"], [3, 4], {"unknown": None, "end_of_document": None})
+    architecture = {**SMALL, "members": 2}
+    save_model(
+        tmp_path,
+        make_model(2, **architecture),
+        vocabulary=symbols,
+        architecture=architecture,
+        training={"steps": 7},
+    )
+    text = (tmp_path / "model.json").read_text(encoding="utf-8")
+    assert json.loads(text) == {
+        "format": 1,
+        "architecture": architecture,
+        "training": {"steps": 7},
+        "vocabulary": symbols.to_dict(),
+    }
+    assert '\n "architecture": {\n' in text  # a line for each entry
+    assert "漢" in text
+    assert text.endswith("}\n")
+
+
+@pytest.mark.parametrize("architecture", [{}, {"members": 2}, NGRAM])
+def test_every_model_tells_its_size_and_place(architecture: dict[str, Any]) -> None:
+    model = make(**architecture)
+    assert model.vocabulary_size == 8
+    assert model.device == torch.device("cpu")
+
+
+def test_the_layers_have_the_settings_of_the_model() -> None:
+    layers = CharacterLanguageModel(
+        8,
+        cell="gru",
+        hidden_size=6,
+        num_layers=2,
+        embedding_size=4,
+        layer_dropout=0.5,
+        weight_dropout=0.25,
+        locked_dropout=True,
+        engine="reference",
+        precision="bfloat16",
+    ).recurrent
+    assert isinstance(layers, GRU)
+    assert (layers.input_size, layers.hidden_size, layers.num_layers) == (4, 6, 2)
+    assert (layers.dropout, layers.weight_dropout, layers.locked_dropout) == (0.5, 0.25, True)
+    assert (layers.engine, layers.precision) == ("reference", "bfloat16")
