@@ -7,7 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from charlm.errors import CharlmError
-from charlm.text.splits import contiguous_boundaries, document_limits, split_of_document
+from charlm.text.splits import (
+    contiguous_boundaries,
+    document_limits,
+    fingerprint,
+    split_of_document,
+)
 
 
 def test_tinyshakespeare_is_cut_as_nanogpt_cuts_it():
@@ -59,3 +64,20 @@ def test_a_fraction_of_nothing_gets_nothing():
 def test_fractions_that_leave_nothing_to_train_on_are_refused(validation, test):
     with pytest.raises(CharlmError, match="leave nothing to train on; give fractions"):
         contiguous_boundaries(10, validation=validation, test=test)
+
+
+def test_fingerprints_are_keyed_blake2b():
+    """The digest is that of `b2sum`'s algorithm, so a split can be checked with other tools."""
+    found = fingerprint("héllo".encode(), key="charlm")
+    assert found.hex() == "e5f90b49519d27f0d00581878d2df4bc"
+    key = "k" * 64
+    assert fingerprint(b"text", key=key + "x") == fingerprint(b"text", key=key)
+    assert fingerprint(b"text", key=key[1:]) != fingerprint(b"text", key=key)
+
+
+def test_limits_are_shares_of_64_bits():
+    assert document_limits(validation=0.25, test=0.5) == (2**63, 3 * 2**62)
+    assert document_limits(validation=0.0, test=0.0) == (0, 0)
+    # Nearly all, rounded up, would take 65 bits.
+    nearly = document_limits(validation=0.9999999999999999, test=9.9999999999999e-17)
+    assert nearly == (1845, 2**64 - 1)

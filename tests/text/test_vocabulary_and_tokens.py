@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 
 import numpy as np
 import pyarrow as pa
@@ -299,3 +300,36 @@ def test_a_vocabulary_of_another_corpus_is_an_error(tmp_path):
     write_corpus(tmp_path, [(0, "train", "ab"), (3, "test", "axb")])
     with pytest.raises(CharlmError, match="document 3: the vocabulary has no 'x'; build it anew"):
         encoded(tmp_path)
+
+
+def test_a_message_names_five_unknown_characters(tmp_path):
+    write_corpus(tmp_path, [(0, "train", "abc")])
+    vocabulary = build(tmp_path, fit_on="all")
+    five = re.escape("the vocabulary has no 'n', 'o', 'p', 'q', 'r'; ")
+    with pytest.raises(CharlmError, match=f"{five}use"):
+        vocabulary.encode("anopqrst")
+    write_corpus(tmp_path, [(0, "train", "abc"), (1, "test", "anopqrst")])
+    with pytest.raises(CharlmError, match=f"document 1: {five}build it anew"):
+        encoded(tmp_path)
+
+
+def test_with_a_least_count_some_of_all_are_unknown(tmp_path):
+    write_corpus(tmp_path, [(0, "train", "aab"), (1, "test", "c")])
+    vocabulary = build(tmp_path, fit_on="all", min_count=2, end_of_document=False)
+    assert vocabulary.symbols == ["a", "<unknown>"]
+    assert vocabulary.counts == [2, 2]
+    assert vocabulary.encode("abc").tolist() == [0, 1, 1]
+
+
+def test_the_file_has_a_line_for_each_symbol(tmp_path):
+    write_corpus(tmp_path, [(0, "train", "é漢")])
+    build(tmp_path)
+    lines = (tmp_path / "vocabulary.json").read_text(encoding="utf-8").splitlines()
+    assert lines[:5] == ["{", ' "unit": "character",', ' "symbols": [', '  "é",', '  "漢",']
+
+
+def test_the_first_and_the_last_code_point_have_ids(tmp_path):
+    write_corpus(tmp_path, [(0, "train", "\0\U0010ffffa")])
+    vocabulary = build(tmp_path)
+    assert vocabulary.encode("\U0010ffff\0\U0010fffe").tolist() == [1, 0, vocabulary.unknown]
+    assert encoded(tmp_path)["train"].tokens.tolist() == [0, 1, 2, vocabulary.end_of_document]
