@@ -746,3 +746,9 @@ def test_packages_stores_and_files_are_named_in_one_list(tmp_path):
         "b.csv",
         "a.csv",
     ]
+
+
+def test_a_file_that_is_gone_when_it_is_read_is_an_error(tmp_path):
+    request = sources.Request("a.csv", ("text",), (), "", "utf-8")
+    with pytest.raises(CharlmError, match=r"a\.csv: there is no such file; mend corpus\.source"):
+        list(sources.read_file(tmp_path / "a.csv", request, "csv"))
