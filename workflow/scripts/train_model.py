@@ -14,6 +14,7 @@ def main(snakemake: Snakemake) -> None:
         snakemake.params.checkpoints,
         architecture=snakemake.params.architecture,
         training=snakemake.params.training,
+        origins=snakemake.params.origins,
     )
 
 

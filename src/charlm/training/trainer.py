@@ -61,6 +61,7 @@ def train(
     architecture: Mapping[str, Any],
     training: Mapping[str, Any],
     code: str | None = None,
+    origins: Mapping[str, str] | None = None,
 ) -> None:
     """Train a model and write `model.json`, `history.csv`, `timing.json`, `model.safetensors`.
 
@@ -75,6 +76,8 @@ def train(
         training: The settings of its training, all keys of the section `training`.
         code: A digest of the code that trains, a checkpoint of other code being of no use; None
             for that of this module and all that it imports.
+        origins: The folders of the models that `init_from` and `teacher` name, by these keys, where
+            they are not those in `training`, which `model.json` records.
 
     Raises:
         CharlmError: The text is too short, the device is missing, memory does not suffice, or the
@@ -83,8 +86,11 @@ def train(
     if training["processes"] > 1 and "RANK" not in os.environ:
         places = {"vocabulary": vocabulary, "tokens": tokens, "folder": folder}
         settings = {"architecture": architecture, "training": training, "code": code}
+        places["origins"] = origins or {}
         launch(training["processes"], {**places, "checkpoints": checkpoints, **settings})
         return
+    named = {key: training[key] for key in origins or {}}
+    training = {**training, **(origins or {})}
     symbols = Vocabulary.load(vocabulary)
     device = choose_device(training["device"])
     precision = choose_precision(training["precision"], device)
@@ -154,6 +160,7 @@ def train(
             "device": device.type,
             "precision": precision,
             "engine": trainer.model.members[0].recurrent.picked_engine,
+            **named,
         },
     )
     shutil.rmtree(checkpoints, ignore_errors=True)
