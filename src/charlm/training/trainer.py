@@ -48,6 +48,9 @@ log = logging.getLogger(__name__)
 LESS_MEMORY = "lower training.batch_size, training.sequence_length or hidden_size"
 """What to do where memory does not suffice."""
 
+MOMENTS = {"adamw": 2, "rmsprop": 1, "sgd": 1, "ntasgd": 0}
+"""Numbers that each optimizer keeps for each weight."""
+
 NON_MONOTONE = 5
 """Validations that NT-ASGD looks back on."""
 
@@ -217,10 +220,7 @@ class Trainer:
                 "training: 'keep: best' and 'patience' need validation text; "
                 "raise splits.validation or leave them out"
             )
-        torch.manual_seed(seed_for(training["seed"]))
-        self.model = make_model(
-            len(vocabulary), **architecture, engine=training["engine"], precision=precision
-        )
+        self.model = self._new_model(architecture, precision)
         if training["init_from"]:
             self._start_from(training["init_from"])
         self.model.to(device).train()
@@ -243,6 +243,38 @@ class Trainer:
         self.history: list[dict[str, Any]] = []
         self._seconds_before = 0.0
         self._started = time.perf_counter()
+
+    def _new_model(self, architecture: Mapping[str, Any], precision: Precision) -> Network:
+        """Return the model with its first weights.
+
+        Raises:
+            CharlmError: The weights, their gradients and the optimizer's moments do not fit into
+                memory.
+        """
+        with torch.device("meta"):  # shapes alone
+            weights = sum(
+                tensor.numel()
+                for tensor in make_model(len(self.vocabulary), **architecture).parameters()
+            )
+        needed = 4.0 * weights * (2 + MOMENTS[self.settings["optimizer"]])
+        free = available_memory(self.device)
+        there = "" if free is None else f", and {free / 1e6:,.0f} MB are free"
+        too_large = CharlmError(
+            f"training: a model of {weights:,} weights (hidden_size {architecture['hidden_size']}) "
+            f"needs at least {needed / 1e6:,.0f} MB of memory{there}; lower hidden_size"
+        )
+        if free is not None and needed > free:
+            raise too_large
+        torch.manual_seed(seed_for(self.settings["seed"]))
+        engine = self.settings["engine"]
+        try:
+            return make_model(
+                len(self.vocabulary), **architecture, engine=engine, precision=precision
+            )
+        except RuntimeError as error:
+            if "can't allocate memory" not in str(error):
+                raise
+            raise too_large from None
 
     def _other_model(self, key: str, precision: Precision = "float32") -> Network:
         folder = self.settings[key]
