@@ -138,7 +138,7 @@ def test_a_setting_that_is_switched_off_on_purpose_is_not() -> None:
     "setting", [{"keep": "best"}, {"patience": 2}, {"optimizer": "ntasgd"}], ids=str
 )
 def test_what_needs_validation_text_is_refused_without(setting: dict[str, object]) -> None:
-    [(key, value)] = setting.items()
+    [key] = setting
     assert f"training: '{key}" in line_of(training=setting, splits={"validation": 0})
     assert f"models.a: '{key}" in line_of(models={"a": setting}, splits={"validation": 0})
     assert not line_of(models={"a": setting})

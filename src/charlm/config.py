@@ -186,7 +186,7 @@ class Vocabulary(Section):
     order: Literal["first_seen", "frequency"] = "frequency"
     """the order of the symbols' ids"""
     min_count: PositiveInteger = 1
-    """rarer symbols become the unknown symbol"""
+    """rarer symbols become the unknown symbol; bytes are always known"""
     fit_on: Literal["train", "all"] = "train"
     """the text whose symbols count"""
     end_of_document: bool = True
@@ -243,7 +243,8 @@ class Training(Section):
     checkpoint_every: PositiveInteger = 200
     """steps between two checkpoints"""
     init_from: Text | None = None
-    """folder of a trained model whose weights to start from"""
+    """folder of a trained model of the same vocabulary and architecture whose weights to start
+    from; not this model's own: see *Training for longer* in config/README.md"""
     teacher: Text | None = None
     """folder of a trained model, often an ensemble, whose predictions to learn beside the text
     (distillation); the training loss is then measured against the mixture of both"""

@@ -57,7 +57,9 @@ def test_a_model_that_is_to_start_from_itself_is_kept(tiny_copy: Checkout) -> No
     before = weights.read_bytes()
     change = f"models={{lstm: {{init_from: {folder}/}}}}"
     printed = run(tiny_copy, "train", "--configfile", TINY, "--config", change)
-    assert "run `cp -r results/tiny/models/lstm tiny-lstm` and set `init_from: tiny-lstm`" in printed
+    assert (
+        "run `cp -r results/tiny/models/lstm tiny-lstm` and set `init_from: tiny-lstm`" in printed
+    )
     assert weights.read_bytes() == before
 
 

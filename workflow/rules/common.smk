@@ -147,7 +147,9 @@ def vocabulary_match(wildcards):
     """Return the file that stands for a training's origins having this corpus's vocabulary."""
     origins = [folder for _, folder in ORIGINS.given(wildcards.model)]
     others = [folder for folder in origins if not ORIGINS.made(folder)]
-    return expand(f"{RESULTS}/matches/{{model}}", model=wildcards.model if others else [])
+    return expand(
+        f"{RESULTS}/matches/{{model}}", model=wildcards.model if others else []
+    )
 
 
 def architecture(wildcards):

@@ -89,8 +89,8 @@ def train(
     if training["processes"] > 1 and "RANK" not in os.environ:
         places = {"vocabulary": vocabulary, "tokens": tokens, "folder": folder}
         settings = {"architecture": architecture, "training": training, "code": code}
-        places["origins"] = origins or {}
-        launch(training["processes"], {**places, "checkpoints": checkpoints, **settings})
+        rest = {"checkpoints": checkpoints, "origins": origins or {}}
+        launch(training["processes"], {**places, **settings, **rest})
         return
     named = {key: training[key] for key in origins or {}}
     training = {**training, **(origins or {})}
@@ -261,7 +261,8 @@ class Trainer:
         there = "" if free is None else f", and {free / 1e6:,.0f} MB are free"
         too_large = CharlmError(
             f"training: a model of {weights:,} weights (hidden_size {architecture['hidden_size']}) "
-            f"needs at least {needed / 1e6:,.0f} MB of memory{there}; lower hidden_size"
+            f"needs at least {needed / 1e6:,.0f} MB of memory{there}; lower hidden_size, "
+            "num_layers or members"
         )
         if free is not None and needed > free:
             raise too_large
