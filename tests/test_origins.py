@@ -178,6 +178,16 @@ def test_tied_weights_start_from_tied_weights_alone(here: Path) -> None:
     assert lines_of({"m": size | {"init_from": "tied"}}) == []
 
 
+def test_a_model_of_before_there_were_ensembles_is_one_alone(here: Path) -> None:
+    description = write_model(here / "old", **SMALL) / "model.json"
+    old = json.loads(description.read_text())
+    del old["architecture"]["members"]
+    description.write_text(json.dumps(old))
+    assert lines_of({"m": SMALL | {"init_from": "old"}}) == []
+    [line] = lines_of({"m": SMALL | {"members": 2, "init_from": "old"}})
+    assert "(members: 1, here 2)" in line
+
+
 @pytest.mark.parametrize(
     ("vocabulary", "difference"),
     [
