@@ -2,14 +2,21 @@
 PYTHON ?= python3
 PIP = .venv/bin/python -m pip install --disable-pip-version-check --constraint requirements.lock
 
-.PHONY: run test test-cluster bench reproduce lint docs lock clean
+.PHONY: run test test-all test-cluster mutants bench reproduce lint docs lock clean
 
 run: .venv/installed
 	.venv/bin/snakemake --cores all
 
 # One thread each, since as many tests run side by side as there are cores.
+PYTEST = OMP_NUM_THREADS=1 .venv/bin/python -m pytest --cov --numprocesses auto --dist loadfile \
+    --no-loadscope-reorder
+
 test: .venv/installed-test
-	OMP_NUM_THREADS=1 .venv/bin/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
+	$(PYTEST)
+
+# The largest matrices and the fuzzers in full as well.
+test-all: .venv/installed-test
+	$(PYTEST) -m 'not cluster' --hypothesis-profile=all
 
 # Slurm, several hosts; needs root. Everything it starts ends with it.
 test-cluster: .venv/installed-test
@@ -17,6 +24,10 @@ test-cluster: .venv/installed-test
 	    RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=300 \
 	    install -y -qq --no-install-recommends slurm-wlm munge iproute2 >/dev/null)
 	.venv/bin/python -m pytest -m cluster tests/cluster
+
+# Does a test fail when a fault is put into the code? At most an hour; run again, it goes on. See tests/mutants.py.
+mutants: .venv/installed-mutants
+	.venv/bin/python -m tests.mutants $(MODULES)
 
 # With NANOGPT=PATH, a checkout of it, also how good our models are beside it: half an hour more.
 bench: .venv/installed-test
@@ -45,7 +56,7 @@ lock: .venv/installed-lint
 	mv .lock.tmp workflow/envs/charlm.yaml
 
 clean:
-	rm -rf .venv .snakemake .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .mutants .snakemake .mypy_cache .pytest_cache .ruff_cache
 
 .venv/installed: requirements.lock pyproject.toml
 	$(PYTHON) -m venv .venv
@@ -54,6 +65,10 @@ clean:
 
 .venv/installed-test: .venv/installed
 	$(PIP) --editable '.[workflow,test]'
+	touch $@
+
+.venv/installed-mutants: .venv/installed-test
+	$(PIP) --editable '.[workflow,test,mutants]'
 	touch $@
 
 .venv/installed-lint: .venv/installed-test

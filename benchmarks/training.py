@@ -29,6 +29,12 @@ STEPS = 120
 """More than twice the 50 after which a GPU is asked for its loss."""
 
 
+def split(tokens: np.ndarray) -> TokenSplit:
+    """Return random text as a split of one document."""
+    sizes = {"tokens": len(tokens), "characters": len(tokens), "unknown_characters": 0}
+    return TokenSplit(tokens, {name: np.array([size]) for name, size in sizes.items()})
+
+
 def trainer(device: torch.device, settings: dict[str, str]) -> Trainer:
     """Return a training of random text."""
     model: dict[str, Any] = {"hidden_size": 512, "sequence_length": 64, "output_dropout": 0.4}
@@ -42,8 +48,8 @@ def trainer(device: torch.device, settings: dict[str, str]) -> Trainer:
             [1] * SYMBOLS,
             {"unknown": None, "end_of_document": None},
         ),
-        TokenSplit(tokens, {}),
-        TokenSplit(tokens[:0], {}),
+        split(tokens),
+        split(tokens[:0]),
         architecture=architecture,
         training=training,
         device=device,

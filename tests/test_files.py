@@ -1,6 +1,7 @@
 """Files are whole or absent."""
 
 import os
+import stat
 from pathlib import Path
 
 import pytest
@@ -36,3 +37,38 @@ def test_an_error_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
 def test_line_ends_are_written_as_they_are(tmp_path: Path) -> None:
     write_text(tmp_path / "file.txt", "a\r\nb\nc")
     assert (tmp_path / "file.txt").read_bytes() == b"a\r\nb\nc"
+
+
+@pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o644), (0o027, 0o640), (0o077, 0o600)])
+def test_a_file_is_as_readable_as_any_other_of_the_users(
+    tmp_path: Path, umask: int, mode: int
+) -> None:
+    before = os.umask(umask)
+    try:
+        write_text(tmp_path / "file.txt", "text")
+        (tmp_path / "other.txt").write_text("text")
+        assert os.umask(umask) == umask
+    finally:
+        os.umask(before)
+    for name in ("file.txt", "other.txt"):
+        assert stat.S_IMODE((tmp_path / name).stat().st_mode) == mode
+
+
+def test_data_reach_the_disk_before_the_name_and_the_name_before_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "file.txt"
+    path.write_text("old")
+    synced = []
+
+    def recorded(handle: int) -> None:
+        status = os.fstat(handle)
+        synced.append((status.st_ino, status.st_size, path.read_text()))
+        fsync(handle)
+
+    fsync = os.fsync
+    monkeypatch.setattr(os, "fsync", recorded)
+    write_text(path, "whole")
+    data, folder = synced
+    assert data == (path.stat().st_ino, len("whole"), "old")
+    assert (folder[0], folder[2]) == (tmp_path.stat().st_ino, "whole")

@@ -16,6 +16,7 @@ from charlm.model import (
     save_model,
     with_ngram,
 )
+from charlm.recurrent import GRU, LSTM
 from charlm.text.vocabulary import Vocabulary
 
 SYMBOLS = Vocabulary([*"abcdefg", "<unknown>"], [1] * 8, {"unknown": 7, "end_of_document": None})
@@ -127,7 +128,7 @@ def test_the_loss_takes_a_distribution_in_the_place_of_each_symbol() -> None:
     torch.testing.assert_close(model.loss(symbols[:-1], certain)[0], loss)
     mixture = 0.75 * certain + 0.25 / 8
     logits = model(symbols[:-1])[0]
-    expected = -(mixture * logits.log_softmax(-1)).sum(-1).mean()
+    expected = -(mixture * logits.log_softmax(-1)).sum(-1)
     torch.testing.assert_close(model.loss(symbols[:-1], mixture)[0], expected)
 
 
@@ -137,18 +138,41 @@ def test_an_ensembles_members_learn_as_if_each_were_alone() -> None:
     _, state = model.loss(symbols[:-1], symbols[1:])
     state = tuple(part.detach() for part in state)
     loss, _ = model.loss(symbols[:-1], symbols[1:], state)
-    loss.backward()
+    loss.mean().backward()
     apart = []
     for member in model.members:
         alone = CharacterLanguageModel(8, **SMALL)
         alone.load_state_dict(member.state_dict())
         _, state = alone.loss(symbols[:-1], symbols[1:])
         own, _ = alone.loss(symbols[:-1], symbols[1:], tuple(part.detach() for part in state))
-        own.backward()
+        own.mean().backward()
         apart.append(own)
         for parameter, same in zip(alone.parameters(), member.parameters(), strict=True):
             torch.testing.assert_close(parameter.grad, same.grad)
     torch.testing.assert_close(loss, sum(apart))
+
+
+def test_the_loss_is_the_nats_of_each_symbol() -> None:
+    model = make().eval()
+    symbols = torch.randint(0, 8, (6, 2))
+    nats, _ = model.loss(symbols[:-1], symbols[1:])
+    assert nats.shape == (5, 2)
+    probabilities = model(symbols[:-1])[0].softmax(-1)
+    for step, stream in np.ndindex(5, 2):
+        expected = -probabilities[step, stream, symbols[step + 1, stream]].log()
+        torch.testing.assert_close(nats[step, stream], expected)
+
+
+@pytest.mark.parametrize("more", [{}, {"members": 2}, NGRAM])
+def test_a_loaded_model_drops_nothing_out(tmp_path: Path, more: dict[str, Any]) -> None:
+    dropouts = {"embedding_dropout": 0.5, "output_dropout": 0.5, "weight_dropout": 0.5}
+    architecture = {**SMALL, **dropouts, **more}
+    model = make(**architecture)
+    save_model(tmp_path, model, vocabulary=SYMBOLS, architecture=architecture, training={})
+    loaded, _ = load_model(tmp_path)
+    symbols = torch.randint(0, 8, (5, 2))
+    assert (loaded(symbols)[0] == loaded(symbols)[0]).all()
+    assert (loaded(symbols)[0] == model.eval()(symbols)[0]).all()
 
 
 @pytest.mark.parametrize("tie_weights", [True, False])
@@ -213,3 +237,65 @@ def test_the_description_is_plain_json(tmp_path: Path) -> None:
     description = json.loads((tmp_path / "model.json").read_text())
     assert description["vocabulary"]["symbols"] == SYMBOLS.symbols
     assert description["training"] == {"steps": 3}
+
+
+def test_by_default_nothing_is_dropped() -> None:
+    model = CharacterLanguageModel(8, num_layers=2)
+    assert model.training
+    symbols = torch.randint(0, 8, (5, 3))
+    first, second = model(symbols)[0], model(symbols)[0]
+    assert (first == second).all()
+    assert (first == model.eval()(symbols)[0]).all()
+    assert model.embedding is not None
+    assert model.embedding.weight.shape == (8, 128)
+    assert model.output.weight.shape == (8, 512)
+    assert isinstance(model.recurrent, LSTM)
+    assert not model.locked_dropout
+
+
+def test_the_description_is_readable(tmp_path: Path) -> None:
+    symbols = Vocabulary(["é", "漢"], [3, 4], {"unknown": None, "end_of_document": None})
+    architecture = {**SMALL, "members": 2}
+    save_model(
+        tmp_path,
+        make_model(2, **architecture),
+        vocabulary=symbols,
+        architecture=architecture,
+        training={"steps": 7},
+    )
+    text = (tmp_path / "model.json").read_text(encoding="utf-8")
+    assert json.loads(text) == {
+        "format": 1,
+        "architecture": architecture,
+        "training": {"steps": 7},
+        "vocabulary": symbols.to_dict(),
+    }
+    assert '\n "architecture": {\n' in text  # a line for each entry
+    assert "漢" in text
+    assert text.endswith("}\n")
+
+
+@pytest.mark.parametrize("architecture", [{}, {"members": 2}, NGRAM])
+def test_every_model_tells_its_size_and_place(architecture: dict[str, Any]) -> None:
+    model = make(**architecture)
+    assert model.vocabulary_size == 8
+    assert model.device == torch.device("cpu")
+
+
+def test_the_layers_have_the_settings_of_the_model() -> None:
+    layers = CharacterLanguageModel(
+        8,
+        cell="gru",
+        hidden_size=6,
+        num_layers=2,
+        embedding_size=4,
+        layer_dropout=0.5,
+        weight_dropout=0.25,
+        locked_dropout=True,
+        engine="reference",
+        precision="bfloat16",
+    ).recurrent
+    assert isinstance(layers, GRU)
+    assert (layers.input_size, layers.hidden_size, layers.num_layers) == (4, 6, 2)
+    assert (layers.dropout, layers.weight_dropout, layers.locked_dropout) == (0.5, 0.25, True)
+    assert (layers.engine, layers.precision) == ("reference", "bfloat16")

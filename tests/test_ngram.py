@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from charlm.ngram import Ngram
+from charlm.ngram import Ngram, _discounts
 
 V = 5
 BEGINNING = -1
@@ -83,3 +83,23 @@ def test_almost_nothing_can_be_counted(learned: list[int]) -> None:
     model = Ngram.counted(np.array(learned, np.uint8), V, 4)
     found = model(histories(HELD_OUT[:9], 4))
     torch.testing.assert_close(found.sum(1), torch.ones(9))
+
+
+def test_discounts_are_those_of_chen_and_goodman() -> None:
+    """Of 8, 4, 2 and 1 grams seen once to four times: Y = 8 / (8 + 2 * 4) = 1 / 2."""
+    counts = np.repeat([1, 2, 3, 4, 7], [8, 4, 2, 1, 3])
+    d_1, d_2, d_3 = 1 - 2 / 2 * 4 / 8, 2 - 3 / 2 * 2 / 4, 3 - 4 / 2 * 1 / 2
+    assert _discounts(counts).tolist() == [0, d_1, d_2, d_3] == [0, 0.5, 1.25, 2]
+    usual = [0, 0.5, 1, 1.5]
+    assert _discounts(np.repeat([1, 2, 3, 7], [8, 4, 2, 1])).tolist() == usual  # none seen 4 times
+    assert _discounts(np.repeat([1, 2, 3, 4], [8, 1, 8, 1])).tolist() == usual  # d_2 is negative
+    assert _discounts(np.repeat([1, 2, 3, 4], [6, 3, 4, 1])).tolist() == usual  # d_2 is 0
+
+
+def test_tensors_are_made_where_the_model_is() -> None:
+    model = Ngram.counted(LEARNED, V, 3)
+    history = histories(HELD_OUT, 3)
+    expected = model(history)
+    with torch.device("meta"):  # where tensors land that are made without naming a device
+        assert model.fresh_history(2).tolist() == [[V, V], [V, V]]
+        torch.testing.assert_close(model(history), expected)

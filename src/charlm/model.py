@@ -124,13 +124,19 @@ class CharacterLanguageModel(nn.Module):
         return self.predict(self._drop_output(hidden)), state
 
     def loss(self, symbols: Tensor, expected: Tensor, state: State = None) -> tuple[Tensor, State]:
-        """Return the mean nats that the symbols `expected`, after each of `symbols`, cost.
+        """Return the nats that each of the symbols `expected`, after each of `symbols`, costs.
 
         Arguments as in `forward`; `expected` has the shape of `symbols`, or is a distribution over
-        all symbols for each of them, (length, batch, V). The state comes with it.
+        all symbols for each of them, (length, batch, V).
+
+        Returns:
+            Nats, float32 of shape (length, batch), and the state after the last symbol.
         """
         logits, state = self(symbols, state)
-        return functional.cross_entropy(logits.flatten(0, 1), expected.flatten(0, 1)), state
+        nats = functional.cross_entropy(
+            logits.flatten(0, 1), expected.flatten(0, 1), reduction="none"
+        )
+        return nats.view_as(symbols), state
 
     def at_rest(self, batch_size: int) -> Tensor:
         """Return what the zero state predicts before any symbol is read, logits (B, V)."""
@@ -209,7 +215,7 @@ class Ensemble(nn.Module):
             member.loss(symbols, expected, part)
             for member, part in zip(self.members, self._divided(state), strict=True)
         ]
-        return torch.stack([loss for loss, _ in each]).sum(), _joined([state for _, state in each])
+        return torch.stack([loss for loss, _ in each]).sum(0), _joined([state for _, state in each])
 
     def at_rest(self, batch_size: int) -> Tensor:
         """Return what the zero state predicts before any symbol is read, logits (B, V)."""

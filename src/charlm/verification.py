@@ -45,7 +45,8 @@ def files(folder: Path) -> list[Path]:
 def processor() -> str:
     """Return the name of this machine's processor and its operating system."""
     try:
-        found = re.search(r"(?m)^model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
+        cpus = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+        found = re.search(r"(?m)^model name\s*: (.*)", cpus)
     except OSError:
         found = None
     name = found[1] if found else platform.processor() or platform.machine()

@@ -1,26 +1,188 @@
-"""The baselines of a corpus as a whole."""
+"""The baselines of a corpus as a whole: every figure, from the counts of its characters."""
 
 import json
+import lzma
+import math
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 
 from charlm.evaluation.baselines import baseline
 from charlm.text.tokens import encode
 from charlm.text.vocabulary import build_vocabulary
+from tests.evaluation.test_intervals import percentile_bootstrap
+from tests.evaluation.test_ngram import slow_witten_bell
+
+CODE_POINTS = 1_112_064
+Texts = dict[str, list[str]]
+
+
+def baselines_of(
+    folder: Path, texts: Texts, *, one_stream: bool = False, end_of_document: bool = True
+) -> tuple[dict[str, Any], pa.Table]:
+    """Return baselines.json and the table of scores by document."""
+    rows = [(split, text) for split, each in texts.items() for text in each]
+    splits, contents = zip(*rows, strict=True)
+    table = {"doc_id": pa.array(range(len(rows))), "split": splits, "text": contents}
+    pq.write_table(pa.table(table), folder / "corpus.parquet")
+    vocabulary, tokens = folder / "vocabulary.json", folder / "tokens"
+    build_vocabulary(folder / "corpus.parquet", vocabulary, end_of_document=end_of_document)
+    encode(folder / "corpus.parquet", vocabulary, tokens)
+    found, scores = folder / "baselines.json", folder / "scores.parquet"
+    baseline(vocabulary, tokens, found, scores, one_stream=one_stream)
+    return json.loads(found.read_text()), pq.read_table(scores)
+
+
+def expected_ngram(
+    texts: Texts, order: int, *, one_stream: bool, end_of_document: bool
+) -> dict[str, list[float]]:
+    """Return the nats of each document of the held-out splits."""
+    symbols = list(dict.fromkeys("".join(texts["train"])))
+    unknown, end = len(symbols), len(symbols) + 1
+    numbers = {symbol: number for number, symbol in enumerate(symbols)}
+    encoded = {
+        split: [[numbers.get(character, unknown) for character in text] for text in each]
+        for split, each in texts.items()
+    }
+    joined = [end] if one_stream and end_of_document else []
+    boundary = len(symbols) + 1 + end_of_document
+    alphabet = boundary if one_stream else len(symbols) + 1  # no end is predicted but in a stream
+    learned = encoded["train"]
+    if one_stream:
+        learned = [[number for document in learned for number in document + joined]]
+    nats: dict[str, list[float]] = {}
+    for split in ("validation", "test"):
+        documents = encoded[split]
+        read = documents
+        if one_stream:
+            read = [[number for document in documents for number in document + joined]]
+        costs = [slow_witten_bell(learned, text, alphabet, boundary, order) for text in read]
+        if one_stream:
+            stream, costs = costs[0], []
+            for document in documents:
+                costs.append(stream[: len(document)])
+                stream = stream[len(document) + len(joined) :]
+        extra = math.log(CODE_POINTS - len(symbols))
+        nats[split] = [
+            sum(cost) + extra * document.count(unknown)
+            for cost, document in zip(costs, documents, strict=True)
+        ]
+    return nats
+
+
+def check_scores(
+    record: dict[str, Any], table: pa.Table, system: str, nats: dict[str, list[float]], texts: Texts
+) -> None:
+    """Compare the scores of a baseline with the nats of each document."""
+    first = len(texts["train"])
+    for split in ("validation", "test"):
+        characters = np.array([len(text) for text in texts[split]])
+        costs = np.array(nats[split])
+        held = characters > 0
+        total = costs.sum() / characters.sum()
+        bounds = percentile_bootstrap(costs[held], characters[held])
+        assert record[system][split] == {
+            "nats_per_character": pytest.approx(total, rel=1e-5),
+            "bits_per_character": pytest.approx(total / math.log(2), rel=1e-5),
+            "bits_per_character_interval": pytest.approx(bounds, rel=1e-5),
+            "characters": int(characters.sum()),
+        }
+        rows = [
+            row for row in table.to_pylist() if row["baseline"] == system and row["split"] == split
+        ]
+        bits = costs / np.maximum(characters, 1) / math.log(2)
+        assert rows == [
+            {"baseline": system, "doc_id": first + number, "split": split}
+            | {"characters": length, "bits_per_character": pytest.approx(each, rel=1e-5)}
+            for number, (length, each) in enumerate(zip(characters.tolist(), bits, strict=True))
+        ]
+        first += len(texts[split])
+
+
+TEXTS: Texts = {
+    "train": ["a bad cab, a bad cafe. " * 4, "face a cab", "fade"],
+    # "é" is unknown; a document may be empty.
+    "validation": ["a bad face. ", "béd", "cab, "],
+    "test": ["a cafe, a cab", "", "éé fad"],
+}
+
+
+@pytest.mark.parametrize(
+    ("one_stream", "end_of_document"), [(False, True), (False, False), (True, False), (True, True)]
+)
+def test_the_ngram_is_a_5_gram_of_the_training_text(
+    tmp_path: Path, one_stream: bool, end_of_document: bool
+) -> None:
+    how = {"one_stream": one_stream, "end_of_document": end_of_document}
+    record, table = baselines_of(tmp_path, TEXTS, **how)
+    assert record["ngram"]["order"] == 5
+    check_scores(record, table, "ngram", expected_ngram(TEXTS, 5, **how), TEXTS)
+
+
+@pytest.mark.parametrize("best", [3, 7, 10])
+def test_the_chosen_order_is_the_best_on_the_validation_text(tmp_path: Path, best: int) -> None:
+    """Symbols are drawn at random, but for the last of each word, which the first tells."""
+    random = np.random.default_rng(0)
+
+    def text(words: int) -> str:
+        written = ""
+        for _ in range(words):
+            letter = "abc"[random.integers(3)]
+            written += letter + "-" * (best - 2) + letter.upper()
+        return written
+
+    texts = {"train": [text(40) for _ in range(4)], "validation": [text(9)], "test": [text(8)] * 2}
+    texts["validation"].append(text(5))
+    record, table = baselines_of(tmp_path, texts)
+    how = {"one_stream": False, "end_of_document": True}
+    nats = {order: expected_ngram(texts, order, **how) for order in range(1, 11)}
+    assert min(nats, key=lambda order: sum(nats[order]["validation"])) == best
+    assert record["ngram_chosen"]["order"] == best
+    check_scores(record, table, "ngram_chosen", nats[best], texts)
+
+
+def test_the_compressor_reads_the_splits_in_their_order(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    # Ends of documents are not compressed: of many, it would show.
+    texts = {**TEXTS, "train": ["".join(random.choice([*"abcdef ,."], 9)) for _ in range(60)]}
+    record, table = baselines_of(tmp_path, texts)
+    symbols = list(dict.fromkeys("".join(texts["train"])))
+    numbers = {symbol: number for number, symbol in enumerate(symbols)}
+    documents = [
+        (split, bytes(numbers.get(character, len(symbols)) for character in text))
+        for split in ("train", "validation", "test")
+        for text in texts[split]
+    ]
+    compressed = lzma.compress(
+        b"".join(document for _, document in documents), format=lzma.FORMAT_ALONE
+    )
+    nats: dict[str, list[float]] = {"train": [], "validation": [], "test": []}
+    end = spent = 0
+    for split, document in documents:
+        end += len(document)
+        needed = next(
+            length
+            for length in range(len(compressed) + 1)
+            if len(lzma.LZMADecompressor().decompress(compressed[:length])) >= end
+        )
+        unknown = document.count(len(symbols)) * math.log(CODE_POINTS - len(symbols))
+        nats[split].append((needed - spent) * 8 * math.log(2) + unknown)
+        spent = needed
+    check_scores(record, table, "xz", nats, texts)
 
 
 def test_an_empty_split_beside_one_that_is_not(tmp_path: Path) -> None:
-    texts = ["a text to learn from", "and another one", "and one to validate on"]
-    rows = {"doc_id": [0, 1, 2], "split": ["train", "train", "validation"], "text": texts}
-    pq.write_table(pa.table(rows), tmp_path / "corpus.parquet")
-    vocabulary, tokens = tmp_path / "vocabulary.json", tmp_path / "tokens"
-    build_vocabulary(tmp_path / "corpus.parquet", vocabulary)
-    encode(tmp_path / "corpus.parquet", vocabulary, tokens)
-    found, scores = tmp_path / "baselines.json", tmp_path / "scores.parquet"
-    baseline(vocabulary, tokens, found, scores, one_stream=False)
-    record = json.loads(found.read_text())
-    assert record["ngram"]["validation"]["characters"] == len(texts[2])
+    texts = {"train": ["a text to learn from", "and another one"], "validation": ["and one more"]}
+    record, scores = baselines_of(tmp_path, texts)
+    assert record["ngram"]["validation"]["characters"] == len("and one more")
     assert record["ngram"]["test"] is None
-    assert set(pq.read_table(scores)["split"].to_pylist()) == {"validation"}
+    assert set(scores["split"].to_pylist()) == {"validation"}
+
+
+def test_without_validation_text_no_order_is_chosen(tmp_path: Path) -> None:
+    record, _ = baselines_of(tmp_path, {**TEXTS, "validation": [""]})
+    assert set(record) == {"ngram", "xz"}

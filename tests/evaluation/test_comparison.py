@@ -1,6 +1,7 @@
 """Differences are those of the same documents."""
 
 import json
+import math
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 
 from charlm.errors import CharlmError
 from charlm.evaluation.comparison import compare
+from tests.evaluation.test_intervals import percentile_bootstrap
 
 CHARACTERS = np.random.default_rng(0).integers(10, 900, 50)
 
@@ -42,6 +44,51 @@ def test_each_two_systems_are_compared_with_the_better_first(tmp_path: Path) -> 
     assert far["interval"][0] < far["bits_per_character"] < far["interval"][1]
 
 
+def test_every_figure_of_both_splits(tmp_path: Path) -> None:
+    random = np.random.default_rng(2)
+    characters = {"validation": random.integers(10, 90, 20), "test": random.integers(10, 90, 30)}
+    characters["test"][7] = 0
+    bits = {
+        (system, split): random.normal(mean, 0.3, len(each))
+        for split, each in characters.items()
+        for system, mean in (("gru", 2.0 if split == "test" else 3.0), ("xz", 2.5))
+    }
+
+    def table(system: str, **columns: object) -> pa.Table:
+        parts = [
+            pa.table(
+                {"doc_id": range(len(each)), "split": [split] * len(each), "characters": each}
+                | {"bits_per_character": bits[system, split]}
+                | {name: [value] * len(each) for name, value in columns.items()}
+            )
+            for split, each in characters.items()
+        ]
+        return pa.concat_tables(parts)
+
+    pq.write_table(table("gru"), tmp_path / "gru")
+    pq.write_table(table("xz", baseline="xz"), tmp_path / "xz")
+    output = tmp_path / "comparison.json"
+    compare(tmp_path / "xz", [tmp_path / "gru"], output, models=["gru"])
+    record = json.loads(output.read_text())
+    for split, better, worse in (("validation", "xz", "gru"), ("test", "gru", "xz")):
+        weights = characters[split]
+        apart = bits[worse, split] - bits[better, split]
+        held = weights > 0  # bits times characters times ln 2 are nats
+        bounds = percentile_bootstrap((apart * weights * math.log(2))[held], weights[held])
+        assert record[split] == {
+            "documents": int(held.sum()),
+            "differences": [
+                {
+                    "better": better,
+                    "worse": worse,
+                    "bits_per_character": pytest.approx(np.average(apart, weights=weights)),
+                    "interval": pytest.approx(bounds),
+                }
+            ],
+            "seeds": [],
+        }
+
+
 def test_other_documents_cannot_be_compared(tmp_path: Path) -> None:
     bits = np.ones(50)
     files = [write_scores(tmp_path / "a", bits), write_scores(tmp_path / "b", bits, range(1, 51))]
@@ -54,11 +101,11 @@ def test_other_documents_cannot_be_compared(tmp_path: Path) -> None:
 
 
 def test_several_seeds_give_a_mean_and_a_spread(tmp_path: Path) -> None:
-    scores = {"lstm.seed1": 2.0, "lstm.seed2": 2.2, "lstm.seed7": 2.1, "gru": 3.0}
+    scores = {"lstm.seed1": 2.0, "lstm.seed2": 2.1, "lstm.seed7": 2.4, "gru": 3.0}
     files = [write_scores(tmp_path / name, np.full(50, bits)) for name, bits in scores.items()]
     baseline = write_scores(tmp_path / "baselines", np.full(50, 4.0), baseline=["ngram"] * 50)
     compare(baseline, files, tmp_path / "comparison.json", models=list(scores))
     (spread,) = json.loads((tmp_path / "comparison.json").read_text())["test"]["seeds"]
     assert (spread["name"], spread["seeds"]) == ("lstm", 3)
-    assert spread["bits_per_character"] == pytest.approx(2.1)
-    assert spread["standard_deviation"] == pytest.approx(0.1)
+    assert spread["bits_per_character"] == pytest.approx(6.5 / 3)
+    assert spread["standard_deviation"] == pytest.approx(math.sqrt(0.13 / 3))

@@ -25,6 +25,24 @@ def test_the_shares_add_up_to_what_the_texts_add() -> None:
     assert abs(nats.sum() - added * 8 * math.log(2)) < 10 * 8
 
 
+def test_a_share_is_the_compressed_bytes_until_the_text_is_whole() -> None:
+    scored = [RANDOM.integers(0, 20, size).astype(np.uint16) for size in (70, 1, 0, 200)]
+    texts = [text.tobytes() for text in (*LEARNED, *scored)]
+    compressed = lzma.compress(b"".join(texts), format=lzma.FORMAT_ALONE)
+    needed, end = [], 0
+    for text in texts:
+        end += len(text)
+        needed.append(
+            next(
+                length
+                for length in range(len(compressed) + 1)
+                if len(lzma.LZMADecompressor().decompress(compressed[:length])) >= end
+            )
+        )
+    shares = np.diff(needed)[len(LEARNED) - 1 :]
+    assert compressed_nats(LEARNED, scored).tolist() == (shares * 8 * math.log(2)).tolist()
+
+
 def test_a_text_that_was_learned_costs_next_to_nothing() -> None:
     new = RANDOM.integers(0, 20, 900).astype(np.uint16)
     old, fresh = compressed_nats(LEARNED, [LEARNED[0], new])

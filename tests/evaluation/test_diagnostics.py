@@ -9,8 +9,8 @@ from charlm.evaluation.diagnostics import calibration, diagnose
 from charlm.evaluation.scoring import PREDICTION
 from charlm.text.vocabulary import Vocabulary
 
-SYMBOLS = [*"ab9 .\n€", "<unknown>", "<end_of_document>"]
-VOCABULARY = Vocabulary(SYMBOLS, [1] * 9, {"unknown": 7, "end_of_document": 8})
+SYMBOLS = [*"ab9 .\n€", "<unknown>", "<end_of_document>", "\u0301"]
+VOCABULARY = Vocabulary(SYMBOLS, [1] * 10, {"unknown": 7, "end_of_document": 8})
 
 
 def predicted(bits: list[float]) -> np.ndarray:
@@ -20,15 +20,15 @@ def predicted(bits: list[float]) -> np.ndarray:
 
 
 def test_symbols_are_sorted_by_class_and_position() -> None:
-    documents = [VOCABULARY.encode(text) for text in ("ab a9b.", "b€\nç ", "")]
-    bits = [[1.0, 2, 3, 4, 5, 6, 7], [8.0, 9, 10, 11, 12], []]
+    documents = [VOCABULARY.encode(text) for text in ("ab a9b.", "b€\nç b\u0301", "")]
+    bits = [[1.0, 2, 3, 4, 5, 6, 7], [8.0, 9, 10, 11, 12, 13, 14], []]
     found = diagnose(documents, [predicted(each) for each in bits], VOCABULARY)
     by_class = {
         each["class"]: (each["symbols"], each["bits_per_symbol"]) for each in found["class"]
     }
     expected = {
-        "first letter of a word": [1, 4, 6, 8],
-        "letter within a word": [2],
+        "first letter of a word": [1, 4, 6, 8, 13],
+        "letter within a word": [2, 14],
         "digit": [5],
         "space": [3, 10, 12],
         "punctuation mark": [7],
@@ -43,10 +43,10 @@ def test_symbols_are_sorted_by_class_and_position() -> None:
         (0, 1, 2),
         (1, 2, 2),
         (2, 4, 4),
-        (4, 8, 4),
+        (4, 8, 6),
     ]
     assert found["position"][0]["bits_per_symbol"] == pytest.approx(4.5)
-    assert found["position"][3]["bits_per_symbol"] == pytest.approx((5 + 6 + 7 + 12) / 4)
+    assert found["position"][3]["bits_per_symbol"] == pytest.approx((5 + 6 + 7 + 12 + 13 + 14) / 6)
 
 
 def test_calibration_is_the_distance_between_confidence_and_accuracy() -> None:
@@ -57,6 +57,29 @@ def test_calibration_is_the_distance_between_confidence_and_accuracy() -> None:
     assert found["bins"][1] == pytest.approx({"symbols": 4, "confidence": 0.9625, "accuracy": 0.75})
     error = (1 * 0.05 + 4 * (0.9625 - 0.75)) / 5
     assert found["expected_calibration_error"] == pytest.approx(error)
+
+
+def test_there_are_fifteen_bins_of_equal_width() -> None:
+    edges = np.arange(16) / 15
+    # Two predictions a bin, near its edges; every other bin is right once.
+    confidence = np.concatenate([edges[:-1] + 0.001, edges[1:] - 0.001])
+    right = np.arange(30) % 2 == 0
+    found = calibration(confidence.astype(np.float32), right)
+    middles = (edges[:-1] + edges[1:]) / 2
+    assert [each["symbols"] for each in found["bins"]] == [2] * 15
+    assert [each["confidence"] for each in found["bins"]] == pytest.approx(middles.tolist())
+    assert [each["accuracy"] for each in found["bins"]] == [0.5] * 15
+    error = np.mean([abs(middle - 0.5) for middle in middles])
+    assert found["expected_calibration_error"] == pytest.approx(error)
+
+
+def test_the_outermost_confidences_have_bins() -> None:
+    found = calibration(np.array([0.0, 1.0], np.float32), np.array([True, False]))
+    assert found["expected_calibration_error"] == 1
+    assert found["bins"] == [
+        {"symbols": 1, "confidence": 0.0, "accuracy": 1.0},
+        {"symbols": 1, "confidence": 1.0, "accuracy": 0.0},
+    ]
 
 
 def test_a_model_that_knows_how_often_it_is_right_is_calibrated() -> None:

@@ -1,11 +1,52 @@
 """The bootstrap: intervals that hold the truth as often as they say."""
 
 import math
+from collections import Counter
+from itertools import product
 
 import numpy as np
 import pytest
 
-from charlm.evaluation.intervals import RESAMPLES, interval, resampled_bits
+from charlm.evaluation.intervals import interval, resampled_bits
+
+
+def percentile_bootstrap(nats: np.ndarray, characters: np.ndarray) -> list[float]:
+    """Return the 95 % interval of bits per character, one drawn document after another."""
+    random = np.random.default_rng(0)
+    bits = []
+    for _ in range(1000):
+        drawn = random.integers(0, len(characters), len(characters)).tolist()
+        total = sum(float(nats[one]) for one in drawn) / sum(int(characters[one]) for one in drawn)
+        bits.append(total / math.log(2))
+    return np.percentile(bits, [2.5, 97.5]).tolist()
+
+
+def test_an_interval_leaves_a_fortieth_out_on_either_side() -> None:
+    values = np.random.default_rng(0).permutation(1001).astype(float)
+    assert interval(values) == pytest.approx([25, 975])
+
+
+def test_resamples_are_documents_drawn_with_replacement() -> None:
+    nats, characters = np.array([9.0, 1.0, 7.0]), np.array([5, 1, 2])
+    bits = resampled_bits(nats[:, None], characters)
+    assert bits.shape == (1000, 1)
+    draws = [list(draw) for draw in product(range(3), repeat=3)]
+    expected = Counter(
+        round(nats[draw].sum() / characters[draw].sum() / math.log(2), 9) for draw in draws
+    )
+    found = Counter(bits[:, 0].round(9).tolist())
+    assert set(found) == set(expected)
+    for value, ways in expected.items():
+        share = ways / len(draws)
+        assert abs(found[value] - 1000 * share) < 4 * math.sqrt(1000 * share * (1 - share))
+
+
+def test_an_interval_is_that_of_the_percentile_bootstrap() -> None:
+    random = np.random.default_rng(3)
+    characters = random.integers(1, 200, 30)
+    nats = characters * random.normal(1.5, 0.3, 30)
+    found = interval(resampled_bits(nats[:, None], characters))
+    assert found == pytest.approx(percentile_bootstrap(nats, characters))
 
 
 def test_intervals_hold_the_truth_about_as_often_as_they_say() -> None:
@@ -23,7 +64,6 @@ def test_intervals_hold_the_truth_about_as_often_as_they_say() -> None:
 def test_a_long_document_weighs_more() -> None:
     characters = np.array([1, 1000])
     bits = resampled_bits(np.array([[8.0], [2000.0]]) * math.log(2), characters)
-    assert bits.shape == (RESAMPLES, 1)
     assert np.median(bits) == pytest.approx(2008 / 1001)
 
 

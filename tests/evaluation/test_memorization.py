@@ -8,13 +8,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from charlm.evaluation.memorization import RUN, VerbatimIndex, copied, measure_memorization
+from charlm.evaluation.memorization import VerbatimIndex, copied, measure_memorization
+
+RUN = 50
+"""Characters of a run that counts as copied."""
 
 DOCUMENTS = ["the cat sat on the mat", "", "àéîõü 東京 e\u0301", "the dog 🐕 ran"]
 
 
 @pytest.mark.parametrize(
-    "text", ["the cat ran", "東京", "\u0301", "🐕🐕", "xyz", "", "mat àé", "cat sat on"]
+    "text", ["the cat ran", "東京", "\u0301", "🐕🐕", "xyz", "", "mat àé", "matàé", "cat sat on"]
 )
 def test_runs_are_as_long_as_a_plain_search_says(text: str) -> None:
     runs = VerbatimIndex(DOCUMENTS).longest_runs(text)
@@ -45,6 +48,52 @@ def test_copied_passages_are_joined() -> None:
     }
     assert copied([1] * 9) == {"longest": [0, 1], "share": None, "passages": []}
     assert copied([]) == {"longest": [0, 0], "share": None, "passages": []}
+
+
+def test_passages_that_touch_are_one_and_those_apart_are_two() -> None:
+    runs = [RUN] + [0] * (RUN - 1) + [RUN] + [0] * RUN + [RUN, *range(RUN - 1, 0, -1)]
+    assert copied(runs) == {
+        "longest": [0, RUN],
+        "share": 3 / (len(runs) - RUN + 1),
+        "passages": [[0, 2 * RUN], [2 * RUN + 1, 3 * RUN + 1]],
+    }
+    assert copied([RUN] * 2)["share"] is None
+    assert copied([*range(RUN, 0, -1)])["share"] == 1
+
+
+def test_a_run_of_fifty_characters_counts(tmp_path: Path) -> None:
+    train = "".join(map(chr, range(0x4E00, 0x4E00 + 200)))
+    pq.write_table(pa.table({"split": ["train"], "text": [train]}), tmp_path / "corpus.parquet")
+    samples = tmp_path / "samples.jsonl"
+    samples.write_text("".join(json.dumps({"text": train[:n]}) + "\n" for n in (49, 50, 60)))
+    measure_memorization(tmp_path / "corpus.parquet", {"gru": samples}, tmp_path / "m.json")
+    assert json.loads((tmp_path / "m.json").read_text()) == {
+        "run": 50,
+        "models": {
+            "gru": [
+                {"longest": [0, 49], "share": None, "passages": []},
+                {"longest": [0, 50], "share": 1.0, "passages": [[0, 50]]},
+                {"longest": [0, 60], "share": 1.0, "passages": [[0, 60]]},
+            ]
+        },
+        "held_out": [],
+    }
+
+
+def test_a_hundred_pieces_of_held_out_text_are_evenly_spaced(tmp_path: Path) -> None:
+    letters = "".join(map(chr, range(0x4E00, 0x4E00 + 397)))
+    # The text number n shares its first n characters with the training text.
+    held_out = [letters[:number] + "x" * (400 - number) + letters for number in range(397)]
+    held_out[-1] = held_out[-1][:400]  # just long enough
+    texts = [letters, *held_out, "too short" * 30]
+    splits = ["train", *(["validation", "test"] * 200)[:397], "test"]
+    pq.write_table(pa.table({"split": splits, "text": texts}), tmp_path / "corpus.parquet")
+    samples = tmp_path / "samples.jsonl"
+    samples.write_text("".join(json.dumps({"text": "y" * n}) + "\n" for n in (7, 400, 300)))
+    measure_memorization(tmp_path / "corpus.parquet", {"gru": samples}, tmp_path / "m.json")
+    record = json.loads((tmp_path / "m.json").read_text())
+    # Of texts as long as the longest sample, and cut to its length: numbers 0, 4, 8 ... 396.
+    assert [each["longest"] for each in record["held_out"]] == [[0, 4 * n] for n in range(100)]
 
 
 def test_samples_and_held_out_text_are_measured_alike(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from itertools import islice
 import numpy as np
 import pytest
 
+from charlm.evaluation import ngram
 from charlm.evaluation.ngram import witten_bell
 
 
@@ -34,7 +35,11 @@ def slow_witten_bell(
     ]
 
 
-def test_ngrams_of_all_orders_follow_their_equations() -> None:
+@pytest.mark.parametrize("block", [7, 1 << 20])
+def test_ngrams_of_all_orders_follow_their_equations(
+    block: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ngram, "BLOCK", block)
     random = np.random.default_rng(0)
     learned = [random.integers(0, 4, size).astype(np.uint8) for size in (40, 1, 17, 0)]
     scored = [random.integers(0, 5, size).astype(np.uint8) for size in (30, 2, 0)]

@@ -58,7 +58,10 @@ def test_every_symbol_costs_what_reading_one_by_one_says(
         ]
 
 
-def test_the_validation_loss_is_the_mean_over_the_streams(model: CharacterLanguageModel) -> None:
+def test_the_validation_loss_is_the_mean_over_the_streams(
+    model: CharacterLanguageModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scoring, "WINDOW", 24)
     text = TEXTS[2]
     nats = []
     with torch.no_grad():
@@ -73,3 +76,8 @@ def test_the_validation_loss_is_the_mean_over_the_streams(model: CharacterLangua
         counted.mean()
     )
     assert scoring.validation_loss(model, text[:1]) is None
+
+
+def test_a_short_validation_text_is_read_as_one_stream(model: CharacterLanguageModel) -> None:
+    nats, _ = one_by_one(model, TEXTS[4], None)  # 300 symbols; the first is not predicted
+    assert scoring.validation_loss(model, TEXTS[4]) == pytest.approx(np.mean(nats[1:]), rel=1e-5)

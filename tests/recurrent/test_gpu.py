@@ -12,7 +12,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from tests.recurrent.test_memory import check_nothing_is_shared
 
+from charlm.errors import CharlmError
 from charlm.recurrent import GRU, LSTM
 from charlm.recurrent.reference import Reference
 
@@ -149,6 +151,40 @@ def check_stepper(cell, precision, device):
 @pytest.mark.parametrize("cell", CELLS)
 def test_interpreter_steps_as_it_runs(cell, triton_on_cpu):
     check_stepper(cell, "float32", "cpu")
+
+
+@interpreted
+@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize("resident", [False, True])
+@pytest.mark.parametrize("hidden", [32, 33])
+def test_interpreter_shares_no_memory(
+    cell, precision, resident, hidden, triton_on_cpu, monkeypatch
+):
+    if resident:
+        monkeypatch.setattr(gpu, "_plan", one_program_a_group)
+    for with_table in (False, True):
+        layer = cell(32, hidden, engine="fused", precision=precision)
+        check_nothing_is_shared(layer, 2, 2, with_table)
+    found = []
+    for in_place in (False, True):
+        layer.zero_grad()
+        outputs, _ = layer(torch.ones(2, 2, 32))
+        outputs = outputs.relu_() if in_place else outputs.relu()
+        outputs.square().sum().backward()
+        found.append([p.grad.clone() for p in layer.parameters()])
+    for ours, expected in zip(*found, strict=True):
+        assert torch.equal(ours, expected)
+
+
+@interpreted
+@pytest.mark.parametrize("cell", CELLS)
+def test_interpreter_refuses_second_derivatives(cell, triton_on_cpu):
+    layer = cell(5, 8, engine="fused")
+    inputs = torch.randn(2, 2, 5, requires_grad=True)
+    (gradient,) = torch.autograd.grad(layer(inputs)[0].sum(), inputs, create_graph=True)
+    with pytest.raises(CharlmError, match='engine="reference"'):
+        torch.autograd.grad(gradient.sum(), tuple(layer.parameters()), allow_unused=True)
 
 
 SIGNATURE = {

@@ -32,7 +32,11 @@ CONFIG = {
 @pytest.fixture
 def results(tmp_path: Path) -> Path:
     """Return a results folder of two models, with hostile text wherever text can come from."""
-    folder = tmp_path / "results" / "tiny"
+    return write_results(tmp_path / "results" / "tiny")
+
+
+def write_results(folder: Path) -> Path:
+    """Write the results of two models, and return their folder."""
     folder.mkdir(parents=True)
     texts = [HOSTILE, "W" * 1_000_000, "Good. " * 30, "Bad. " * 30, "", "So, so. " * 30]
     splits = ["test", "test", "test", "validation", "validation", "train"]

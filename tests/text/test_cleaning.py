@@ -1,5 +1,6 @@
 """Cleaning: the notebook's steps byte for byte, the standard profile, and rules of one's own."""
 
+import hashlib
 import re
 import time
 
@@ -15,6 +16,7 @@ from charlm.errors import CharlmError
 from charlm.text import cleaning
 from charlm.text.cleaning import apply_rules, clean, clean_shard, gather, rule_examples, rules_of
 from charlm.text.sources import ingest, resolve_source
+from charlm.text.splits import split_of_document
 
 SPLITS = {"method": "document", "validation": 0.1, "test": 0.1, "key": "charlm"}
 
@@ -232,9 +234,12 @@ def test_empty_and_duplicate_documents_are_dropped_and_counted(tmp_path):
 
 
 def test_summary_counts_matches_characters_and_documents(tmp_path):
-    _, summary = run(tmp_path, ["a<b>b</b>c", "&eacute;&eacute; <i>", "plain"])
-    assert summary.loc["inline_tags"].tolist() == [3, 10, 2]
+    unchanged = ["plain", "&unknown; AT&T", "漢字"]
+    texts = ["a<b>b</b>c", "&eacute;&eacute; <i>", "e\u0301 漢<i>e\u0301</i>", *unchanged]
+    _, summary = run(tmp_path, texts)
+    assert summary.loc["inline_tags"].tolist() == [5, 17, 3]
     assert summary.loc["entities"].tolist() == [2, 14, 1]
+    assert summary.loc["nfc"].tolist() == [1, 2, 1]
     assert summary.loc["links"].tolist() == [0, 0, 0]
 
 
@@ -270,6 +275,24 @@ def test_near_duplicates_are_dropped_on_demand(tmp_path):
     assert table["doc_id"].to_pylist() == [0, 2, 3, 4]
     assert summary.loc["near", "documents"] == 1
     assert run(tmp_path, texts)[0]["doc_id"].to_pylist() == [0, 1, 2, 3, 4]
+
+
+def test_each_rule_counts_what_it_dropped_itself(tmp_path):
+    words = [f"wörd{number}" for number in range(300)]
+    long, near = " ".join(words), " ".join([*words[:150], "changed", *words[150:]])
+    rules = [{"name": "near", "builtin": "near_duplicates"}]
+    texts = ["", long, "é漢", near, "é漢", " ", near, "other"]
+    table, summary = run(tmp_path, texts, rules=rules)
+    assert table["doc_id"].to_pylist() == [1, 2, 7]
+    assert summary.loc["empty_documents"].tolist() == [2, 0, 2]
+    assert summary.loc["duplicates"].tolist() == [2, 2 + len(near), 2]
+    assert summary.loc["near"].tolist() == [1, len(near), 1]
+
+
+def test_a_document_of_one_character_is_not_empty(tmp_path):
+    table, summary = run(tmp_path, ["x", "", "y"], splits=SPLITS | {"validation": 0, "test": 0})
+    assert table["text"].to_pylist() == ["x", "y"]
+    assert summary.loc["empty_documents"].tolist() == [1, 0, 1]
 
 
 # Rules of one's own ---------------------------------------------------------------------------
@@ -343,6 +366,14 @@ def test_examples_show_what_each_rule_did(tmp_path):
     ]
 
 
+def test_three_examples_of_twenty_characters_before_a_change_and_forty_after(tmp_path):
+    texts = [f"{number}{'x' * 100}<b>{'y' * 100}" for number in range(5)]
+    run(tmp_path, texts)
+    examples = rule_examples(tmp_path / "documents.parquet")
+    change = {"before": f"{'x' * 20}<b>{'y' * 37}", "after": "x" * 20 + "y" * 40}
+    assert examples == [{"rule": "inline_tags", **change}] * 3
+
+
 NOTHING_LEFT = "corpus.parquet: cleaning leaves no text; mend cleaning.rules or the source"
 TOO_FEW = "documents are too few to split: none is left to train on; give more documents"
 
@@ -366,6 +397,18 @@ def test_bad_input_is_one_line(tmp_path, texts, options, message):
         run(tmp_path, texts, **options)
     assert "\n" not in str(caught.value)
     assert [path.name for path in tmp_path.iterdir()] == ["documents.parquet"]
+
+
+def test_a_train_document_that_was_dropped_is_nothing_to_train_on(tmp_path):
+    splits = SPLITS | {"test": 0.5}
+    words = " ".join(f"word{number}" for number in range(300))
+    variants = [f"{words} {number}" for number in range(20)]
+    names = [split_of_document(text, validation=0.1, test=0.5, key="charlm") for text in variants]
+    held_out, train = variants[names.index("test")], variants[names.index("train")]
+    rules = [{"name": "near", "builtin": "near_duplicates"}]
+    with pytest.raises(CharlmError, match="1 documents are too few to split"):
+        run(tmp_path, [held_out, train], rules=rules, splits=splits)
+    assert len(run(tmp_path, [train, held_out], rules=rules, splits=splits)[0]) == 1
 
 
 def test_one_character_is_a_corpus_if_nothing_is_held_out(tmp_path):
@@ -475,6 +518,29 @@ def test_contiguous_splits_cut_where_the_fractions_say(tmp_path):
         (2, "test", "bbb"),
         (3, "test", "cc"),
     ]
+
+
+def test_contiguous_splits_do_not_count_what_was_dropped(tmp_path):
+    splits = SPLITS | {"method": "contiguous", "validation": 0.25, "test": 0.25}
+    table, _ = run(tmp_path, ["a" * 10, "a" * 10, " ", "b" * 10], splits=splits)
+    assert list(zip(table["split"].to_pylist(), table["text"].to_pylist(), strict=True)) == [
+        ("train", "a" * 10),
+        ("validation", "b" * 5),
+        ("test", "b" * 5),
+    ]
+
+
+def test_documents_are_split_by_the_hash_of_their_clean_text(tmp_path):
+    texts = [f"document {number}<br>" for number in range(200)]
+    splits = {"method": "document", "validation": 0.3, "test": 0.1, "key": "a key"}
+    table, _ = run(tmp_path, texts, splits=splits)
+    expected = []
+    for text in table["text"].to_pylist():
+        digest = hashlib.blake2b(text.encode(), key=b"a key", digest_size=16).hexdigest()
+        place = int(digest[:16], 16) / 2**64
+        expected.append("test" if place < 0.1 else "validation" if place < 0.4 else "train")
+    assert table["text"][0].as_py() == "document 0"
+    assert table["split"].to_pylist() == expected
 
 
 @settings(max_examples=100, deadline=None)

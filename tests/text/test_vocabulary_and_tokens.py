@@ -1,6 +1,8 @@
 """Alphabets of every unit, and the arrays encoded with them."""
 
 import json
+import math
+import re
 
 import numpy as np
 import pyarrow as pa
@@ -88,6 +90,13 @@ def test_fitting_on_all_leaves_nothing_unknown(tmp_path):
     assert build(tmp_path, fit_on="all").symbols == ["a", "b", "<end_of_document>"]
 
 
+def test_a_least_count_leaves_rare_symbols_unknown_whatever_it_is_fitted_on(tmp_path):
+    write_corpus(tmp_path, [(0, "train", "aab"), (1, "test", "bc")])
+    vocabulary = build(tmp_path, fit_on="all", min_count=2, end_of_document=False)
+    assert vocabulary.symbols == ["a", "b", "<unknown>"]
+    assert vocabulary.counts == [2, 2, 1]
+
+
 def test_an_empty_train_split_is_an_error(tmp_path):
     write_corpus(tmp_path, [(0, "test", "a")])
     with pytest.raises(
@@ -117,6 +126,22 @@ def test_encode_and_decode_are_inverse(tmp_path):
     assert vocabulary.unseen == 1_112_064 - 4
     assert Vocabulary.from_dict(vocabulary.to_dict()).to_dict() == vocabulary.to_dict()
     assert len(vocabulary) == 6
+
+
+def test_an_unknown_character_is_one_of_those_without_a_symbol(tmp_path):
+    code_points = sum(not 0xD800 <= code < 0xE000 for code in range(0x110000))
+    write_corpus(tmp_path, [(0, "train", "abé漢e\u0301🇩🇪")])
+    characters = build(tmp_path)
+    assert characters.unseen == code_points - 8
+    assert characters.unknown_nats == pytest.approx(math.log(1_112_064 - 8))
+    assert characters.count_unknown("axyxe") == 3
+    graphemes = build(tmp_path, unit="grapheme")
+    assert graphemes.symbols[:-2] == ["a", "b", "é", "漢", "e\u0301", "🇩🇪"]
+    assert graphemes.unseen == code_points - 4  # clusters of several code points leave all unseen
+    assert graphemes.unknown_nats == pytest.approx(math.log(1_112_064 - 4))
+    assert graphemes.count_unknown("e\u0301ae\u0301\u0316x🇩🇪🇫🇷x") == 7
+    raw = build(tmp_path, unit="byte")
+    assert (raw.unseen, raw.unknown_nats, raw.count_unknown("xyz")) == (0, 0, 0)
 
 
 @pytest.mark.parametrize("name", ["train.npy", "train.documents.parquet"])
@@ -183,6 +208,7 @@ def test_bytes_are_never_unknown(tmp_path):
     assert vocabulary.special == {"unknown": None, "end_of_document": 256}
     assert vocabulary.unseen == 0
     assert vocabulary.unknown_characters("漢") == []
+    assert vocabulary.decode([0x61, 0xFF, 256, 0xC3, 0xA9]) == "a\ufffdé"
     test = encoded(tmp_path)["test"]
     assert test.tokens.dtype == np.uint16
     assert test.tokens.tolist() == [*"é漢".encode(), 256]
@@ -193,10 +219,12 @@ def test_bytes_are_never_unknown(tmp_path):
 # Tokens ---------------------------------------------------------------------------------------
 
 
-def test_unknown_characters_are_counted_by_document(tmp_path):
+@pytest.mark.parametrize("row_group_size", [1, 3, 9])
+def test_unknown_characters_are_counted_by_document(tmp_path, row_group_size):
     write_corpus(
         tmp_path,
         [(0, "train", "abc"), (1, "test", "axyb"), (2, "test", "aa"), (3, "test", "漢")],
+        row_group_size,
     )
     build(tmp_path)
     test = encoded(tmp_path)["test"]
@@ -272,3 +300,36 @@ def test_a_vocabulary_of_another_corpus_is_an_error(tmp_path):
     write_corpus(tmp_path, [(0, "train", "ab"), (3, "test", "axb")])
     with pytest.raises(CharlmError, match="document 3: the vocabulary has no 'x'; build it anew"):
         encoded(tmp_path)
+
+
+def test_a_message_names_five_unknown_characters(tmp_path):
+    write_corpus(tmp_path, [(0, "train", "abc")])
+    vocabulary = build(tmp_path, fit_on="all")
+    five = re.escape("the vocabulary has no 'n', 'o', 'p', 'q', 'r'; ")
+    with pytest.raises(CharlmError, match=f"{five}use"):
+        vocabulary.encode("anopqrst")
+    write_corpus(tmp_path, [(0, "train", "abc"), (1, "test", "anopqrst")])
+    with pytest.raises(CharlmError, match=f"document 1: {five}build it anew"):
+        encoded(tmp_path)
+
+
+def test_with_a_least_count_some_of_all_are_unknown(tmp_path):
+    write_corpus(tmp_path, [(0, "train", "aab"), (1, "test", "c")])
+    vocabulary = build(tmp_path, fit_on="all", min_count=2, end_of_document=False)
+    assert vocabulary.symbols == ["a", "<unknown>"]
+    assert vocabulary.counts == [2, 2]
+    assert vocabulary.encode("abc").tolist() == [0, 1, 1]
+
+
+def test_the_file_has_a_line_for_each_symbol(tmp_path):
+    write_corpus(tmp_path, [(0, "train", "é漢")])
+    build(tmp_path)
+    lines = (tmp_path / "vocabulary.json").read_text(encoding="utf-8").splitlines()
+    assert lines[:5] == ["{", ' "unit": "character",', ' "symbols": [', '  "é",', '  "漢",']
+
+
+def test_the_first_and_the_last_code_point_have_ids(tmp_path):
+    write_corpus(tmp_path, [(0, "train", "\0\U0010ffffa")])
+    vocabulary = build(tmp_path)
+    assert vocabulary.encode("\U0010ffff\0\U0010fffe").tolist() == [1, 0, vocabulary.unknown]
+    assert encoded(tmp_path)["train"].tokens.tolist() == [0, 1, 2, vocabulary.end_of_document]

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from charlm.training.optimization import learning_rate_at, make_optimizer
+from charlm.training.optimization import WeightAverage, learning_rate_at, make_optimizer
 
 SETTINGS = {
     "optimizer": "rmsprop",
@@ -114,6 +114,62 @@ def test_the_schedules() -> None:
     assert rates["cosine"][-1] < 0.0012
     assert set(rates["constant"][10:]) == {0.1}
     assert sorted({round(rate, 6) for rate in rates["step"][10:]}) == [0.001, 0.01, 0.1]
+
+
+@pytest.mark.parametrize(
+    ("schedule", "factors"),
+    [
+        ("cosine", {0.0: 1.0, 1 / 3: 0.7525, 0.5: 0.505, 2 / 3: 0.2575, 1.0: 0.01}),
+        ("step", {0.0: 1.0, 0.59: 1.0, 0.6: 0.1, 0.84: 0.1, 0.85: 0.01, 1.0: 0.01}),
+        ("constant", {0.0: 1.0, 0.5: 1.0, 1.0: 1.0}),
+    ],
+)
+def test_the_rates_of_a_schedule(schedule: str, factors: dict[float, float]) -> None:
+    settings = SETTINGS | {"schedule": schedule, "warmup_steps": 100}
+    for done, factor in factors.items():
+        rate = pytest.approx(0.1 * factor)
+        step = 100 + round(done * 900)
+        assert learning_rate_at(step, settings, steps=1000) == rate, done
+        assert learning_rate_at(step, settings, steps=None, done=done) == rate, done
+
+
+def test_a_training_that_outlasts_its_minutes_stays_at_the_lowest_rate() -> None:
+    assert learning_rate_at(200, SETTINGS, steps=None, done=1.5) == pytest.approx(0.001)
+
+
+@pytest.mark.parametrize(
+    ("decay", "averages"),
+    [
+        # A tenth of the old is kept, then two elevenths, then three twelfths.
+        (0.9, [9.1, 18.018182, 27.004545]),
+        (0.15, [9.1, 18.365, 28.25475]),
+        (None, [10.0, 15.0, 20.0]),
+    ],
+)
+def test_the_average_of_weights(decay: float | None, averages: list[float]) -> None:
+    model = nn.Linear(1, 1, bias=False)
+    nn.init.ones_(model.weight)
+    average = WeightAverage(model, decay)
+    for value, expected in zip((10.0, 20.0, 30.0), averages, strict=True):
+        nn.init.constant_(model.weight, value)
+        average.update()
+        assert average.weights["weight"].item() == pytest.approx(expected, rel=1e-6)
+    with average.in_place():
+        assert model.weight.item() == pytest.approx(averages[-1], rel=1e-6)
+    assert model.weight.item() == 30.0
+
+
+def test_the_decay_of_an_average_is_reached_after_many_updates() -> None:
+    model = nn.Linear(1, 1, bias=False)
+    nn.init.zeros_(model.weight)
+    average = WeightAverage(model, 0.9)
+    for _ in range(200):
+        average.update()
+    nn.init.ones_(model.weight)
+    average.update()
+    assert average.weights["weight"].item() == pytest.approx(0.1)
+    average.update()
+    assert average.weights["weight"].item() == pytest.approx(0.19)
 
 
 def test_the_warm_up_is_at_most_a_tenth_of_a_short_training() -> None:

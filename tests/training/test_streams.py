@@ -32,6 +32,16 @@ def test_an_epoch_reads_every_symbol_once() -> None:
     assert sorted(read) == list(range(1000))
 
 
+def test_every_epoch_cuts_the_text_elsewhere() -> None:
+    streams = Streams(TEXT, batch_size=4, sequence_length=10, seed=3)
+    starts = [int(streams.window(25 * epoch)[0][0, 0]) for epoch in range(8)]
+    assert starts == [seed_for(3, epoch) % 1000 for epoch in range(8)]
+    assert len(set(starts)) == 8
+    for step in range(25):
+        turned = (streams.window(25 + step)[0] - starts[1]) % 1000
+        assert (turned == (streams.window(step)[0] - starts[0]) % 1000).all()
+
+
 def test_another_seed_cuts_the_text_elsewhere() -> None:
     windows = [
         Streams(TEXT, batch_size=4, sequence_length=10, seed=seed).window(7)[0].numpy()

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,26 +15,35 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
+from torch.nn.utils import parameters_to_vector
 
 from charlm import config
+from charlm.devices import choose_precision
 from charlm.errors import CharlmError
 from charlm.evaluation.scoring import validation_loss
 from charlm.model import load_model
-from charlm.text.tokens import encode
-from charlm.text.vocabulary import build_vocabulary
-from charlm.training.trainer import train
+from charlm.text.tokens import TokenSplit, encode
+from charlm.text.vocabulary import Vocabulary, build_vocabulary
+from charlm.training.trainer import Trainer, train
 
 TEXT = "the cat sat on the mat and the dog ate the cat's hat, said the rat. " * 60
 
 
-def write_corpus(folder: Path, text: str = TEXT) -> None:
-    """Write a vocabulary and tokens of a small corpus into `folder`."""
+def write_corpus(
+    folder: Path,
+    text: str | Sequence[str] = TEXT,
+    validation: str = TEXT[:200],
+    **vocabulary: Any,
+) -> None:
+    """Write a vocabulary and tokens of a small corpus, a document or several, into `folder`."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    rows = {"doc_id": [0, 1], "split": ["train", "validation"], "text": [text, TEXT[:200]]}
+    texts = [text] if isinstance(text, str) else text
+    splits = ["train"] * len(texts) + ["validation"]
+    rows = {"doc_id": range(len(splits)), "split": splits, "text": [*texts, validation]}
     pq.write_table(pa.table(rows), folder / "corpus.parquet")
-    build_vocabulary(folder / "corpus.parquet", folder / "vocabulary.json")
+    build_vocabulary(folder / "corpus.parquet", folder / "vocabulary.json", **vocabulary)
     encode(folder / "corpus.parquet", folder / "vocabulary.json", folder / "tokens")
 
 
@@ -61,6 +70,19 @@ def run(folder: Path, name: str, arguments: Mapping[str, Any], code: str = "") -
         code=code,
     )
     return made
+
+
+def make_trainer(folder: Path, arguments: Mapping[str, Any]) -> Trainer:
+    """Return the trainer of a training on the corpus in `folder`, before its first step."""
+    device = torch.device("cpu")
+    return Trainer(
+        Vocabulary.load(folder / "vocabulary.json"),
+        TokenSplit.load(folder / "tokens", "train"),
+        TokenSplit.load(folder / "tokens", "validation"),
+        **arguments,
+        device=device,
+        precision=choose_precision(arguments["training"]["precision"], device),
+    )
 
 
 def outputs(folder: Path) -> dict[str, bytes]:
@@ -108,23 +130,28 @@ def test_a_resumed_training_ends_in_the_same_bytes(
     assert outputs(resumed) == outputs(whole)
 
 
-def stop_after(folder: Path, name: str, arguments: Mapping[str, Any], steps: int) -> int:
-    """Train in a process that gets a SIGTERM after `steps` steps, and return how it ended."""
-    program = f"""
-import os, signal, sys
-from pathlib import Path
-sys.path.insert(0, {str(Path(__file__).parent)!r})
-from charlm.training import trainer
-from test_trainer import run
-advance = trainer.Trainer.advance
-def advance_and_stop(self):
-    advance(self)
-    if self.step == {steps}:
-        os.kill(os.getpid(), signal.SIGTERM)
-trainer.Trainer.advance = advance_and_stop
-run(Path({str(folder)!r}), {name!r}, {dict(arguments)!r})
-"""
-    return subprocess.run([sys.executable, "-c", program], check=False).returncode
+def stop_after(
+    folder: Path,
+    name: str,
+    arguments: Mapping[str, Any],
+    steps: int,
+    error: type[BaseException] | None = None,
+) -> int | None:
+    """Train until a SIGTERM after `steps` steps, or an error; return the status of the exit."""
+    advance = Trainer.advance
+
+    def advance_and_stop(self: Trainer) -> None:
+        advance(self)
+        if self.step == steps:
+            if error:
+                raise error
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Trainer, "advance", advance_and_stop)
+        with pytest.raises(error or SystemExit) as stopped:
+            run(folder, name, arguments)
+    return getattr(stopped.value, "code", None)
 
 
 @pytest.mark.parametrize(
@@ -291,6 +318,47 @@ def test_the_average_of_the_weights_is_what_is_saved(tmp_path: Path) -> None:
     assert all((last[name] != averaged[name]).any() for name in last)
 
 
+@pytest.mark.parametrize("keep", ["last", "best"])
+def test_the_weights_saved_are_the_average_with_the_decay_that_is_set(
+    tmp_path: Path, keep: str
+) -> None:
+    write_corpus(tmp_path)
+    how = {"average": 0.15, "learning_rate": 0.05, "warmup_steps": 0, "keep": keep}
+    trainer = make_trainer(tmp_path, settings(validate_every=6, **how))
+    average = {name: p.detach().clone() for name, p in trainer.model.named_parameters()}
+    for count in range(1, 7):
+        trainer.advance()
+        kept = min(0.15, count / (9 + count))  # 1/10, 2/11 and so on at the beginning
+        for name, parameter in trainer.model.named_parameters():
+            average[name] = kept * average[name] + (1 - kept) * parameter.detach()
+    trainer.validate()
+    trainer.take_final_weights()
+    for name, parameter in trainer.model.named_parameters():
+        torch.testing.assert_close(parameter, average[name], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("members", [1, 2])
+@pytest.mark.parametrize("clip_norm", [0.01, 1e6, None])
+def test_each_members_gradient_is_clipped_to_the_norm(
+    tmp_path: Path, members: int, clip_norm: float | None
+) -> None:
+    write_corpus(tmp_path)
+    plain = {"optimizer": "ntasgd", "schedule": "constant", "warmup_steps": 0, "weight_decay": 0.0}
+    how = {"learning_rate": 0.5, "precision": "float32", **plain}
+    moved = []
+    for limit in (clip_norm, None):
+        trainer = make_trainer(tmp_path, settings(members=members, clip_norm=limit, **how))
+        before = [parameters_to_vector(m.parameters()).detach() for m in trainer.model.members]
+        trainer.advance()
+        after = [parameters_to_vector(m.parameters()).detach() for m in trainer.model.members]
+        moved.append([new - old for old, new in zip(before, after, strict=True)])
+    for clipped, whole in zip(*moved, strict=True):
+        norm = whole.norm() / 0.5
+        assert 0.01 < norm < 1e6
+        share = 1.0 if clip_norm is None else min(1.0, clip_norm / float(norm))
+        torch.testing.assert_close(clipped, share * whole, rtol=1e-3, atol=1e-6)
+
+
 def test_the_best_weights_are_kept_and_patience_ends_the_training(tmp_path: Path) -> None:
     write_corpus(tmp_path)
     how = {"learning_rate": 0.05, "validate_every": 2, "schedule": "constant", "keep": "best"}
@@ -312,8 +380,20 @@ def test_ntasgd_averages_once_the_loss_stops_falling(
     caplog.set_level("INFO")
     write_corpus(tmp_path)
     how = {"optimizer": "ntasgd", "learning_rate": 9.0, "schedule": "constant"}
-    run(tmp_path, "m", settings(steps=60, validate_every=2, **how))
-    assert "averaging the weights from step" in caplog.text
+    made = run(tmp_path, "m", settings(steps=60, validate_every=2, **how))
+    with (made / "history.csv").open() as file:
+        losses = [float(row["validation_bits_per_character"]) for row in csv.DictReader(file)]
+
+    def start(look_back: int) -> int:
+        """Return the step of the first loss above one of more than `look_back` losses before."""
+        return 2 + 2 * next(
+            number
+            for number, loss in enumerate(losses)
+            if loss > min(losses[: max(0, number - look_back)], default=np.inf)
+        )
+
+    assert f"averaging the weights from step {start(5)} on" in caplog.text
+    assert len({start(look_back) for look_back in (0, 4, 5)}) > 1
 
 
 def test_a_training_of_minutes_ends_in_time_and_says_it_cannot_be_repeated(
@@ -324,6 +404,21 @@ def test_a_training_of_minutes_ends_in_time_and_says_it_cannot_be_repeated(
     assert "a training of 0.02 minutes cannot be repeated" in caplog.text
     assert json.loads((made / "model.json").read_text())["training"]["steps"] >= 1
     assert json.loads((made / "timing.json").read_text())["seconds"] < 30
+
+
+@pytest.mark.parametrize(("schedule", "factor"), [("cosine", 0.505), ("step", 1.0)])
+def test_the_learning_rate_of_a_training_of_minutes_falls_with_the_clock(
+    tmp_path: Path, schedule: str, factor: float
+) -> None:
+    write_corpus(tmp_path)
+    how = {"steps": None, "minutes": 1e5, "warmup_steps": 0, "schedule": schedule}
+    for share, wanted in ((0.5, factor), (2.0, 0.01)):
+        trainer = make_trainer(tmp_path, settings(learning_rate=0.004, **how))
+        tensors, record = trainer.snapshot()
+        tensors |= {f"state.{index}": torch.zeros(1, 4, 16) for index in range(2)}
+        trainer.restore(tensors, record | {"seconds": share * 60 * 1e5})
+        trainer.advance()
+        assert trainer.learning_rate == pytest.approx(0.004 * wanted, rel=1e-4)
 
 
 def test_validation_is_needed_to_keep_the_best(tmp_path: Path) -> None:

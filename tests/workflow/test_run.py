@@ -149,6 +149,9 @@ def test_an_edited_module_reruns_the_stages_that_use_it(
     [
         ("sampling={temperatures: [0.7]}", {"sample_model", *AFTER_SAMPLING}),
         ("training={learning_rate: 1e-3}", {"train_model", *AFTER_TRAINING}),
+        ("training={checkpoint_every: 7}", {"report", "all"}),
+        ("training={validate_every: 4}", {"report", "all"}),  # a tenth of the steps, as null
+        ("training={validate_every: 5}", {"train_model", *AFTER_TRAINING}),
         (
             "vocabulary={min_count: 2}",
             {"vocabulary", "encode", "baseline", "train_model", *AFTER_TRAINING},

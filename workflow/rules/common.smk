@@ -10,6 +10,7 @@ from charlm.origins import FILES, KEYS, Origins
 from charlm.provenance import code_digest
 from charlm.text.cleaning import rules_of
 from charlm.text.sources import is_remote, resolve_source
+from charlm.training.settings import decisive
 
 # A --configfile stands alone: it replaces the demo's settings and is not merged into them.
 if not workflow.overwrite_configfiles:

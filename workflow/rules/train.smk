@@ -35,7 +35,11 @@ rule train_model:
         checkpoints=lambda wildcards, output: f"{Path(output.weights).parents[2]}/checkpoints/{wildcards.model}",
         folder=subpath(output.weights, parent=True),
         architecture=architecture,
-        training=training_settings,
+        training=lambda wildcards: decisive(training_settings(wildcards)),
+        # Changes nothing in the outputs: as a function of `output` it is not compared with the last run's.
+        checkpoint_every=lambda wildcards, output: training_settings(wildcards)[
+            "checkpoint_every"
+        ],
         origins=origin_folders,
         code=code_of("train_model"),
     script:

@@ -13,7 +13,10 @@ def main(snakemake: Snakemake) -> None:
         snakemake.params.folder,
         snakemake.params.checkpoints,
         architecture=snakemake.params.architecture,
-        training=snakemake.params.training,
+        training={
+            **snakemake.params.training,
+            "checkpoint_every": snakemake.params.checkpoint_every,
+        },
         origins=snakemake.params.origins,
     )
 

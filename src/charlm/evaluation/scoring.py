@@ -120,15 +120,16 @@ def validation_loss(
 ) -> float | None:
     """Return the mean nats a symbol over the whole of `tokens`, for the learning curve.
 
-    The text is read in order, as `batch_size` streams side by side that carry their state on. The
-    symbol `ignored` is read but its prediction not counted. None for fewer than two symbols.
+    The text is read in order, as at most `batch_size` streams side by side that carry their state
+    on, `WINDOW` symbols or more each: a stream knows nothing of what came before its first symbol.
+    The symbol `ignored` is read but its prediction not counted. None for fewer than two symbols.
     """
     if len(tokens) < 2:
         return None
     was_training = model.training
     model.eval()
     device = model.device
-    batch_size = min(batch_size, len(tokens) - 1)
+    batch_size = min(batch_size, max(1, (len(tokens) - 1) // WINDOW))
     length = (len(tokens) - 1) // batch_size
     starts = np.arange(batch_size) * length
     total, count, state = 0.0, 0, None

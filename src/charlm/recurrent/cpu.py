@@ -8,8 +8,8 @@ a step's products, by weights packed in the order in which they are read, and it
 are one pass, and there is no allocation and no return to Python between steps.
 
 Memory kept for the backward pass, in numbers a step, example and unit: 4 for the gates, 1 for the
-hidden state and in an LSTM 1 for the cell state; with bfloat16 the gates take half and the hidden
-state is kept in both precisions.
+hidden state and in an LSTM 1 for the cell state; with bfloat16 the gates take half, and so does the
+hidden state, which a GRU also keeps in float32. The outputs are the caller's, who may change them.
 
 Arrays are laid out (step, example, slot, unit). The slots are the gates: i, f, g and o of an LSTM;
 n, r, z and m of a GRU, so that those which the input meets, n r z, and those which the hidden state
@@ -29,10 +29,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
-from charlm.errors import CharlmError
+from charlm.recurrent.eager import eager_backward, linked_to, once_differentiable
+from charlm.recurrent.errors import LayerIndexError
 from charlm.recurrent.reference import Torch
 from charlm.recurrent.stepper import Stepper
 
@@ -61,7 +61,8 @@ class Fused:
         if not usable(inputs.dtype):
             return Torch.lstm(inputs, indices, *others)
         h, c, *weights, precision = others
-        return _Layer.apply("lstm", inputs, indices, precision, *weights, h, c)  # type: ignore[no-any-return, no-untyped-call]
+        links = linked_to(inputs, *others[:-1])
+        return _Layer.apply("lstm", links, inputs, indices, precision, *weights, h, c)  # type: ignore[no-any-return, no-untyped-call]
 
     @staticmethod
     def gru(inputs: Tensor, indices: Tensor | None, *others: Any) -> tuple[Tensor, ...]:
@@ -69,7 +70,8 @@ class Fused:
         if not usable(inputs.dtype):
             return Torch.gru(inputs, indices, *others)
         h, *weights, precision = others
-        return _Layer.apply("gru", inputs, indices, precision, *weights, h)  # type: ignore[no-any-return, no-untyped-call]
+        links = linked_to(inputs, *others[:-1])
+        return _Layer.apply("gru", links, inputs, indices, precision, *weights, h)  # type: ignore[no-any-return, no-untyped-call]
 
 
 @cache
@@ -168,7 +170,7 @@ class _Weights(NamedTuple):
 
     @classmethod
     def of(cls, cell: str, kind: torch.dtype, *parameters: Tensor) -> "_Weights":
-        weight_ih, weight_hh, bias_ih, bias_hh = (p.detach() for p in parameters)
+        weight_ih, weight_hh, bias_ih, bias_hh = (p.detach().resolve_neg() for p in parameters)
         units = weight_hh.shape[1]
         extra = -units % 32
         ih, hh = (w.to(kind).view(-1, units, w.shape[1]) for w in (weight_ih, weight_hh))
@@ -282,6 +284,7 @@ class _Layer(torch.autograd.Function):
     def forward(
         ctx: Any,
         cell: str,
+        links: tuple[Tensor, ...],
         inputs: Tensor,
         indices: Tensor | None,
         precision: str,
@@ -295,7 +298,8 @@ class _Layer(torch.autograd.Function):
         weights = _Weights.of(cell, kind, weight_ih, weight_hh, bias_ih, bias_hh)
         steps, batch = (inputs if indices is None else indices).shape[:2]
         units, size = weight_hh.shape[1], weights.bias.shape[1]
-        x = _pad(inputs.to(kind), -inputs.shape[-1] % 32).contiguous()
+        # A tensor such as `z.conj().imag` is only marked as negative; the kernels read its memory.
+        x = _pad(inputs.resolve_neg().to(kind), -inputs.shape[-1] % 32).contiguous()
         together = kernels.VECTORS if cell == "lstm" else kernels.GRU_VECTORS
         dense: _Dense = (None, 0, None)
         if indices is None:
@@ -318,26 +322,31 @@ class _Layer(torch.autograd.Function):
             table, indices, *dense, _pack(weights.hh, together),
             gates, histories[-1], hidden, operand, units, table.shape[1],
         )()  # fmt: skip
-        ctx.cell = cell
-        ctx.save_for_backward(x, indices, weights.ih, weights.hh, gates, operand, *histories)
+        ctx.cell, ctx.inputs = cell, links
+        ctx.save_for_backward(x, indices, weights.ih, weights.hh, gates, operand, histories[-1])
         ctx.sizes = units, inputs.shape[-1]
         finals = [hidden[-1, :, :units].clone()]
         if cell == "lstm":
-            finals.append(_unblock(histories[1][-1])[:, :units])
-        return hidden[1:, :, :units], *finals
+            finals.append(_unblock(histories[1][-1])[:, :units].clone())
+        outputs = hidden[1:, :, :units]
+        if any(ctx.needs_input_grad):
+            outputs = _empty(steps, batch, units).copy_(outputs)  # the caller may change them
+        return outputs, *finals
 
     @staticmethod
+    @eager_backward
     @once_differentiable
     def backward(ctx: Any, d_outputs: Tensor, *d_state: Tensor) -> tuple[Any, ...]:
-        x, indices, w_ih, w_hh, gates, operand, *histories = ctx.saved_tensors
+        x, indices, w_ih, w_hh, gates, operand, history = ctx.saved_tensors
         (units, features), kind = ctx.sizes, gates.dtype
         steps, batch, _, size = gates.shape
         extra = size - units
         d_gates = _empty(*gates.shape, kind=kind)
+        d_outputs = _pad(d_outputs.resolve_neg(), extra).contiguous()
         d_initial = [_pad(d, extra).clone(memory_format=torch.contiguous_format) for d in d_state]
         _Launch(
             f"{ctx.cell}_backward", kind, steps, batch, size, _pack_transposed(w_hh),
-            gates, histories[-1], _pad(d_outputs, extra).contiguous(), d_gates, *d_initial,
+            gates, history, d_outputs, d_gates, *d_initial,
         )()  # fmt: skip
 
         d_gates = d_gates.flatten(0, 1)
@@ -353,7 +362,7 @@ class _Layer(torch.autograd.Function):
         d_rows = _columns(d_gates if indices is None else sums.to(kind), met_by_input)
         d_w_ih = _product(d_rows.T, x.flatten(0, -2))
         d_x = None
-        if ctx.needs_input_grad[1]:
+        if ctx.needs_input_grad[2]:
             d_x = _product(d_rows, w_ih.flatten(0, 1)).view_as(x)[..., :features]
 
         d_w_ih = d_w_ih.view_as(w_ih)[:, :units, :features]
@@ -363,9 +372,9 @@ class _Layer(torch.autograd.Function):
         if ctx.cell == "gru":  # from n r z back to r z n
             d_w_ih, d_b_ih = d_w_ih.roll(-1, 0), d_b_ih.roll(-1, 0)
         return (
-            None, d_x, None, None,
+            None, None, d_x, None, None,
             d_w_ih.flatten(0, 1), d_w_hh.flatten(0, 1),
-            d_b_ih.flatten(), d_bias[met_by_hidden].flatten(),
+            d_b_ih.flatten(), d_bias[met_by_hidden].flatten().clone(),
             *(d[:, :units] for d in d_initial),
         )  # fmt: skip
 
@@ -376,7 +385,7 @@ def _check_indices(indices: Tensor, rows: int) -> None:
         return
     first, last = map(int, torch.aminmax(indices))
     if first < 0 or last >= rows:
-        raise CharlmError(f"indices: {first} to {last} are not all rows of a table of {rows}")
+        raise LayerIndexError(f"indices: {first} to {last} are not all rows of a table of {rows}")
 
 
 class FusedStepper(Stepper):
@@ -403,8 +412,9 @@ class FusedStepper(Stepper):
         # Waking other threads takes longer than a small step.
         threads = int(batch_size * size * size < 2**18)
         self._launches: list[list[_Launch]] = [[], []]
-        for number in range(layer.num_layers):
-            weights = _Weights.of(layer.cell, kind, *layer._weights(number, training=False))
+        for number, parameters in enumerate(layer.all_weights):
+            complete = layer._weights(parameters, training=False)
+            weights = _Weights.of(layer.cell, kind, *complete)
             w_ih, w_hh = _pack(weights.ih, together), _pack(weights.hh, together)
             for turn in range(2):
                 indices, rows = None, weights.bias[None]
@@ -447,4 +457,4 @@ class FusedStepper(Stepper):
         for launch in self._launches[self._turn]:
             launch()
         self._turn = 1 - self._turn
-        return self._outputs[self._turn]
+        return self._outputs[self._turn].clone()  # not the state itself: the caller may change it

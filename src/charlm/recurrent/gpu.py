@@ -29,10 +29,10 @@ from typing import Any, NamedTuple
 import torch
 import triton
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 from charlm.recurrent import gpu_kernels
+from charlm.recurrent.eager import eager_backward, linked_to, once_differentiable
 from charlm.recurrent.reference import Torch
 from charlm.recurrent.stepper import Stepper
 
@@ -93,8 +93,8 @@ def _run(
         projected = functional.embedding(indices, projected)
     batch, size = state[0].shape
     shares = _plan(cell, size, batch, kind, inputs.device, at_once)
-    bias = _bias_by_slots(cell, bias_ih, bias_hh)
-    return _Layer.apply(cell, shares, projected, weight_hh.to(kind), bias, *state)  # type: ignore[no-any-return, no-untyped-call]
+    tensors = projected, weight_hh.to(kind), bias_ih, bias_hh, *state
+    return _Layer.apply(cell, linked_to(*tensors), shares, *tensors)  # type: ignore[no-any-return, no-untyped-call]
 
 
 @cache
@@ -203,7 +203,7 @@ class _Loop:
 
     def _take(self, **given: Tensor) -> None:
         for name, tensor in given.items():
-            setattr(self, name, tensor.contiguous())
+            setattr(self, name, tensor.resolve_neg().contiguous())
 
     def forward(self, state: Sequence[Tensor]) -> None:
         """Fill the histories from the state before the first step."""
@@ -221,17 +221,18 @@ class _Loop:
         self._go(self._backward)
 
     def gradients(self) -> tuple[Tensor, ...]:
-        """Those of the products W x, of `weight_hh`, of the bias by slots and of the state."""
+        """Those of the products W x, of `weight_hh`, of the two biases and of the state."""
         d_gates, (rows, size) = self.d_gates[:-1], self.weight.shape
         met_by_hidden = d_gates[..., :rows].flatten(0, 1)
         d_weight = met_by_hidden.T @ self._operands[:-1].flatten(0, 1)
         d_bias = d_gates.sum((0, 1), dtype=torch.float32)
         d_h = d_gates[0, :, :rows].float() @ self.weight.float()
         if self._cell == "lstm":
-            return d_gates, d_weight, d_bias, d_h, self.d_c.clone()
+            return d_gates, d_weight, d_bias, d_bias.clone(), d_h, self.d_c.clone()
         # The slots are r, z, m and n: all but m meet the input. h also went past the gates.
         d_projected = torch.cat([d_gates[..., : 2 * size], d_gates[..., 3 * size :]], dim=2)
-        return d_projected, d_weight, d_bias, d_h + self.d_h
+        d_bias_ih = torch.cat([d_bias[: 2 * size], d_bias[3 * size :]])
+        return d_projected, d_weight, d_bias_ih, d_bias[:rows], d_h + self.d_h
 
     def _go(self, loop: Callable[[], None]) -> None:
         loop()
@@ -379,26 +380,32 @@ class _Layer(torch.autograd.Function):
     def forward(
         ctx: Any,
         cell: str,
+        links: tuple[Tensor, ...],
         shares: Plan,
         projected: Tensor,
         weight: Tensor,
-        bias: Tensor,
+        bias_ih: Tensor,
+        bias_hh: Tensor,
         *state: Tensor,
     ) -> tuple[Tensor, ...]:
+        bias = _bias_by_slots(cell, bias_ih, bias_hh)
+        ctx.inputs = links
         ctx.loop, ctx.lease = _loop(cell, shares, projected, weight, bias, state)
         ctx.loop.forward(state)
         outputs = ctx.loop.histories[0][1:]
         if ctx.lease is None:
             del ctx.loop.projected  # the backward pass does without
-        else:
-            outputs = outputs.clone()  # the next sequence will be written there
+        if ctx.lease is not None or any(ctx.needs_input_grad):
+            # The backward pass or the next sequence uses the memory; the caller may write there.
+            outputs = outputs.clone()
         return outputs, *(history[-1].clone() for history in ctx.loop.histories)
 
     @staticmethod
+    @eager_backward
     @once_differentiable
     def backward(ctx: Any, d_outputs: Tensor, *d_state: Tensor) -> tuple[Any, ...]:
         ctx.loop.backward(d_outputs, d_state)
-        return None, None, *ctx.loop.gradients()
+        return None, None, None, *ctx.loop.gradients()
 
 
 STRETCH = 64  # steps
@@ -492,7 +499,7 @@ class FusedStepper(Stepper):
         device = layer.weight_hh_l0.device
         kind = _kind(precision, device)
         self._plan = plan(layer.hidden_size, batch_size, kind, 0, 0)
-        weights = [layer._weights(number, False) for number in range(layer.num_layers)]
+        weights = [layer._weights(parameters, False) for parameters in layer.all_weights]
         self._weights = [
             (
                 w_ih.detach().to(kind),
@@ -515,6 +522,7 @@ class FusedStepper(Stepper):
         rows = layer.gates * layer.hidden_size
         self._projected = self._operands.new_empty(batch_size, rows)
         self._gates = self._operands.new_empty(batch_size, 4 * layer.hidden_size)
+        self._output = torch.empty_like(hidden[-1, 0])  # not the state: the caller may change it
         self._turn = 0
         self._go: list[Callable[[], object]] = [partial(self._step, turn) for turn in range(2)]
         if hidden.is_cuda:
@@ -540,6 +548,7 @@ class FusedStepper(Stepper):
                 self._layer.cell, self._plan, 1, advance, self._projected, w_hh, bias,
                 hidden[place], self._operands[place], cells[place], self._gates,
             )  # fmt: skip
+        self._output.copy_(hidden[-1, 1 - turn])
 
     def _read_state(self) -> tuple[Tensor, ...]:
         return tuple(history[:, self._turn].clone() for history in self._histories)
@@ -553,4 +562,4 @@ class FusedStepper(Stepper):
         self._inputs.copy_(inputs.detach())
         self._go[self._turn]()
         self._turn = 1 - self._turn
-        return self._histories[0][-1, self._turn]
+        return self._output

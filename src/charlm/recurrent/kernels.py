@@ -12,20 +12,33 @@ AVX, four of NEON.
 # mypy: ignore-errors
 # (The compiled half is in Numba's language, whose types mypy does not know.)
 
+import hashlib
 import itertools
+import logging
 import operator
+from collections.abc import Callable
+from contextlib import suppress
 from functools import cache
 from typing import Any
 
+import llvmlite
+import numba
 import numpy as np
 from llvmlite import ir
 from numba import carray, cfunc, njit, types
 from numba.core import cgutils
+from numba.core.caching import FunctionCache
 from numba.core.registry import cpu_target
 from numba.core.typing.templates import ConcreteTemplate, infer_global, signature
 from numba.extending import intrinsic, lower_builtin, models, register_model
 
-_FEATURES = cpu_target.target_context.codegen().magic_tuple()[2].split(",")
+if numba.config.DISABLE_JIT:
+    raise ImportError("NUMBA_DISABLE_JIT is set")
+
+_log = logging.getLogger(__name__)
+
+_TARGET = cpu_target.target_context.codegen().magic_tuple()  # triple, processor, features
+_FEATURES = _TARGET[2].split(",")
 FAST_BFLOAT16 = "+avx512bf16" in _FEATURES
 # A tile of 8 rows and 2 or 3 vectors fills the 32 registers of AVX-512 best. Where a vector takes
 # two of 16 registers (AVX) or four of 32 (NEON), that is one of 6 rows and one vector.
@@ -43,6 +56,29 @@ DEPTH, GROUP = 512, 32 if WIDE else 48
 
 # Kinds of stored numbers, told apart by their type when a kernel is compiled.
 FLOAT32, BFLOAT16 = np.float32(0), np.uint16(0)
+
+_COMPILER = numba.__version__, llvmlite.__version__, numba.config.OPT, _TARGET
+_LAYOUT = ROWS, VECTORS, GRU_VECTORS, DEPTH, GROUP, FAST_BFLOAT16
+_DIGEST = hashlib.sha256(
+    __spec__.loader.get_data(__file__) + repr((_COMPILER, _LAYOUT)).encode()
+).hexdigest()[:16]
+
+
+def _uniquely_named(function: Callable[..., Any], variant: str = "") -> Callable[..., Any]:
+    """Give a function a name of its own, in which its machine code is cached and linked.
+
+    The machine code of one kernel holds that of the functions it calls. A process that loads
+    kernels which others have compiled links every function by its name alone, whatever it does. So
+    the name tells the variant of the function, and by a digest all that its machine code depends
+    on: this file, the compiler and the processor.
+    """
+    function.__name__ = function.__qualname__ = f"{function.__name__}{variant}_{_DIGEST}"
+    return function
+
+
+def _compile(function: Callable[..., Any], variant: str = "") -> Any:
+    """Compile a function that kernels call."""
+    return njit(_uniquely_named(function, variant))
 
 
 class _BFloat(ir.Type):
@@ -250,7 +286,7 @@ def _shift_to_exponent(typing: Any, x: Any) -> Any:
     return Vector(Vector), generate
 
 
-@njit
+@_compile
 def expm1(x):
     """e^x - 1, right to about two units in the last place, near zero too.
 
@@ -273,13 +309,13 @@ def expm1(x):
     return fma(power, fma(p * r, r, r), power - spread(np.float32(1)))
 
 
-@njit
+@_compile
 def sigmoid(x):
     """1 / (1 + e^-x)."""
     return spread(np.float32(1)) / (spread(np.float32(2)) + expm1(spread(np.float32(0)) - x))
 
 
-@njit
+@_compile
 def tanh(x):
     """(e^2x - 1) / (e^2x + 1)."""
     e = expm1(x + x)
@@ -377,7 +413,6 @@ def _make_multiply(vectors: int, together: int) -> Any:
     """
     tile, row = _make_tile(ROWS, together), _make_tile(1, together, vectors // together)
 
-    @njit
     def multiply(kind, a, stride, rows, b, k, c):
         """Add the products of up to ROWS rows at `a` to the rows of sums at `c`."""
         if rows <= 2:
@@ -387,7 +422,7 @@ def _make_multiply(vectors: int, together: int) -> Any:
             for v in range(0, vectors, together):
                 tile(kind, a, stride, 4, rows - 1, b + v * k * 64, k, c + v * 64, SCRATCH_ROW)
 
-    return multiply
+    return _compile(multiply, f"_{vectors}x{together}")
 
 
 _multiply_lstm, _multiply_gru = _make_multiply(4, VECTORS), _make_multiply(3, GRU_VECTORS)
@@ -403,7 +438,7 @@ _tile, _row = _make_tile(ROWS, VECTORS), _make_tile(1, VECTORS)
 # while the numbers are at hand. One barrier a step is all the waiting there is.
 
 
-@njit
+@_compile
 def _share(items, team):
     """Return where this thread's share of the items starts and ends, and its number."""
     if team == 0:
@@ -412,13 +447,13 @@ def _share(items, team):
     return items * me // size, items * (me + 1) // size, me
 
 
-@njit
+@_compile
 def _barrier(team):
     if team != 0:
         call(read_integer(team + 16))
 
 
-@njit
+@_compile
 def _start_sums(table, table_rows, indices, at, rows, panel, sums):
     """Start the sums of rows from `at` on with rows of the table: without indices, its first."""
     for r in range(rows):
@@ -428,7 +463,7 @@ def _start_sums(table, table_rows, indices, at, rows, panel, sums):
             write(FLOAT32, sums + r * SCRATCH_ROW + gate * 64, bias)
 
 
-@njit
+@_compile
 def _lstm_forward(kind, wide, a):
     team, scratch, steps, batch, size, advance = a[0], a[1], a[2], a[3], a[4], a[5]
     table, indices, x, width, w_ih, w_hh = a[6], a[7], a[8], a[9], a[10], a[11]
@@ -473,7 +508,7 @@ def _lstm_forward(kind, wide, a):
         _barrier(team)
 
 
-@njit
+@_compile
 def _gru_forward(kind, wide, a):
     team, scratch, steps, batch, size, advance = a[0], a[1], a[2], a[3], a[4], a[5]
     table, indices, x, width, w_ih, w_hh = a[6], a[7], a[8], a[9], a[10], a[11]
@@ -521,7 +556,7 @@ def _gru_forward(kind, wide, a):
 # step before the first, it is the gradient of the initial state.
 
 
-@njit
+@_compile
 def _lstm_backward(kind, wide, a):
     team, scratch, steps, batch, size, w_hh = a[0], a[1], a[2], a[3], a[4], a[5]
     gates, cells, d_outputs, d_gates, d_h, d_c = a[6], a[7], a[8], a[9], a[10], a[11]
@@ -571,7 +606,7 @@ def _lstm_backward(kind, wide, a):
         _barrier(team)
 
 
-@njit
+@_compile
 def _gru_backward(kind, wide, a):
     team, scratch, steps, batch, size, w_hh = a[0], a[1], a[2], a[3], a[4], a[5]
     gates, states, d_outputs, d_gates, d_h = a[6], a[7], a[8], a[9], a[10]
@@ -619,7 +654,7 @@ def _gru_backward(kind, wide, a):
         _barrier(team)
 
 
-@njit
+@_compile
 def _add_rows(kind, wide, a):
     """Add each row of numbers to a row of sums, in the rows' order.
 
@@ -637,7 +672,7 @@ def _add_rows(kind, wide, a):
             write(FLOAT32, target + column * 4, total)
 
 
-@njit
+@_compile
 def _pack_columns(kind, wide, to, columns, start, stride, k, first, last):
     """Copy rows first to last of `columns` columns of a matrix (k rows) as a tile reads them.
 
@@ -653,7 +688,7 @@ def _pack_columns(kind, wide, to, columns, start, stride, k, first, last):
             pack(kind, target, source + offset, below + offset if below != 0 else 0)
 
 
-@njit
+@_compile
 def _product(kind, wide, a):
     """Add to C (m, n) the product of A (m, k) and B (k, n), where n is a multiple of 32.
 
@@ -699,8 +734,8 @@ def _product(kind, wide, a):
                         _tile(kind, place, apart, along, ROWS - 1, panel, words, c, n * 4)
 
 
-# What C can call. Numba caches machine code by the function's name and file, so these are written
-# out, and what a process does not need is not compiled.
+# What C can call. Numba does not cache closures, so these are written out; a process compiles
+# only those that it needs.
 
 
 def _run_lstm_forward_float32(block):
@@ -755,12 +790,17 @@ def _run_add_rows_bfloat16(block):
 def compiled(name: str) -> int:
     """Return the address of a kernel: a C function ``void f(long long *block)``.
 
-    Compiling takes about a second; the machine code is cached on disk where that can be written.
+    Compiling takes about a second, and its result is cached on disk. A cache that cannot be read
+    or written costs that second in each process and nothing else.
     """
-    function = globals()[f"_run_{name}"]
+    function = _uniquely_named(globals()[f"_run_{name}"])
+    signature = types.void(types.voidptr)
     try:
-        kernel = cfunc(types.void(types.voidptr), cache=True)(function)
-    except RuntimeError:  # no place to keep it
-        kernel = cfunc(types.void(types.voidptr))(function)
+        kernel = cfunc(signature, cache=True)(function)
+    except Exception as error:  # no writable folder, a full disk, a damaged file
+        _log.debug("kernel %s is compiled without a cache: %r", name, error)
+        with suppress(Exception):
+            FunctionCache(function).flush()  # so that the next process can fill it anew
+        kernel = cfunc(signature)(function)
     address: int = kernel.address
     return address

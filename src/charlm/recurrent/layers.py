@@ -1,4 +1,4 @@
-"""`LSTM` and `GRU`: modules that take the places of `torch.nn.LSTM` and `torch.nn.GRU`."""
+"""`LSTM` and `GRU`: drop-in replacements for `torch.nn.LSTM` and `torch.nn.GRU`."""
 
 import logging
 import math
@@ -9,13 +9,16 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 from torch.nn.utils.rnn import PackedSequence
 
 from charlm.errors import CharlmError
 from charlm.recurrent import cpu
 from charlm.recurrent.dropout import dropout_mask
+from charlm.recurrent.eager import is_eager
+from charlm.recurrent.errors import LayerRuntimeError, LayerTypeError, LayerValueError
 from charlm.recurrent.reference import Reference, Torch
-from charlm.recurrent.stepper import Stepper
+from charlm.recurrent.stepper import Stepper, check_eager
 
 Engine = Literal["auto", "reference", "fused", "torch"]
 Precision = Literal["float32", "bfloat16"]
@@ -29,6 +32,8 @@ _FASTEST: tuple[tuple[str, str, Precision, float, Engine], ...] = (
     ("cpu", "gru", "float32", math.inf, "fused"),
     ("cpu", "gru", "bfloat16", math.inf, "fused"),
 )
+
+_INTEGERS = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
 
 _log = logging.getLogger(__name__)
 
@@ -80,28 +85,15 @@ def _in_turn(
     return inputs, finals
 
 
-class _Recurrent(nn.Module):
-    """A stack of recurrent layers that takes the place of torch's.
-
-    Parameter names, shapes, gate order and initialisation are torch's, so that a `state_dict`
-    moves either way and the same seed gives the same parameters. Not supported are `bidirectional`,
-    `proj_size` and packed sequences.
-
-    Args, where they are not torch's:
-        engine: `reference` computes as `charlm.recurrent.equations` reads, in the parameters'
-            precision; `fused` runs our own kernels; `torch` runs torch's own layers; `auto` takes
-            the fastest of the last two.
-        precision: `bfloat16` multiplies in bfloat16 where the processor does so fast, and keeps
-            states and parameters in float32. ``torch.autocast`` selects it too.
-        locked_dropout: draw the dropout between layers once for all steps.
-        weight_dropout: probability with which a recurrent weight is dropped, for all steps.
-
-    Raises:
-        CharlmError: an argument is not supported or out of range.
-    """
+class _Recurrent(nn.RNNBase):
+    """What `LSTM` and `GRU` share."""
 
     cell: str
     gates: int
+    engine: str
+    precision: str
+    locked_dropout: bool
+    weight_dropout: float
     weight_hh_l0: Tensor
 
     def __init__(
@@ -122,73 +114,71 @@ class _Recurrent(nn.Module):
         locked_dropout: bool = False,
         weight_dropout: float = 0.0,
     ) -> None:
-        super().__init__()
         self._refuse("bidirectional", bidirectional, "a language model reads one way only")
         self._refuse("proj_size", proj_size, "put a torch.nn.Linear after the layer")
-        for name, size in (
-            ("input_size", input_size),
-            ("hidden_size", hidden_size),
-            ("num_layers", num_layers),
-        ):
-            if size < 1:
-                raise CharlmError(f"{self._name}: {name}: {size} is below 1")
-        for name, probability in (("dropout", dropout), ("weight_dropout", weight_dropout)):
-            if not 0 <= probability <= 1:
-                raise CharlmError(f"{self._name}: {name}: {probability} is not between 0 and 1")
+        torch_init: Any = super().__init__  # of torch.nn.LSTM or torch.nn.GRU
+        try:
+            torch_init(
+                input_size, hidden_size, num_layers, bias, batch_first, dropout,
+                device=device, dtype=dtype,
+            )  # fmt: skip
+        except TypeError as error:
+            raise LayerTypeError(f"{self._name}: {error}") from None
+        except ValueError as error:
+            raise LayerValueError(f"{self._name}: {error}") from None
+        if type(weight_dropout) not in (int, float) or not 0 <= weight_dropout <= 1:
+            raise LayerValueError(
+                f"{self._name}: weight_dropout: expected a number from 0 to 1, got "
+                f"{weight_dropout!r}"
+            )
         for name, value, values in (
             ("engine", engine, ("auto", "reference", "fused", "torch")),
             ("precision", precision, ("float32", "bfloat16")),
         ):
             if value not in values:
-                raise CharlmError(f"{self._name}: {name}: {value!r} is none of {', '.join(values)}")
-        self.input_size = input_size
-        self.hidden_size = hidden_size
-        self.num_layers = num_layers
-        self.bias = bias
-        self.batch_first = batch_first
-        self.dropout = dropout
+                raise LayerValueError(
+                    f"{self._name}: unknown {name} {value!r}; expected one of {', '.join(values)}"
+                )
+        if not isinstance(locked_dropout, bool):
+            raise LayerTypeError(
+                f"{self._name}: locked_dropout: expected a bool, got {locked_dropout!r}"
+            )
         self.engine = engine
         self.precision = precision
         self.locked_dropout = locked_dropout
-        self.weight_dropout = weight_dropout
-        rows = self.gates * hidden_size
-        for layer in range(num_layers):
-            shapes: dict[str, tuple[int, ...]] = {
-                "weight_ih": (rows, input_size if layer == 0 else hidden_size),
-                "weight_hh": (rows, hidden_size),
-            }
-            if bias:
-                shapes |= {"bias_ih": (rows,), "bias_hh": (rows,)}
-            for name, shape in shapes.items():
-                parameter = nn.Parameter(torch.empty(shape, device=device, dtype=dtype))
-                self.register_parameter(f"{name}_l{layer}", parameter)
-        self.reset_parameters()
-
-    def reset_parameters(self) -> None:
-        """Draw every parameter from U(-1/√H, 1/√H), as torch does."""
-        bound = 1 / math.sqrt(self.hidden_size)
-        for parameter in self.parameters():
-            nn.init.uniform_(parameter, -bound, bound)
+        self.weight_dropout = float(weight_dropout)
 
     def flatten_parameters(self) -> None:
-        """Do nothing: torch's layers have it for cuDNN's sake, and callers may call it."""
+        """Do nothing: torch's layers copy their weights into one block for cuDNN, ours do not."""
 
     def extra_repr(self) -> str:
-        """Describe the layer when it is printed."""
-        return (
-            f"{self.input_size}, {self.hidden_size}, num_layers={self.num_layers}, "
-            f"dropout={self.dropout}, engine={self.engine}, precision={self.precision}"
-        )
+        """Describe the layer when it is printed: our own arguments where they are not defaults."""
+        own = {"engine": "auto", "precision": "float32", "locked_dropout": False}
+        own["weight_dropout"] = 0.0
+        changed = [f"{k}={getattr(self, k)}" for k, v in own.items() if getattr(self, k) != v]
+        return ", ".join([super().extra_repr(), *changed])
 
-    def forward_indices(self, indices: Tensor, table: Tensor, state: Any = None) -> Any:
-        """Run over rows of a table: the same as ``self(table[indices], state)``, but faster.
+    def __prepare_scriptable__(self) -> nn.Module:
+        """Give `torch.jit.script` a layer of torch's with the same parameters."""
+        self._refuse_own_dropout()
+        base = nn.LSTM if self.cell == "lstm" else nn.GRU
+        layer = base(
+            self.input_size, self.hidden_size, self.num_layers, self.bias, self.batch_first,
+            self.dropout, device="meta",
+        )  # fmt: skip
+        for name in list(layer._parameters):
+            setattr(layer, name, getattr(self, name))
+        return layer.train(self.training)
+
+    def forward_indices(self, indices: Tensor, table: Tensor, hx: Any = None) -> Any:
+        """Run over rows of a table: the same as ``self(table[indices], hx)``, but faster.
 
         The first layer's input product is then a look-up of rows of ``table @ weight_ih.T``.
 
         Args:
             indices: rows of the table, integers of shape (T, B), or (B, T) with `batch_first`.
             table: input vectors (V, input_size), an embedding's weights say; it gets a gradient.
-            state: as in `forward`.
+            hx: as in `forward`.
 
         Returns:
             As `forward`.
@@ -196,14 +186,24 @@ class _Recurrent(nn.Module):
         Raises:
             CharlmError: an argument does not fit.
         """
-        if indices.dim() != 2 or indices.is_floating_point():
-            raise CharlmError(
+        weights, state = self.all_weights, self._parts(hx)
+        if state is None or not is_eager(indices, table, *state, *weights[0]):
+            return self._torch_forward(functional.embedding(indices, table), hx)
+        if indices.dim() != 2 or indices.dtype not in _INTEGERS:
+            raise LayerRuntimeError(
                 f"{self._name}: indices: expected integers of shape "
                 f"{'(B, T)' if self.batch_first else '(T, B)'}, got {indices.dtype} of shape "
                 f"{tuple(indices.shape)}"
             )
-        self._check_inputs("table", table)
-        return self._run(table, indices.T if self.batch_first else indices, state, self.training)
+        self._check_inputs("table", table, weights[0][0])
+        if indices.device != table.device:
+            raise LayerRuntimeError(
+                f"{self._name}: indices: on {indices.device}, but the table is on {table.device}"
+            )
+        if self.batch_first:
+            indices = indices.T
+        outputs, final = self._run(table, indices, state, self.training, weights)
+        return outputs.transpose(0, 1) if self.batch_first else outputs, self._unpack(final)
 
     def stepper(self, batch_size: int, table: Tensor | None = None) -> Stepper:
         """Make a `Stepper`, the fast way to sample: ``stepper(inputs)`` moves B streams one step.
@@ -212,8 +212,16 @@ class _Recurrent(nn.Module):
             batch_size: the number of streams B.
             table: input vectors (V, input_size); with it a step takes their row numbers (B,)
                 rather than vectors (B, input_size).
+
+        Raises:
+            CharlmError: the table does not fit, or torch records operations.
         """
-        weight = self.weight_hh_l0
+        weights = self.all_weights
+        weight = weights[0][0]
+        check_eager(self, weight)
+        self._check_parameters(weights)
+        if table is not None:
+            self._check_inputs("table", table, weight)
         engine = self._picked(weight)
         if engine == "fused" and weight.device.type == "cpu" and cpu.usable(weight.dtype):
             return cpu.FusedStepper(self, batch_size, table, self._precision(weight))
@@ -224,44 +232,60 @@ class _Recurrent(nn.Module):
                 return gpu.FusedStepper(self, batch_size, table, self._precision(weight))
         return Stepper(self, batch_size, table)
 
-    def _forward(self, input: Any, state: Any) -> tuple[Tensor, Any]:
+    def _forward(self, input: Any, hx: Any) -> tuple[Tensor, Any]:
         self._refuse("a PackedSequence", isinstance(input, PackedSequence), "pad the batch instead")
-        self._check_inputs("input", input)
+        weights, state = self.all_weights, self._parts(hx)
+        if state is None or not is_eager(input, *state, *weights[0]):
+            return self._torch_forward(input, hx)  # type: ignore[no-any-return]
+        self._check_inputs("input", input, weights[0][0])
         if input.dim() == 2:  # one example without a batch dimension
-            batched = None if state is None else tuple(s.unsqueeze(1) for s in self._pack(state))
-            outputs, final = self._run(
-                input.unsqueeze(1),
-                None,
-                None if batched is None else self._unpack(batched),
-                self.training,
-            )
-            squeezed = tuple(s.squeeze(1) for s in self._pack(final))
-            return outputs.squeeze(0 if self.batch_first else 1), self._unpack(squeezed)
-        return self._run(
-            input.transpose(0, 1) if self.batch_first else input, None, state, self.training
-        )
+            for part in state:
+                self._check_state(part, (self.num_layers, self.hidden_size), input)
+            state = tuple(part.unsqueeze(1) for part in state)
+            outputs, final = self._run(input.unsqueeze(1), None, state, self.training, weights)
+            return outputs.squeeze(1), self._unpack(tuple(part.squeeze(1) for part in final))
+        if self.batch_first:
+            input = input.transpose(0, 1)
+        outputs, final = self._run(input, None, state, self.training, weights)
+        return outputs.transpose(0, 1) if self.batch_first else outputs, self._unpack(final)
+
+    def _torch_forward(self, input: Any, hx: Any) -> Any:
+        """Run torch's own forward pass, which also says what is wrong with odd arguments."""
+        self._refuse_own_dropout()
+        return super().forward(input, hx)  # of torch.nn.LSTM or torch.nn.GRU
 
     def _run(
-        self, inputs: Tensor, indices: Tensor | None, state: Any, training: bool
-    ) -> tuple[Tensor, Any]:
-        """Run all layers; `inputs` is (T, B, I), or a table with `indices` (T, B)."""
+        self,
+        inputs: Tensor,
+        indices: Tensor | None,
+        state: tuple[Tensor, ...],
+        training: bool,
+        parameters: list[list[nn.Parameter]],
+    ) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """Run all layers; `inputs` is (T, B, I), or a table with `indices` (T, B).
+
+        The parameters are read once, as a parametrization computes them each time.
+        """
         steps, batch = (inputs if indices is None else indices).shape[:2]
         if steps == 0:
-            raise CharlmError(f"{self._name}: input: a sequence of length 0; give at least a step")
-        initial = self._initial_state(state, batch)
-        precision = self._precision(inputs)
-        engine = self._engine(inputs)
-        inputs = inputs.to(self.weight_hh_l0.dtype)
+            raise LayerRuntimeError(
+                f"{self._name}: input: a sequence of length 0; give at least one step"
+            )
+        weight = parameters[0][0]
+        self._check_parameters(parameters)
+        initial = self._initial_state(state, batch, weight)
+        precision = self._precision(weight)
+        engine = self._engine(weight)
+        inputs = inputs.to(weight.dtype)
 
         # What is drawn at random holds for all steps, also where a layer runs stretch by stretch.
         @cache
         def weights(layer: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-            return self._weights(layer, training)
+            return self._weights(parameters[layer], training)
 
         @cache
         def mask(layer: int) -> Tensor:
-            ones = self.weight_hh_l0.new_ones(1, batch, self.hidden_size)
-            return self._drop(ones, training)
+            return self._drop(weight.new_ones(1, batch, self.hidden_size), training)
 
         def run(
             layer: int, inputs: Tensor, indices: Tensor | None, state: Any, **options: Any
@@ -275,29 +299,25 @@ class _Recurrent(nn.Module):
             return outputs, final
 
         stack = getattr(engine, "stack", _in_turn)
-        inputs, finals = stack(run, inputs, indices, list(zip(*initial, strict=True)))
-        state = self._unpack(tuple(torch.stack(part) for part in zip(*finals, strict=True)))
-        return inputs.transpose(0, 1) if self.batch_first else inputs, state
+        outputs, finals = stack(run, inputs, indices, list(zip(*initial, strict=True)))
+        return outputs, tuple(torch.stack(part) for part in zip(*finals, strict=True))
 
-    def _weights(self, layer: int, training: bool) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def _weights(
+        self, parameters: list[nn.Parameter], training: bool
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """The weights and biases of a layer, its recurrent weights thinned in training.
 
         DropConnect on the recurrent weights, one draw for all steps: Merity, Keskar, Socher,
         Regularizing and optimizing LSTM language models, ICLR 2018.
         """
-        weight_ih = self.get_parameter(f"weight_ih_l{layer}")
-        weight_hh: Tensor = self.get_parameter(f"weight_hh_l{layer}")
+        weight_ih, weight_hh, *biases = parameters
+        thinned: Tensor = weight_hh
         if training and self.weight_dropout:
-            weight_hh = weight_hh * dropout_mask(weight_hh, self.weight_dropout)
-        if not self.bias:
+            thinned = weight_hh * dropout_mask(weight_hh, self.weight_dropout)
+        if not biases:
             zero = weight_ih.new_zeros(weight_ih.shape[0])
-            return weight_ih, weight_hh, zero, zero
-        return (
-            weight_ih,
-            weight_hh,
-            self.get_parameter(f"bias_ih_l{layer}"),
-            self.get_parameter(f"bias_hh_l{layer}"),
-        )
+            return weight_ih, thinned, zero, zero
+        return weight_ih, thinned, biases[0], biases[1]
 
     def _drop(self, outputs: Tensor, training: bool) -> Tensor:
         """Dropout between layers; locked: one draw for all steps (Gal and Ghahramani, 2016)."""
@@ -310,55 +330,102 @@ class _Recurrent(nn.Module):
         """The engine that runs: `engine`, or what `auto` stands for where the parameters are."""
         return self._picked(self.weight_hh_l0)
 
-    def _picked(self, inputs: Tensor) -> str:
+    def _picked(self, weight: Tensor) -> str:
         if self.engine != "auto":
             return self.engine
-        device = inputs.device.type
-        if device == "cpu" and not cpu.usable(self.weight_hh_l0.dtype):
+        device = weight.device.type
+        if device == "cpu" and not cpu.usable(weight.dtype):
             return "torch"
-        return _fastest(device, self.cell, self._precision(inputs), self.hidden_size)
+        return _fastest(device, self.cell, self._precision(weight), self.hidden_size)
 
-    def _engine(self, inputs: Tensor) -> Any:
-        picked = self._picked(inputs)
+    def _engine(self, weight: Tensor) -> Any:
+        picked = self._picked(weight)
         plain = {"reference": Reference, "torch": Torch}
-        return plain[picked] if picked in plain else _fused(inputs.device.type)
+        return plain[picked] if picked in plain else _fused(weight.device.type)
 
-    def _precision(self, inputs: Tensor) -> str:
+    def _precision(self, weight: Tensor) -> str:
         """`precision` as asked for, or bfloat16 inside ``torch.autocast(…, torch.bfloat16)``."""
-        device = inputs.device.type
+        device = weight.device.type
         if torch.is_autocast_enabled(device) and torch.get_autocast_dtype(device) == torch.bfloat16:
             return "bfloat16"
         return self.precision
 
-    def _initial_state(self, state: Any, batch: int) -> tuple[Tensor, ...]:
+    def _initial_state(
+        self, state: tuple[Tensor, ...], batch: int, weight: Tensor
+    ) -> tuple[Tensor, ...]:
         shape = (self.num_layers, batch, self.hidden_size)
-        if state is None:
-            zero = self.weight_hh_l0.new_zeros(shape)
-            return (zero,) * len(self._pack((zero, zero) if self.cell == "lstm" else zero))
-        for part in self._pack(state):
-            if part.shape != shape:
-                raise CharlmError(
-                    f"{self._name}: state: expected shape {shape}, got {tuple(part.shape)}"
-                )
-        return tuple(part.to(self.weight_hh_l0.dtype) for part in self._pack(state))
+        if not state:
+            return (weight.new_zeros(shape),) * self._state_size
+        for part in state:
+            self._check_state(part, shape, weight)
+        return tuple(part.to(weight.dtype) for part in state)
 
-    def _check_inputs(self, name: str, inputs: Tensor) -> None:
+    def _check_parameters(self, parameters: list[list[nn.Parameter]]) -> None:
+        """Refuse parameters that were replaced by others that do not fit: kernels would misread."""
+        first = parameters[0][0]
+        rows = self.gates * self.hidden_size
+        features = self.input_size
+        for names, tensors in zip(self._all_weights, parameters, strict=True):
+            shapes = (rows, features), (rows, self.hidden_size), (rows,), (rows,)
+            for name, tensor, shape in zip(names, tensors, shapes, strict=False):
+                if (
+                    tensor.shape != shape
+                    or tensor.dtype != first.dtype
+                    or tensor.device != first.device
+                ):
+                    raise LayerRuntimeError(
+                        f"{self._name}: {name}: expected {first.dtype} of shape {shape} on "
+                        f"{first.device}, got {tensor.dtype} of shape {tuple(tensor.shape)} on "
+                        f"{tensor.device}"
+                    )
+            features = self.hidden_size
+
+    def _check_state(self, part: Tensor, shape: tuple[int, ...], like: Tensor) -> None:
+        if part.shape != shape:
+            raise LayerRuntimeError(
+                f"{self._name}: state: expected shape {shape}, got {tuple(part.shape)}"
+            )
+        self._check_kind("state", part, like, LayerRuntimeError)
+
+    def _check_inputs(self, name: str, inputs: Tensor, weight: Tensor) -> None:
         dimensions = (2,) if name == "table" else (2, 3)
         if inputs.dim() not in dimensions or inputs.shape[-1] != self.input_size:
-            raise CharlmError(
+            error = LayerRuntimeError if inputs.dim() in dimensions else LayerValueError
+            raise error(
                 f"{self._name}: {name}: expected {self.input_size} features in the last of "
                 f"{' or '.join(map(str, dimensions))} dimensions, got shape {tuple(inputs.shape)}"
             )
-        dtype = self.weight_hh_l0.dtype
-        if inputs.dtype != dtype and self._precision(inputs) != "bfloat16":
-            raise CharlmError(
-                f"{self._name}: {name}: is {inputs.dtype} and the parameters are {dtype}; "
+        self._check_kind(name, inputs, weight, LayerValueError)
+
+    def _check_kind(
+        self, name: str, given: Tensor, weight: Tensor, error: type[CharlmError]
+    ) -> None:
+        """Refuse another device than the parameters', and another type where nothing converts."""
+        if given.device != weight.device:
+            raise LayerRuntimeError(
+                f"{self._name}: {name}: on {given.device}, but the parameters are on "
+                f"{weight.device}; move one of them"
+            )
+        if given.dtype == weight.dtype:
+            return
+        converts = self.precision == "bfloat16" or torch.is_autocast_enabled(weight.device.type)
+        if not (converts and given.is_floating_point()):
+            raise error(
+                f"{self._name}: {name}: is {given.dtype} and the parameters are {weight.dtype}; "
                 "convert one of them"
             )
 
     def _refuse(self, what: str, given: Any, instead: str) -> None:
         if given:
-            raise CharlmError(f"{self._name}: {what} is not supported; {instead}")
+            raise LayerValueError(f"{self._name}: {what} is not supported; {instead}")
+
+    def _refuse_own_dropout(self) -> None:
+        locked = self.locked_dropout and self.dropout > 0 and self.num_layers > 1
+        if self.training and (locked or self.weight_dropout > 0):
+            raise LayerRuntimeError(
+                f"{self._name}: locked_dropout and weight_dropout cannot be recorded or "
+                "transformed; call eval() first"
+            )
 
     @property
     def _name(self) -> str:
@@ -366,60 +433,114 @@ class _Recurrent(nn.Module):
 
     # A state is one tensor or two to the caller, and a tuple of tensors in here.
 
-    @staticmethod
-    def _pack(state: Any) -> tuple[Tensor, ...]:
-        return state if isinstance(state, tuple) else (state,)
+    @property
+    def _state_size(self) -> int:
+        return 2 if self.cell == "lstm" else 1
+
+    def _parts(self, hx: Any) -> tuple[Tensor, ...] | None:
+        """The tensors of a state, none for the zero state; None where it is not a state."""
+        if hx is None:
+            return ()
+        if self.cell == "gru":
+            return None if isinstance(hx, tuple | list) else (hx,)
+        return tuple(hx) if isinstance(hx, tuple | list) and len(hx) == 2 else None
 
     @staticmethod
     def _unpack(parts: tuple[Tensor, ...]) -> Any:
         return parts[0] if len(parts) == 1 else parts
 
 
-class LSTM(_Recurrent):
-    """A stack of LSTM layers, to be used as `torch.nn.LSTM` is."""
+class LSTM(_Recurrent, nn.LSTM):
+    """A stack of LSTM layers, a drop-in replacement for `torch.nn.LSTM`.
+
+    It also is one: ``isinstance(layer, torch.nn.LSTM)`` holds. Arguments, parameters, their
+    initialization, `repr` and the types of errors are torch's: a `state_dict` moves either way, and
+    the same seed gives the same parameters. Every error raised here is a `CharlmError` as well.
+
+    While torch records or transforms operations (torch.jit, torch.export, ONNX, torch.func,
+    forward-mode derivatives, a dispatch mode such as FakeTensorMode), on the meta device and for
+    tensor subclasses, torch's own forward pass runs, in the parameters' precision.
+
+    Refused, where torch accepts them:
+        - `bidirectional`: a language model reads one way only.
+        - `proj_size`: put a torch.nn.Linear after the layer.
+        - A PackedSequence: pad the batch instead.
+        - torch.fx.symbolic_trace, which looks into the layer; use torch.export.
+        - Parameters replaced by others of shapes that do not fit.
+        - Second derivatives with the fused engine: use ``engine="reference"``.
+        - A batch of gradients at once (is_grads_batched, vectorized Jacobians).
+        - Recording or transforming in training with `locked_dropout` or `weight_dropout`: call
+          ``eval()`` first.
+
+    Other differences:
+        - Inside `torch.autocast`, outputs and states keep the parameters' type. Products are
+          bfloat16 where autocast asks for it, and float32 where it asks for float16.
+        - Dropout between layers draws other numbers than torch's from the same seed.
+        - Code that compares ``type(layer)`` with torch's class, such as dynamic quantization, does
+          not recognize the layer.
+
+    Args, where they are not torch's:
+        engine: `reference` computes as `charlm.recurrent.equations` reads, in the parameters'
+            precision; `fused` runs our own kernels; `torch` runs torch's own functions; `auto`
+            takes the fastest of the last two.
+        precision: `bfloat16` multiplies in bfloat16 where the processor does so fast, and keeps
+            states and parameters in float32. ``torch.autocast`` selects it too.
+        locked_dropout: draw the dropout between layers once for all steps.
+        weight_dropout: probability with which a recurrent weight is dropped, for all steps.
+
+    Raises:
+        CharlmError: an argument is not supported or out of range; also a ValueError or TypeError.
+    """
 
     cell = "lstm"
     gates = 4
 
-    def forward(
-        self, input: Tensor, state: tuple[Tensor, Tensor] | None = None
+    def forward(  # type: ignore[override]
+        self, input: Tensor, hx: tuple[Tensor, Tensor] | None = None
     ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         """Run over a sequence.
 
         Args:
             input: (T, B, input_size), or (B, T, input_size) with `batch_first`; (T, input_size)
                 for one example without a batch.
-            state: hidden and cell state (h, c), each (num_layers, B, H); zeros by default.
+            hx: hidden and cell state (h, c), each (num_layers, B, H), or (num_layers, H) for one
+                example; zeros by default.
 
         Returns:
             The last layer's hidden state after each step, (T, B, H) or (B, T, H), and the state
             after the last step, (h, c).
 
         Raises:
-            CharlmError: an argument does not fit.
+            CharlmError: an argument does not fit; also the type that torch raises.
         """
-        return self._forward(input, state)
+        return self._forward(input, hx)
 
 
-class GRU(_Recurrent):
-    """A stack of GRU layers, to be used as `torch.nn.GRU` is."""
+class GRU(_Recurrent, nn.GRU):
+    """A stack of GRU layers, a drop-in replacement for `torch.nn.GRU`.
+
+    What is said of `LSTM` holds for it, too.
+    """
 
     cell = "gru"
     gates = 3
 
-    def forward(self, input: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def forward(  # type: ignore[override]
+        self, input: Tensor, hx: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Run over a sequence.
 
         Args:
             input: (T, B, input_size), or (B, T, input_size) with `batch_first`; (T, input_size)
                 for one example without a batch.
-            state: hidden state (num_layers, B, H); zeros by default.
+            hx: hidden state (num_layers, B, H), or (num_layers, H) for one example; zeros by
+                default.
 
         Returns:
             The last layer's hidden state after each step, (T, B, H) or (B, T, H), and the state
             after the last step.
 
         Raises:
-            CharlmError: an argument does not fit.
+            CharlmError: an argument does not fit; also the type that torch raises.
         """
-        return self._forward(input, state)
+        return self._forward(input, hx)

@@ -10,37 +10,44 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 from charlm.recurrent import equations
+from charlm.recurrent.eager import eager_backward
+
+# With create_graph the steps are computed again: as functions of the arguments, so that autograd
+# can differentiate the backward pass, which is plain tensor algebra too.
 
 
 class _LSTM(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, *arguments: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        ctx.save_for_backward(*arguments)
         outputs, c, ctx.steps = equations.lstm(*arguments)
-        ctx.weights = arguments[3:5]
         return outputs, outputs[-1].clone(), c
 
     @staticmethod
-    @once_differentiable
+    @eager_backward
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, ...]:
-        *others, d_bias = equations.lstm_backward(ctx.steps, *ctx.weights, *gradients)
-        return *others, d_bias, d_bias
+        arguments = ctx.saved_tensors
+        steps = equations.lstm(*arguments)[-1] if torch.is_grad_enabled() else ctx.steps
+        *others, d_bias = equations.lstm_backward(steps, *arguments[3:5], *gradients)
+        return *others, d_bias, d_bias.clone()
 
 
 class _GRU(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, *arguments: Tensor) -> tuple[Tensor, Tensor]:
+        ctx.save_for_backward(*arguments)
         outputs, ctx.steps = equations.gru(*arguments)
-        ctx.weights = arguments[2:4]
         return outputs, outputs[-1].clone()
 
     @staticmethod
-    @once_differentiable
+    @eager_backward
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, ...]:
-        return equations.gru_backward(ctx.steps, *ctx.weights, *gradients)
+        arguments = ctx.saved_tensors
+        steps = equations.gru(*arguments)[-1] if torch.is_grad_enabled() else ctx.steps
+        return equations.gru_backward(steps, *arguments[2:4], *gradients)
 
 
 class Reference:

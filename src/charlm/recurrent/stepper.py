@@ -5,7 +5,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from charlm.errors import CharlmError
+from charlm.recurrent.eager import is_eager
+from charlm.recurrent.errors import LayerRuntimeError
+
+
+def check_eager(layer: Any, tensor: Tensor) -> None:
+    """Refuse to step while torch records operations: a stepper's state would become a constant."""
+    if not is_eager(tensor):
+        raise LayerRuntimeError(
+            f"{layer._name}: stepper: torch.jit, torch.export and torch.func cannot record its "
+            "state, and the meta device has no memory for it; call the layer instead"
+        )
 
 
 class Stepper:
@@ -20,7 +30,7 @@ class Stepper:
         self._layer = layer
         self._batch_size = batch_size
         self._table = None if table is None else table.detach()
-        self._state: Any = None
+        self._state: tuple[Tensor, ...] = ()
 
     @property
     def state(self) -> Any:
@@ -29,7 +39,15 @@ class Stepper:
 
     @state.setter
     def state(self, state: Any) -> None:
-        self._write_state(self._layer._initial_state(state, self._batch_size))
+        parts = self._layer._parts(state)
+        if parts is None:
+            raise LayerRuntimeError(f"{self._layer._name}: state: got {type(state).__name__}")
+        self._write_state(self._full_state(parts))
+
+    def _full_state(self, state: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        weight = self._layer.weight_hh_l0
+        parts = self._layer._initial_state(state, self._batch_size, weight)
+        return tuple(part.detach().clone() for part in parts)
 
     def __call__(self, inputs: Tensor) -> Tensor:
         """Move every stream on by one step.
@@ -46,22 +64,25 @@ class Stepper:
         shape: tuple[int, ...] = (self._batch_size,)
         if self._table is None:
             shape += (self._layer.input_size,)
+        check_eager(self._layer, inputs)
         if inputs.shape != shape:
-            raise CharlmError(
+            raise LayerRuntimeError(
                 f"{self._layer._name}: stepper: expected inputs of shape {shape}, got "
                 f"{tuple(inputs.shape)}"
             )
         return self._move(inputs)
 
     def _read_state(self) -> tuple[Tensor, ...]:
-        return tuple(p.clone() for p in self._layer._initial_state(self._state, self._batch_size))
+        return self._full_state(self._state)
 
     def _write_state(self, state: tuple[Tensor, ...]) -> None:
-        self._state = self._layer._unpack(state)
+        self._state = state
 
     @torch.no_grad()
     def _move(self, inputs: Tensor) -> Tensor:
         if self._table is not None:
             inputs = self._table[inputs]
-        outputs, self._state = self._layer._run(inputs[None], None, self._state, training=False)
+        outputs, self._state = self._layer._run(
+            inputs[None], None, self._state, training=False, parameters=self._layer.all_weights
+        )
         return outputs.flatten(0, 1)  # type: ignore[no-any-return]

@@ -403,10 +403,9 @@ def _corpus_sizes(path: Path) -> dict[str, dict[str, int]]:
 
 
 def _histogram(scores: pa.Table, model: Model) -> figures.Figure | None:
-    """Draw the documents' scores; None where there are none."""
-    if not len(scores):
-        return None
-    return figures.document_histogram(scores["bits_per_character"].to_numpy(), model.color)
+    """Draw the scores of the documents that hold any text; None where there are none."""
+    bits = scores.filter(pc.greater(scores["characters"], 0))["bits_per_character"]
+    return figures.document_histogram(bits.to_numpy(), model.color) if len(bits) else None
 
 
 def _extremes(results: Path, scores: pa.Table) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -165,3 +165,22 @@ class TokenSplit:
                 f"{path}: missing or damaged; encode the corpus again (--forcerun encode)"
             ) from None
         return cls(tokens, {name: table[name].to_numpy() for name in table.column_names})
+
+    @cached_property
+    def totals(self) -> dict[str, int]:
+        """The `tokens`, `characters` and `unknown_characters` of all documents."""
+        names = ("tokens", "characters", "unknown_characters")
+        return {name: int(self.documents[name].sum()) for name in names}
+
+    def per_character(self, nats: float, unknown_nats: float) -> float | None:
+        """Return the nats per character (code point) of this text; None where it has none.
+
+        Args:
+            nats: Mean nats of its symbols, whatever their unit, ends of documents not counted.
+            unknown_nats: Nats that an unknown character costs beyond the unknown symbol.
+        """
+        characters = self.totals["characters"]
+        if not characters:
+            return None
+        unknown = self.totals["unknown_characters"] * unknown_nats
+        return (nats * self.totals["tokens"] + unknown) / characters

@@ -29,6 +29,14 @@ COLUMNS = (
     "train_bits_per_character",
     "validation_bits_per_character",
 )
+"""Characters are code points, whatever the vocabulary's unit.
+
+`characters` is the number read so far: symbols times the training text's mean of characters per
+symbol. Both scores count as the metrics do: not the ends of documents, and unknown characters at
+the same cost. The training score is the mean since the row before; of an ensemble it is the mean
+of its members' scores, and with a teacher it is measured against the mixture that is learned. The
+validation score reads the text as streams side by side, not document by document.
+"""
 
 
 def bits(nats: float | None) -> str:

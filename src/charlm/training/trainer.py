@@ -2,12 +2,12 @@
 
 import json
 import logging
-import math
 import os
 import shutil
 import time
 from collections.abc import Mapping
 from contextlib import nullcontext, suppress
+from itertools import product
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -31,7 +31,7 @@ from charlm.provenance import code_digest
 from charlm.recurrent.layers import Precision
 from charlm.text.tokens import TokenSplit
 from charlm.text.vocabulary import Vocabulary
-from charlm.training.checkpoint import fingerprint, load_checkpoint, save_checkpoint
+from charlm.training.checkpoint import Checkpoints, fingerprint
 from charlm.training.history import LiveCurve, as_csv, best_row, bits
 from charlm.training.interruption import Interruption
 from charlm.training.optimization import (
@@ -41,6 +41,7 @@ from charlm.training.optimization import (
     set_weights,
 )
 from charlm.training.parallel import Processes, launch
+from charlm.training.settings import decisive, validation_interval
 from charlm.training.streams import Streams, seed_for
 
 log = logging.getLogger(__name__)
@@ -106,13 +107,18 @@ def train(
         device=device,
         precision=precision,
     )
-    made_from = [vocabulary, *(Path(tokens) / f"{split}.npy" for split in ("train", "validation"))]
-    for other in filter(None, (training["init_from"], training["teacher"])):
-        made_from.append(Path(other) / "model.safetensors")
+    made_from: dict[str, str | Path] = {"vocabulary.json": vocabulary}
+    for split, end in product(("train", "validation"), ("npy", "documents.parquet")):
+        made_from[f"{split}.{end}"] = Path(tokens) / f"{split}.{end}"
+    for other in ("init_from", "teacher"):
+        if training[other]:
+            made_from[f"weights of {other}"] = Path(training[other]) / "model.safetensors"
+    settings = decisive(training)
     belongs = fingerprint(
         {
             **architecture,
-            **training,
+            # Which validations there were is a matter of the learning curve; see `Trainer.fits`.
+            **{key: value for key, value in settings.items() if key != "validate_every"},
             "code": code_digest(__file__) if code is None else code,
             "device": device.type,
             "precision": precision,
@@ -120,9 +126,9 @@ def train(
         },
         made_from,
     )
-    saved = load_checkpoint(checkpoints, belongs)
-    if saved:
-        trainer.restore(*saved)
+    saved = Checkpoints(checkpoints, belongs)
+    if newest := saved.load(trainer.fits):
+        trainer.restore(*newest)
         log.info("resumed from step %d", trainer.step)
     curve = LiveCurve(checkpoints)
     with Interruption() as interruption, trainer.progress_bar() as bar:
@@ -135,13 +141,13 @@ def train(
             else:
                 trainer.advance()
                 bar.set_postfix_str(trainer.shown_loss, refresh=False)
-                bar.update(trainer.streams.window_size)
+                bar.update(trainer.characters_per_step)
             due = trainer.finished or trainer.step % training["checkpoint_every"] == 0
             stopped_by = trainer.processes.agree(interruption.signal, device)
             if stopped_by or (due and not trainer.validation_is_due):
                 snapshot = trainer.snapshot()
                 if trainer.processes.rank == 0:
-                    save_checkpoint(checkpoints, *snapshot, belongs)
+                    saved.save(*snapshot)
             if stopped_by:
                 log.warning("interrupted; a checkpoint of step %d is saved", trainer.step)
                 raise SystemExit(128 + stopped_by)
@@ -158,7 +164,8 @@ def train(
         vocabulary=symbols,
         architecture=architecture,
         training={
-            **training,
+            **settings,
+            "validate_every": trainer.validate_every,
             "steps": trainer.step,
             "device": device.type,
             "precision": precision,
@@ -212,8 +219,12 @@ class Trainer:
             self.steps = max(1, round(training["epochs"] * self.streams.steps_per_epoch))
         elif self.steps is None:
             log.warning("a training of %s minutes cannot be repeated", training["minutes"])
-        self.validate_every: int = training["validate_every"] or math.ceil(
-            (self.steps or self.streams.steps_per_epoch) / 10
+        every: int | None = training["validate_every"]
+        if self.steps is not None:
+            every = validation_interval(every, self.steps)
+        self.validate_every = every or validation_interval(None, self.streams.steps_per_epoch)
+        self.characters_per_step: float = (
+            self.streams.window_size * text.totals["characters"] / len(text.tokens)
         )
         if len(validation.tokens) < 2 and (training["keep"] == "best" or training["patience"]):
             raise CharlmError(
@@ -237,8 +248,7 @@ class Trainer:
         self.learning_rate = 0.0
         self.state: Any = None
         self.teacher_state: Any = None
-        self.loss_sum = torch.zeros((), dtype=torch.float64, device=device)
-        self.loss_steps = 0
+        self.cost = torch.zeros(2, dtype=torch.float64, device=device)  # nats, of how many symbols
         self.shown_loss = ""
         self.history: list[dict[str, Any]] = []
         self._seconds_before = 0.0
@@ -327,12 +337,12 @@ class Trainer:
 
     @property
     def characters(self) -> int:
-        """Symbols read so far."""
-        return self.step * self.streams.window_size
+        """Characters (code points) read so far, at the text's mean number per symbol."""
+        return round(self.step * self.characters_per_step)
 
     def progress_bar(self) -> Any:
-        """Return a bar over all symbols to be read."""
-        total = None if self.steps is None else self.steps * self.streams.window_size
+        """Return a bar over all characters to be read."""
+        total = None if self.steps is None else self.steps * self.characters_per_step
         return progress(total, "training", unit=" characters")
 
     @property
@@ -374,11 +384,13 @@ class Trainer:
         torch.manual_seed(seed_for(self.settings["seed"], self.step, *rank))
         try:
             read, expected = self._moved(read), self._moved(expected)
+            end = self.vocabulary.end_of_document
+            counted = expected != (-1 if end is None else end)
             if self.teacher:
                 expected = self._taught(self.teacher, read, expected)
-            loss, state = self.model.loss(read, expected, self.state)
+            nats, state = self.model.loss(read, expected, self.state)
             self.optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
+            nats.mean().backward()  # type: ignore[no-untyped-call]
         except (RuntimeError, MemoryError) as error:
             out = isinstance(error, torch.OutOfMemoryError | MemoryError)
             if not out and "can't allocate memory" not in str(error):
@@ -388,8 +400,9 @@ class Trainer:
                 f"{LESS_MEMORY}"
             ) from None
         gradients = [p.grad for p in self.model.parameters() if p.grad is not None]
-        loss = loss.detach() / len(self.model.members)
-        self.processes.average([*gradients, loss])
+        nats = nats.detach() / len(self.model.members)
+        cost = torch.stack([(nats * counted).sum(), counted.sum()])
+        self.processes.average([*gradients, cost])
         if self.settings["clip_norm"]:
             for member in self.model.members:
                 torch.nn.utils.clip_grad_norm_(member.parameters(), self.settings["clip_norm"])
@@ -397,8 +410,7 @@ class Trainer:
         if self.average is not None:
             self.average.update()
         self.state = _detached(state)
-        self.loss_sum += loss
-        self.loss_steps += 1
+        self.cost += cost
         self.step += 1
         # Asking a GPU for a number makes it wait: ask now and then, and before each checkpoint.
         if self.device.type == "cpu" or self.step % 50 == 0:
@@ -424,9 +436,9 @@ class Trainer:
         return symbols.to(self.device, non_blocking=True)
 
     def _check_loss(self) -> None:
-        if not torch.isfinite(self.loss_sum):
+        if not torch.isfinite(self.cost).all():
             self._stop_as_not_finite("loss is")
-        self.shown_loss = f"{bits(self.loss_sum.item() / self.loss_steps)} bits per character"
+        self.shown_loss = f"{bits(self._training_score())} bits per character"
 
     def _stop_as_not_finite(self, what: str) -> NoReturn:
         raise CharlmError(
@@ -439,19 +451,26 @@ class Trainer:
         done = self.seconds / (60 * minutes) if self.steps is None and minutes else 0.0
         return learning_rate_at(self.step, self.settings, steps=self.steps, done=done)
 
+    def _training_score(self) -> float | None:
+        """Return the nats per character of the training text since the last validation."""
+        nats, symbols = self.cost.tolist()
+        return self.text.per_character(nats / max(1.0, symbols), self.vocabulary.unknown_nats)
+
     def validate(self) -> None:
         """Add a row to the history, and keep the weights if they are the best so far."""
         with self.average.in_place() if self.average else nullcontext():
             held_out = validation_loss(
                 self.model, self.validation.tokens, ignored=self.vocabulary.end_of_document
             )
+            if held_out is not None:
+                held_out = self.validation.per_character(held_out, self.vocabulary.unknown_nats)
             self.history.append(
                 {
                     "step": self.step,
                     "epoch": f"{self.step / self.streams.steps_per_epoch:.4f}",
                     "characters": self.characters,
                     "learning_rate": f"{self.learning_rate:.6g}",
-                    "train_bits_per_character": bits(self.loss_sum.item() / self.loss_steps),
+                    "train_bits_per_character": bits(self._training_score()),
                     "validation_bits_per_character": bits(held_out),
                 }
             )
@@ -461,8 +480,7 @@ class Trainer:
                     name: parameter.detach().clone()
                     for name, parameter in self.model.named_parameters()
                 }
-        self.loss_sum.zero_()
-        self.loss_steps = 0
+        self.cost.zero_()
         # NT-ASGD (Merity et al. 2018, arXiv:1708.02182): once the validation loss is no better
         # than the best of those more than a few validations ago, average all weights from now on.
         if self.settings["optimizer"] == "ntasgd" and self.average is None:
@@ -486,7 +504,7 @@ class Trainer:
         Raises:
             CharlmError: The loss or a weight is not finite: such a state is of no use.
         """
-        if self.loss_steps:
+        if self.cost.any():
             self._check_loss()
         if not all(torch.isfinite(parameter).all() for parameter in self.model.parameters()):
             self._stop_as_not_finite("weights are")
@@ -500,16 +518,25 @@ class Trainer:
         if self.average:
             tensors |= {f"average.{name}": value for name, value in self.average.weights.items()}
         tensors |= {f"best.{name}": value for name, value in self.best.items()}
-        tensors["loss_sum"] = self.loss_sum
+        tensors["cost"] = self.cost
         record = {
             "step": self.step,
             "learning_rate": self.learning_rate,
-            "loss_steps": self.loss_steps,
+            "validate_every": self.validate_every,
             "averaged": self.average.count if self.average else None,
             "history": self.history,
             "seconds": self.seconds,
         }
         return tensors, record
+
+    def fits(self, record: Mapping[str, Any]) -> bool:
+        """Return whether this training would have validated where that of a record did.
+
+        One that validates at other steps is of use until the first of them.
+        """
+        if record["validate_every"] == self.validate_every:
+            return True
+        return not record["history"] and bool(record["step"] <= self.validate_every)
 
     def restore(self, tensors: Mapping[str, Tensor], record: Mapping[str, Any]) -> None:
         """Return to the state of a `snapshot`."""
@@ -528,10 +555,9 @@ class Trainer:
             self.average.weights = _below("average", tensors)
             self.average.count = record["averaged"]
         self.best = _below("best", tensors)
-        self.loss_sum = tensors["loss_sum"]
+        self.cost = tensors["cost"]
         self.step = record["step"]
         self.learning_rate = record["learning_rate"]
-        self.loss_steps = record["loss_steps"]
         self.history = record["history"]
         self._seconds_before = record["seconds"]
         self._started = time.perf_counter()

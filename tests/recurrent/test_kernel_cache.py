@@ -1,0 +1,146 @@
+"""Compiled kernels in Numba's cache on disk, which processes, versions and processors share."""
+
+import itertools
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from numba.core.dispatcher import Dispatcher
+
+import charlm
+
+kernels = pytest.importorskip("charlm.recurrent.kernels", reason="Numba is missing")
+
+VARIANTS = tuple(itertools.product(("LSTM", "GRU"), ("float32", "bfloat16")))
+
+# Runs the fused engine for each CELL:PRECISION given and compares it with the equations.
+PROGRAM = """
+import sys
+import torch
+from charlm import recurrent
+
+for variant in sys.argv[1:]:
+    name, precision = variant.split(":")
+    torch.manual_seed(0)
+    cell = getattr(recurrent, name)
+    layer = cell(8, 64, engine="fused", precision=precision)
+    exact = cell(8, 64, engine="reference", dtype=torch.float64)
+    exact.load_state_dict(layer.state_dict())
+    inputs = torch.randn(9, 4, 8)
+    found, expected = [], []
+    for results, model in ((found, layer), (expected, exact)):
+        outputs, _ = model(inputs.to(model.weight_hh_l0.dtype))
+        gradients = torch.autograd.grad(outputs.square().sum(), tuple(model.parameters()))
+        results += [outputs, *gradients]
+    for one, other in zip(found, expected):
+        error = float((one - other).abs().max() / other.abs().max())
+        assert error < (1e-5 if precision == "float32" else 5e-2), (variant, error)
+    print(variant)
+"""
+
+
+def run(cache: Path, *variants: tuple[str, str], before: str = "", **environment: str) -> None:
+    """Run `PROGRAM` in a process of its own, after the statements `before`."""
+    names = [":".join(variant) for variant in variants]
+    done = subprocess.run(
+        [sys.executable, "-c", before + PROGRAM, *names],
+        env=os.environ | {"NUMBA_CACHE_DIR": str(cache)} | environment,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == names
+
+
+@pytest.fixture(scope="module")
+def filled_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cache that was filled by a process for each cell and precision."""
+    cache = tmp_path_factory.mktemp("cache")
+    for variant in VARIANTS:
+        run(cache, variant)
+    return cache
+
+
+SAMPLE = (0, 10, 13, 23)  # in which each variant comes first once
+ORDERS = [
+    pytest.param(order, id=str(number), marks=() if number in SAMPLE else pytest.mark.full)
+    for number, order in enumerate(itertools.permutations(VARIANTS))
+]
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_kernels_of_several_processes_work_in_one(
+    order: tuple[tuple[str, str], ...], filled_cache: Path
+) -> None:
+    run(filled_cache, *order)
+
+
+def test_every_compiled_function_has_a_name_of_its_own() -> None:
+    names = [f.__name__ for f in vars(kernels).values() if isinstance(f, Dispatcher)]
+    assert len(names) > 10
+    assert len(set(names)) == len(names)
+    assert all(name.endswith(kernels._DIGEST) for name in names)
+
+
+def test_another_version_in_the_same_place_is_compiled_anew(tmp_path: Path) -> None:
+    package = shutil.copytree(Path(charlm.__file__).parent, tmp_path / "charlm")
+    path = {"PYTHONPATH": str(tmp_path)}
+    variant = ("GRU", "float32")
+    run(tmp_path / "cache", variant, **path)
+    file = package / "recurrent/kernels.py"
+    source, times = file.read_text(), file.stat()
+    changed = source.replace(
+        "return e / (e + spread(np.float32(2)))", "return e / (e + e + e     )"
+    )
+    assert changed != source
+    file.write_text(changed)
+    os.utime(file, ns=(times.st_atime_ns, times.st_mtime_ns))
+    with pytest.raises(AssertionError, match="AssertionError"):
+        run(tmp_path / "cache", variant, **path)
+
+
+def test_a_damaged_cache_is_replaced(filled_cache: Path, tmp_path: Path) -> None:
+    cache = shutil.copytree(filled_cache, tmp_path / "cache")
+    files = list(cache.rglob("*.nbc"))
+    for file in files:
+        file.write_bytes(file.read_bytes()[:100])
+    for _ in range(2):
+        run(cache, ("GRU", "float32"))
+    assert all(file.stat().st_size > 100 for file in files if "gru_forward_float32" in file.name)
+
+
+# No other folder is tried than NUMBA_CACHE_DIR.
+ONLY_THERE = {"NUMBA_CACHE_LOCATOR_CLASSES": "UserProvidedCacheLocator"}
+
+
+@pytest.mark.parametrize(
+    ("before", "environment"),
+    [
+        ("import os; os.environ['NUMBA_CACHE_DIR'] = '/proc/0'", ONLY_THERE),
+        ("import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (10, 10))", {}),
+    ],
+    ids=["no folder", "full disk"],
+)
+def test_kernels_do_without_a_cache(
+    before: str, environment: dict[str, str], tmp_path: Path
+) -> None:
+    run(tmp_path, ("GRU", "float32"), before=before, **environment)
+    assert not list(tmp_path.rglob("*.nbc"))
+
+
+def test_without_numbas_compiler_torchs_layers_run() -> None:
+    program = (
+        "import torch; from charlm.recurrent import GRU\n"
+        "layer = GRU(3, 4, engine='fused'); layer(torch.ones(2, 1, 3))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env=os.environ | {"NUMBA_DISABLE_JIT": "1"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "torch's own layers run instead" in done.stderr

@@ -1,0 +1,593 @@
+"""Every number on the page, from results in which no two numbers are alike."""
+
+import hashlib
+import json
+import math
+import re
+import shutil
+import statistics
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from tests.report.conftest import report_of, write_json, write_results
+
+from charlm.report.page import _corpus_sizes, compared, percent
+
+MODELS = {"lstm": {"seeds": [1, 2, 7], "hidden_size": 77, "num_layers": 3}, "gru": {"cell": "gru"}}
+SCORES = {  # validation, test
+    "lstm.seed1": (1.71, 1.9),
+    "lstm.seed2": (1.75, 1.84),
+    "lstm.seed7": (1.73, 2.0),
+    "gru": (1.5, 2.3),
+    "5-gram": (2.2, 2.1),
+    "7-gram": (2.05, 2.15),
+    "xz": (3.1, 3.0),
+}
+# doc_id, split, characters, and the bits of the held-out ones under the best model. Two documents
+# are cut, two are short, and one is empty.
+ROWS = [
+    (0, "train", 700, None),
+    (1, "train", 40, None),
+    (1, "validation", 160, 2.5),
+    (2, "validation", 200, 1.5),
+    (2, "test", 120, 3.5),
+    (3, "test", 99, 9.0),
+    (4, "test", 100, 1.25),
+    (5, "test", 1250, 1.75),
+    (6, "test", 130, 2.25),
+    (7, "test", 20, 0.25),
+    (8, "test", 0, 0.0),
+    (9, "test", 140, 2.0),
+]
+
+
+class Page(HTMLParser):
+    """Collects the rows of each table by its caption, the text of each section, and scripts."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.page = page
+        self.tables: dict[str, list[list[str]]] = {}
+        self.sections: dict[str, str] = {}
+        self.scripts: list[Any] = []
+        self._open: list[str] = []
+        self._rows: list[list[str]] = []
+        self._inside = ""
+        self._caption = ""
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        known = dict(attributes)
+        if tag == "section":
+            self._open.append(known.get("id") or "")
+        elif tag == "table":
+            self._rows, self._caption = [], ""
+        elif tag == "tr":
+            self._rows.append([])
+        elif tag in ("td", "th"):
+            self._rows[-1].append("")
+        if tag == "script":
+            self._inside = "script" if known.get("type") == "application/json" else "code"
+        elif tag in ("caption", "td", "th"):
+            self._inside = tag
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag == "section":
+            self._open.pop()
+        elif tag == "table":
+            rows = [[" ".join(cell.split()) for cell in row] for row in self._rows]
+            self.tables[" ".join(self._caption.split())] = rows
+        if tag in ("caption", "td", "th", "script"):
+            self._inside = ""
+
+    def handle_data(self, data: str) -> None:
+        if self._inside == "script":
+            self.scripts.append(json.loads(data))
+        elif self._inside == "caption":
+            self._caption += data
+        elif self._inside in ("td", "th"):
+            self._rows[-1][-1] += data
+        if self._inside not in ("script", "code"):
+            for name in self._open:
+                self.sections[name] = self.sections.get(name, "") + data
+
+    def text(self, section: str) -> str:
+        """Return the text of a section, its lines run together and thin spaces as others."""
+        return " ".join(self.sections[section].split())
+
+    def values(self, chart: int, layer: int = 0) -> Any:
+        """Return the data of a layer of a chart."""
+        (specification,) = [
+            each
+            for each in self.scripts
+            if "description" in each and each["description"].startswith(CHARTS[chart])
+        ]
+        layers = specification.get("layer", [specification])
+        data = layers[layer].get("data", specification.get("data"))
+        return specification["datasets"][data["name"]]
+
+
+CHARTS = ("Learning curves", "Bits per symbol by the place", "Calibration", "Held-out documents")
+
+
+def score(label: str, split: int) -> dict[str, Any]:
+    bits = SCORES[label][split]
+    return {
+        "nats_per_character": bits * math.log(2),
+        "bits_per_character": bits,
+        "bits_per_character_interval": [bits - 0.05 - 0.01 * split, bits + 0.07 + 0.01 * split],
+        "characters": 360 if split == 0 else 1859,
+    }
+
+
+def both(label: str) -> dict[str, Any]:
+    return {"validation": score(label, 0), "test": score(label, 1)}
+
+
+def diagnostics(shift: float) -> dict[str, Any]:
+    return {
+        "position": [
+            {"from": 0, "to": 1, "symbols": 9, "bits_per_symbol": 5.5 + shift},
+            {"from": 1, "to": 2, "symbols": 8, "bits_per_symbol": 0.0},
+        ],
+        "class": [
+            {"class": "letter within a word", "symbols": 30, "bits_per_symbol": 2.5 + shift},
+            {"class": "space", "symbols": 10, "bits_per_symbol": 0.5 + shift},
+        ],
+        "calibration": {
+            "expected_calibration_error": 0.0321 + shift / 100,
+            "bins": [{"symbols": 40, "confidence": 0.625 + shift / 10, "accuracy": 0.5}],
+        },
+    }
+
+
+def write_model(folder: Path, number: int) -> None:
+    write_json(
+        folder / "metrics.json",
+        {**both(folder.name), "parameters": 1234567 + number, "steps": 20000 + number}
+        | {"device": f"cpu{number}", "engine": f"engine{number}", "precision": f"float{number}"},
+    )
+    write_json(
+        folder / "diagnostics.json",
+        {"validation": diagnostics(-0.2), "test": diagnostics(number / 10)},
+    )
+    write_json(
+        folder / "timing.json",
+        {"seconds": 12.25 + number, "characters_per_second": 34567 + number},
+    )
+    (folder / "history.csv").write_text(
+        "step,epoch,characters,learning_rate,train_bits_per_character,validation_bits_per_character\n"
+        f"500,0.25,32000,0.005,5.{number**2},\n1000,0.5,64000,0.003,4.{number**2}5,4.{number**2}\n"
+        f"2000,1.0,128000,0.001,3.{number**2}5,\n"
+    )
+    # No two models have the same bytes.
+    with (folder / "model.json").open("a") as file:
+        file.write("\n" * number)
+    samples = [
+        {"prompt": "A ", "temperature": temperature, "top_k": 5, "top_p": 0.9, "seed": seed}
+        | {"text": "x" * 200}
+        for temperature in (0.5, 1.25)
+        for seed in range(6 if temperature == 0.5 else 2)
+    ]
+    (folder / "samples.jsonl").write_text("".join(json.dumps(each) + "\n" for each in samples))
+
+
+def write_corpus(folder: Path) -> None:
+    texts = [f"{number} {split} ".ljust(length, "漢")[:length] for number, split, length, _ in ROWS]
+    ids, splits = [row[0] for row in ROWS], [row[1] for row in ROWS]
+    table = {"doc_id": pa.array(ids, pa.int64()), "split": splits, "text": texts}
+    pq.write_table(pa.table(table), folder / "corpus.parquet", row_group_size=2)
+    numbers = pa.array(range(10), pa.int64())
+    table = {"doc_id": numbers, "text": ["raw"] * 10, "label": [f"l{n}" for n in range(10)]}
+    pq.write_table(pa.table(table), folder / "documents.parquet")
+    held_out = [row for row in ROWS if row[3] is not None]
+    names = ("doc_id", "split", "characters", "bits_per_character")
+    columns = dict(zip(names, zip(*held_out, strict=True), strict=True))
+    pq.write_table(pa.table(columns), folder / "models/lstm.seed2/document_scores.parquet")
+    rejected = {"source": ["texts.csv"] * 1025, "row": range(1001, 2026), "reason": ["why"] * 1025}
+    pq.write_table(pa.table({**rejected, "excerpt": ["…"] * 1025}), folder / "rejected.parquet")
+    (folder / "cleaning.tsv").write_text(
+        "rule\tmatches\tcharacters_removed\tdocuments\n"
+        "links\t1200\t34567\t89\nidle\t0\t0\t0\nspaces\t3000\t5000\t2345\n"
+    )
+    symbols = ["a", "b", "7", " ", "c", "<unknown>", "<end_of_document>"]
+    vocabulary = {"unit": "character", "symbols": symbols, "counts": [5, 7000, 6, 30, 40, 0, 10]}
+    write_json(
+        folder / "vocabulary.json",
+        {**vocabulary, "special": {"unknown": 5, "end_of_document": 6}},
+    )
+
+
+def write_comparison(folder: Path) -> None:
+    rows = [
+        ("lstm.seed2", "lstm.seed1", 0.06, [-0.01, 0.13]),
+        ("lstm.seed2", "ngram", 0.26, [0.001, 0.33]),
+        ("ngram_chosen", "gru", 0.15, None),
+        ("ngram", "xz", 0.9, [0.8, 1.0]),
+    ]
+    differences = [
+        {"better": better, "worse": worse, "bits_per_character": bits, "interval": interval}
+        for better, worse, bits, interval in rows
+    ]
+    validation = [{**each, "bits_per_character": 0.77} for each in differences]
+    write_json(
+        folder / "comparison.json",
+        {"validation": {"differences": validation}, "test": {"differences": differences}},
+    )
+
+
+def write_memorization(folder: Path) -> None:
+    def copied(longest: int, share: float | None, passages: int = 0) -> dict[str, Any]:
+        return {"longest": [3, 3 + longest], "share": share, "passages": [[3, 60]] * passages}
+
+    # Six samples of the first temperature, two of the second.
+    first = [copied(length, length / 1000) for length in (10, 12, 14, 17, 20, 49)]
+    first += [copied(31, None), copied(1030, 0.5, 2)]
+    other = [copied(5, 0.0)] * 6 + [copied(7, 0.0001), copied(52, 0.0003, 1)]
+    models = {"lstm.seed1": first, "lstm.seed2": first, "lstm.seed7": first, "gru": other}
+    held_out = [copied(40, 0.0), copied(61, 0.25, 1), copied(45, None)]
+    write_json(folder / "memorization.json", {"run": 50, "models": models, "held_out": held_out})
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a results folder of four models in which no two numbers are alike."""
+    made = write_results(tmp_path_factory.mktemp("results") / "tiny")
+    for seed in (1, 2, 7):
+        shutil.copytree(made / "models/lstm", made / f"models/lstm.seed{seed}")
+    for number, name in enumerate(("lstm.seed1", "lstm.seed2", "lstm.seed7", "gru")):
+        write_model(made / "models" / name, number)
+    write_corpus(made)
+    write_json(
+        made / "baselines.json",
+        {
+            "ngram": {"order": 5, **both("5-gram")},
+            "ngram_chosen": {"order": 7, **both("7-gram")},
+            "xz": both("xz"),
+        },
+    )
+    write_comparison(made)
+    write_memorization(made)
+    return made
+
+
+@pytest.fixture(scope="module")
+def page(folder: Path) -> Page:
+    """Return the report."""
+    return Page(report_of(folder, models=MODELS))
+
+
+def test_the_headline(page: Page) -> None:
+    text = page.text("summary")
+    assert "the lstm.seed2 needs 1.84 bits a character, 12 % fewer than the 5-gram" in text
+    assert "14 % fewer than the 7-gram and 39 % fewer than xz." in text
+    assert "as between 3.6 equally likely characters; there are 7 symbols" in text
+    tiles = re.search(
+        r"documents(\S+)characters(\S+)symbols(\S+)models(\S+)", text.replace(" ", "")
+    )
+    assert tiles
+    assert tiles.groups()[:3] == ("10", "2,959", "7")
+    assert tiles[4].startswith("4")
+
+
+def test_the_ranking_is_by_the_test_text(page: Page) -> None:
+    caption = "Bits per character on the test text, fewer are better; the whisker is the"
+    (name,) = [name for name in page.tables if name.startswith(caption)]
+    assert name == f"{caption} 95 % interval"
+    ranked = ["lstm.seed2", "lstm.seed1", "lstm.seed7", "5-gram", "7-gram", "gru", "xz"]
+    expected = [
+        [label, f"{bits:.3f} {bits - 0.06:.3f} to {bits + 0.08:.3f}"]
+        for label in ranked
+        for bits in [SCORES[label][1]]
+    ]
+    assert page.tables[name][1:] == expected
+    bars = page.page[page.page.index('<table class="bars">') :]
+    bars = bars[: bars.index("</table>")]
+    assert [float(width) for width in re.findall(r'<rect .*?width="(.*?)%"', bars)] == [
+        pytest.approx(100 * SCORES[label][1] / 3.08, abs=0.006) for label in ranked
+    ]
+    assert [float(end) for end in re.findall(r'x1="(.*?)%" x2="\1%"', bars)] == [
+        pytest.approx(100 * (SCORES[label][1] + way) / 3.08, abs=0.006)
+        for label in ranked
+        for way in (-0.06, 0.08)
+    ]
+
+
+def test_documents_and_characters_of_the_splits(page: Page) -> None:
+    assert page.tables["How the text is split"][1:] == [
+        ["train", "2", "740", "25.0 %"],
+        ["validation", "2", "360", "12.2 %"],
+        ["test", "8", "1,859", "62.8 %"],
+    ]
+    assert "10 documents from" in page.text("summary")
+
+
+def test_documents_that_are_cut_are_counted_once(tmp_path: Path) -> None:
+    # Arrow reads 65,536 rows at a time; a document is cut just there.
+    ids = [*range(65536), *range(65535, 70000)]
+    splits = ["train"] * 65536 + ["validation"] + ["test"] * 4464
+    table = {"doc_id": pa.array(ids), "split": splits, "text": ["é漢"] * len(ids)}
+    pq.write_table(pa.table(table), tmp_path / "corpus.parquet")
+    assert _corpus_sizes(tmp_path / "corpus.parquet") == {
+        "train": {"documents": 65536, "characters": 131072},
+        "validation": {"documents": 1, "characters": 2},
+        "test": {"documents": 4464, "characters": 8928},
+        "all": {"documents": 70000, "characters": 140002},
+    }
+
+
+def test_what_cleaning_and_rejecting_did(page: Page) -> None:
+    assert "2 cleaning rules found something and took 39,567 characters away; 1,025 rows were" in (
+        page.text("summary")
+    )
+    assert page.tables["The rules that found something, in their order"][1:] == [
+        ["links", "1,200", "34,567", "89"],
+        ["spaces", "3,000", "5,000", "2,345"],
+    ]
+    text = page.text("cleaning")
+    assert "Rules that found nothing: idle." in text
+    assert "1,025 rows of the source could not be used; the first 20 are here" in text
+    rows = page.tables["Rejected rows"][1:]
+    assert [row[1] for row in rows] == [f"{number:,}" for number in range(1001, 1021)]
+
+
+def test_how_much_is_copied(page: Page) -> None:
+    text = page.text("summary")
+    assert "a sample shares with the training text has 1,030 characters" in text
+    assert "what people wrote, as much held-out text, it has 61." in text
+    assert "2 samples repeat 50 characters or more word for word." in text
+    assert page.tables["How much is copied from the training text"][1:] == [
+        ["lstm.seed1", "0.5", "6", "15.5", "49", "2.0 %"],
+        ["1.25", "2", "530.5", "1,030", "50.0 %"],
+        ["gru", "0.5", "6", "5", "5", "0.0 %"],
+        ["1.25", "2", "29.5", "52", "under 0.1 %"],
+        ["people (held-out text)", "–", "3", "45", "61", "12.5 %"],
+    ]
+
+
+def test_samples_say_how_they_were_drawn(page: Page) -> None:
+    text = page.text("samples")
+    drawn = re.findall(r"temperature ([\d.]+) top-k (\d+) ?top-p ([\d.]+)", text)
+    assert drawn == [("0.5", "5", "0.9"), ("1.25", "5", "0.9")] * 2
+    assert (text.count("3 more"), text.count("1 more")) == (2, 2)
+
+
+def test_the_learning_curves(page: Page) -> None:
+    assert page.tables["Bits per character during training"][1:] == [
+        row
+        for number, label in enumerate(("lstm.seed1", "lstm.seed2", "lstm.seed7", "gru"))
+        for row in (
+            [label, "500", "0.25", "32,000", "0.005", f"5.{number**2}", "–"],
+            [label, "1,000", "0.5", "64,000", "0.003", f"4.{number**2}5", f"4.{number**2}"],
+            [label, "2,000", "1.0", "128,000", "0.001", f"3.{number**2}5", "–"],
+        )
+    ]
+    rules = {each["baseline"]: each["bits"] for each in page.values(0)}
+    assert rules == {"5-gram": 2.2, "7-gram": 2.05, "xz": 3.1}
+    points = {(row["name"], row["text"], row["step"]): row for row in page.values(0, 2)}
+    # Those of step 500 are left out: they lie above all validation scores, of 4.9 and less.
+    assert set(points) == {
+        ("lstm", "validation", 1000),
+        ("gru", "validation", 1000),
+        ("lstm", "training", 1000),
+        ("lstm", "training", 2000),
+        ("gru", "training", 1000),
+        ("gru", "training", 2000),
+    }
+    validation = points["lstm", "validation", 1000]
+    assert (validation["bits"], validation["low"], validation["high"]) == (4.166667, 4.0, 4.4)
+    training = points["lstm", "training", 2000]
+    assert (training["bits"], training["low"], training["high"]) == (3.216667, 3.05, 3.45)
+    assert {row["characters"] for row in points.values() if row["step"] == 2000} == {128000}
+    assert points["gru", "validation", 1000]["bits"] == 4.9
+
+
+def test_the_scores_in_full(page: Page) -> None:
+    def cells(label: str, split: int) -> list[str]:
+        record = score(label, split)
+        low, high = record["bits_per_character_interval"]
+        bits = record["bits_per_character"]
+        return [f"{bits:.3f}", f"{low:.3f} to {high:.3f}", f"{bits * math.log(2):.3f}"]
+
+    rows = page.tables["Scores of models and baselines on the held-out text"]
+    assert rows[0] == ["", "validation, 360 characters", "test, 1,859 characters"]
+    assert rows[1] == ["model", *["bits", "95 % interval", "nats"] * 2]
+    assert rows[2:] == [[label, *cells(label, 0), *cells(label, 1)] for label in SCORES]
+
+
+def test_the_spread_over_the_seeds(page: Page) -> None:
+    scores = [1.9, 1.84, 2.0]
+    mean, deviation = statistics.mean(scores), statistics.stdev(scores)
+    assert page.tables["Mean and spread over the seeds"][1:] == [
+        ["lstm", "1, 2, 7", f"{mean:.3f}", f"{deviation:.3f}", "1.840 to 2.000"]
+    ]
+
+
+def test_what_was_trained(page: Page) -> None:
+    rows = page.tables["The models’ sizes and how they were trained"][1:]
+    layers = ["3 × LSTM, 77 units"] * 3 + ["1 × GRU, 512 units"]
+    assert rows == [
+        [
+            *(label, layer, f"{1234567 + number:,}", f"{20000 + number:,}", str(seed)),
+            *(f"cpu{number}", f"engine{number}", f"float{number}"),
+        ]
+        for number, (label, layer, seed) in enumerate(
+            zip(
+                ("lstm.seed1", "lstm.seed2", "lstm.seed7", "gru"), layers, (1, 2, 7, 0), strict=True
+            )
+        )
+    ]
+
+
+def test_who_is_really_better(page: Page) -> None:
+    rows = page.tables["Differences of models and baselines on the test text"][1:]
+    assert rows == [
+        ["lstm.seed2", "lstm.seed1", "0.060", "-0.010 to +0.130", "no", ""],
+        ["lstm.seed2", "5-gram", "0.260", "+0.001 to +0.330", "yes", ""],
+        ["7-gram", "gru", "0.150", "–", "unknown", ""],
+    ]
+    # From the least of all bounds, -0.01, to the largest, 0.33.
+    places = [float(place) for place in re.findall(r'<circle cx="(.*?)%"', page.page)]
+    assert places == pytest.approx(
+        [100 * (bits + 0.01) / 0.34 for bits in (0.06, 0.26, 0.15)], abs=0.006
+    )
+    zeros = [float(place) for place in re.findall(r'class="zero" x1="(.*?)%"', page.page)]
+    assert zeros == pytest.approx([100 * 0.01 / 0.34] * 3, abs=0.006)
+
+
+def test_the_plot_of_differences_holds_zero(folder: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "tiny"
+    shutil.copytree(folder, copy)
+    row = {"better": "gru", "worse": "ngram", "bits_per_character": 0.3, "interval": [0.2, 0.4]}
+    write_json(copy / "comparison.json", {"test": {"differences": [row]}})
+    page = report_of(copy, models=MODELS)
+    assert re.findall(r'class="zero" x1="(.*?)"', page) == ["0.00%"]
+    assert re.findall(r'<circle cx="(.*?)"', page) == ["75.00%"]
+
+
+def test_where_they_go_wrong(page: Page) -> None:
+    rows = page.tables["Bits per symbol of the test text, by class of character"]
+    assert rows == [
+        ["class", "share of the text", "lstm.seed1", "gru", ""],
+        ["letter within a word", "75.0 %", "2.500", "2.800", ""],
+        ["space", "25.0 %", "0.500", "0.800", ""],
+    ]
+    assert "lstm.seed1 3.21 %, gru 3.51 %." in page.text("trouble")
+    section = page.page[page.page.index('<section id="trouble"') :]
+    widths = re.findall(r'<rect width="(.*?)%" height="100%"', section)
+    assert [float(width) for width in widths] == pytest.approx(
+        [100 * bits / 2.8 for bits in (2.5, 2.8, 0.5, 0.8)], abs=0.006
+    )
+    assert page.values(1) == [
+        {"name": "lstm", "from": 0, "to": 1, "bits": 5.5},
+        {"name": "lstm", "from": 1, "to": 2, "bits": 0.001},
+        {"name": "gru", "from": 0, "to": 1, "bits": 5.8},
+        {"name": "gru", "from": 1, "to": 2, "bits": 0.001},
+    ]
+    assert page.values(2, 1) == [
+        {"name": "lstm", "symbols": 40, "confidence": 0.625, "accuracy": 0.5},
+        {"name": "gru", "symbols": 40, "confidence": 0.655, "accuracy": 0.5},
+    ]
+    assert page.values(2) == [{"x": 0, "y": 0}, {"x": 1, "y": 1}]
+
+
+def test_the_histogram_of_the_best_models_documents(page: Page) -> None:
+    bits = np.array([row[3] for row in ROWS if row[3]])
+    assert "half of them lie between 1.50 and 2.50." in page.text("documents")
+    bars = page.values(3)
+    assert len(bars) == 40
+    assert sum(bar["documents"] for bar in bars) == len(bits) == 9
+    # The document of 9 bits lies beyond the upper fence, 2.5 + 3 * (2.5 - 1.5).
+    assert (bars[0]["from"], bars[-1]["to"]) == (0.25, 5.5)
+    for bar in bars[:-1]:
+        assert bar["to"] - bar["from"] == pytest.approx(5.25 / 40, abs=2e-4)
+        assert bar["documents"] == sum((bar["from"] <= bits) & (bits < bar["to"]))
+    assert bars[-1]["documents"] == 1
+
+
+def test_the_strangest_and_the_most_ordinary_documents(page: Page) -> None:
+    """Documents of fewer than 100 characters say little: they are in neither list."""
+    text = page.text("documents")
+    assert "The lists leave out documents of fewer than 100 characters." in text
+
+    def listed(title: str) -> list[tuple[str, ...]]:
+        pattern = (
+            r"(\d\.\d{3}) bits a character (\d+ \w+) \S+ "
+            r"document (\d+) ([\d,]+) characters (\w+) label: (\w+)"
+        )
+        lists = page.page[page.page.index(f'<h3 id="{title}">') :]
+        return re.findall(
+            pattern, Page(f"<section id='x'>{lists.split('</ol>')[0]}</section>").text("x")
+        )
+
+    assert listed("strangest") == [
+        ("3.500", "2 test", "2", "120", "test", "l2"),
+        ("2.500", "1 validation", "1", "160", "validation", "l1"),
+        ("2.250", "6 test", "6", "130", "test", "l6"),
+    ]
+    assert listed("ordinary") == [
+        ("1.250", "4 test", "4", "100", "test", "l4"),
+        ("1.500", "2 validation", "2", "200", "validation", "l2"),
+        ("1.750", "5 test", "5", "1,250", "test", "l5"),
+    ]
+
+
+def test_where_most_documents_are_short_the_shorter_half_is_left_out(
+    folder: Path, tmp_path: Path
+) -> None:
+    copy = tmp_path / "tiny"
+    shutil.copytree(folder, copy)
+    path = copy / "models/lstm.seed2/document_scores.parquet"
+    short = pa.table({"doc_id": [3, 4, 6, 7, 9], "split": ["test"] * 5})
+    short = short.append_column("characters", pa.array([99, 5, 30, 20, 40]))
+    short = short.append_column("bits_per_character", pa.array([2.0, 9.0, 4.0, 1.0, 3.0]))
+    pq.write_table(short, path)
+    text = Page(report_of(copy, models=MODELS)).text("documents")
+    assert "The lists leave out documents of fewer than 30 characters." in text
+    assert re.findall(r"(\d\.\d{3}) bits a character", text) == ["4.000", "2.000"]
+
+
+def test_the_symbols_and_their_counts(page: Page) -> None:
+    text = page.text("vocabulary")
+    assert "7 symbols (characters), the most frequent first" in text
+    assert "letters (3), special symbols (2), digits and numbers (1), spaces (1)." in text
+    items = re.findall(r"<li title=\"(.*?)\">.*?<span>([\d,]+)</span>", page.page, re.DOTALL)
+    assert items == [
+        ("latin small letter b", "7,000"),
+        ("latin small letter c", "40"),
+        ("space", "30"),
+        ("end of document", "10"),
+        ("digit seven", "6"),
+        ("latin small letter a", "5"),
+        ("unknown", "0"),
+    ]
+
+
+def test_the_hashes_are_those_of_the_files(page: Page, folder: Path) -> None:
+    rows = page.tables["SHA-256 of what went in and what came out"][1:]
+    assert [name for name, _ in rows] == [
+        *("documents.parquet", "corpus.parquet", "vocabulary.json"),
+        *(
+            f"models/{label}/{file}"
+            for label in ("lstm.seed1", "lstm.seed2", "lstm.seed7", "gru")
+            for file in ("model.safetensors", "model.json")
+        ),
+    ]
+    for name, digest in rows:
+        assert digest == hashlib.sha256((folder / name).read_bytes()).hexdigest()
+
+
+def test_the_timing(page: Page) -> None:
+    assert page.tables["Time spent in training"][1:] == [
+        ["lstm.seed1", "12.2", "34,567"],
+        ["lstm.seed2", "13.2", "34,568"],
+        ["lstm.seed7", "14.2", "34,569"],
+        ["gru", "15.2", "34,570"],
+    ]
+
+
+@pytest.mark.parametrize(
+    ("share", "text"),
+    [(0, "0.0"), (0.0004, "under 0.1"), (0.0005, "0.1"), (0.12345, "12.3"), (1, "100.0")],
+)
+def test_shares_in_percent(share: float, text: str) -> None:
+    assert percent(share) == f"{text}\u2009%"
+
+
+@pytest.mark.parametrize(
+    ("score", "other", "text"),
+    [
+        (1.5, 2.0, "25\u2009% fewer than"),
+        (2.5, 2.0, "25\u2009% more than"),
+        (1.986, 2.0, "1\u2009% fewer than"),
+        (2.014, 2.0, "1\u2009% more than"),
+        (1.994, 2.0, "about as many as"),
+    ],
+)
+def test_how_much_less_one_score_is(score: float, other: float, text: str) -> None:
+    assert compared(score, other) == text
