@@ -169,6 +169,20 @@ def test_a_run_is_made_again_in_a_new_folder_only(folder: Path) -> None:
     assert done.stderr == f"charlm: {folder}: not empty; name a new folder to run in\n"
 
 
+@pytest.mark.parametrize("package", ["yaml", "snakemake"])
+def test_running_again_names_the_package_that_is_missing(folder: Path, package: str) -> None:
+    code = (
+        f"import sys; sys.modules[{package!r}] = None  # cannot be imported\n"
+        f"from charlm.command import main; sys.exit(main(['reproduce', {str(folder)!r}]))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr == (
+        f"charlm: reproduce: the package {package} is missing, which running the workflow needs; "
+        "run `pip install 'charlm[workflow]'`\n"
+    )
+
+
 def test_elsewhere_one_core_makes_the_same_bytes(tiny_copy: Checkout, tmp_path: Path) -> None:
     done = tiny_copy.snakemake("crate", "--configfile", TINY)
     assert done.returncode == 0, done.stderr

@@ -268,10 +268,13 @@ def _train(options: argparse.Namespace) -> None:
             f"{options.config}: there is no model '{options.model}'; "
             f"choose one of {', '.join(config['models'])}"
         )
+    from charlm.origins import Origins
+
+    results = Path(options.results or Path("results", config["corpus"]["name"]))
+    Origins(config, results, models=[options.model]).check(options.config)
     from charlm.training.trainer import train
 
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    results = Path(options.results or Path("results", config["corpus"]["name"]))
     architecture = dict(config["models"][options.model])
     training = architecture.pop("training")
     train(

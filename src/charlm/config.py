@@ -10,8 +10,9 @@ Run as a program, it rewrites the generated schema and reference: `python -m cha
 import difflib
 import json
 import re
+import reprlib
 import types
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, Union, get_args, get_origin
 
@@ -32,14 +33,19 @@ from charlm.errors import CharlmError
 SCHEMA_FILE = "workflow/schemas/config.schema.json"
 REFERENCE_FILE = "config/README.md"
 
-PositiveInteger = Annotated[int, Field(ge=1)]
-PositiveNumber = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-Temperature = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+PositiveInteger = Annotated[int, Field(ge=1, lt=2**63)]
+Size = Annotated[int, Field(ge=1, le=1_000_000)]
+Few = Annotated[int, Field(ge=1, le=100)]
+PositiveNumber = Annotated[float, Field(gt=0)]
+Temperature = Annotated[float, Field(ge=0)]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 Text = Annotated[str, StringConstraints(min_length=1)]
 CorpusName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 ModelName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
+
+BASELINES = re.compile(r"ngram|ngram_chosen|xz|\d+-gram")
+"""The names by which the results and the report know the baselines."""
 
 
 def _from_text(value: Any, annotation: Any) -> Any:
@@ -49,8 +55,8 @@ def _from_text(value: Any, annotation: Any) -> Any:
     """
     options = list(_options(annotation))
     if isinstance(value, list):
-        inner = next((get_args(option)[0] for option in options if get_origin(option) is list), Any)
-        return [_from_text(item, inner) for item in value]
+        inner = [get_args(option)[0] for option in options if get_origin(option) is list]
+        return [_from_text(item, inner[0]) for item in value] if inner else value
     if not isinstance(value, str):
         return value
     if value == "null" and type(None) in options:
@@ -80,7 +86,9 @@ def _options(annotation: Any) -> Iterator[Any]:
 class Section(BaseModel):
     """A section of the configuration: unknown keys and wrong types are errors."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(
+        extra="forbid", strict=True, allow_inf_nan=False, use_attribute_docstrings=True
+    )
 
     @field_validator("*", mode="before")
     @classmethod
@@ -137,6 +145,8 @@ class Rule(Section):
     def _one_kind(self) -> Self:
         if (self.pattern is None) == (self.builtin is None):
             raise ValueError("a rule needs either 'pattern' or 'builtin'")
+        if self.builtin and self.replacement:
+            raise ValueError("'replacement' has no effect on a 'builtin'; leave it out")
         return self
 
 
@@ -176,7 +186,7 @@ class Vocabulary(Section):
     order: Literal["first_seen", "frequency"] = "frequency"
     """the order of the symbols' ids"""
     min_count: PositiveInteger = 1
-    """rarer symbols become the unknown symbol"""
+    """rarer symbols become the unknown symbol; bytes are always known"""
     fit_on: Literal["train", "all"] = "train"
     """the text whose symbols count"""
     end_of_document: bool = True
@@ -233,18 +243,13 @@ class Training(Section):
     checkpoint_every: PositiveInteger = 200
     """steps between two checkpoints"""
     init_from: Text | None = None
-    """folder of a trained model whose weights to start from"""
+    """folder of a trained model of the same vocabulary and architecture whose weights to start
+    from; not this model's own: see *Training for longer* in config/README.md"""
     teacher: Text | None = None
     """folder of a trained model, often an ensemble, whose predictions to learn beside the text
     (distillation); the training loss is then measured against the mixture of both"""
     teacher_weight: Fraction = 0.5
     """share of the teacher's predictions in that mixture"""
-
-    @model_validator(mode="after")
-    def _processes_have_no_common_clock(self) -> Self:
-        if self.minutes is not None and self.processes > 1:
-            raise ValueError("'minutes' needs a single process; give 'steps' or 'epochs'")
-        return self
 
 
 class Model(Training):
@@ -252,7 +257,7 @@ class Model(Training):
 
     cell: Literal["lstm", "gru"] = "lstm"
     """kind of the recurrent cell"""
-    members: PositiveInteger = 1
+    members: Few = 1
     """models of this kind that learn side by side and predict together: an ensemble, whose
     probabilities are averaged"""
     ngram_order: Annotated[int, Field(ge=0)] = 0
@@ -260,11 +265,11 @@ class Model(Training):
     network, 8 say; 0 for the network alone"""
     ngram_weight: Annotated[float, Field(gt=0, lt=1)] = 0.3
     """share of the n-gram model in the mean of both probabilities"""
-    hidden_size: PositiveInteger | Literal["vocabulary"] = 512
+    hidden_size: Size | Literal["vocabulary"] = 512
     """width of the state; `vocabulary` for as many as there are symbols"""
-    num_layers: PositiveInteger = 1
+    num_layers: Few = 1
     """recurrent layers"""
-    embedding_size: PositiveInteger = 128
+    embedding_size: Size = 128
     """width of the symbols' vectors"""
     one_hot: bool = False
     """one-hot symbols in the place of learned vectors"""
@@ -367,6 +372,8 @@ def resolve(values: Mapping[str, Any], file: str = "config") -> dict[str, Any]:
         raise CharlmError(
             "\n".join(f"{file}: {_explain(place, same)}" for place, same in found.items())
         ) from None
+    if conflicts := list(dict.fromkeys(_conflicts(config))):
+        raise CharlmError("\n".join(f"{file}: {conflict}" for conflict in conflicts))
     plain = config.model_dump(mode="json")
     plain["models"] = {
         trained: settings
@@ -380,17 +387,116 @@ def _trained_models(
     name: str, model: Model, training: Training
 ) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield each model that `name` stands for, its seeds told apart, with its settings."""
+    settings = _training_of(model, training)
+    seeds = list(dict.fromkeys(settings.pop("seeds") or [settings["seed"]]))
+    architecture = model.model_dump(mode="json", exclude=set(Training.model_fields))
+    for seed in seeds:
+        trained = name if len(seeds) == 1 else f"{name}.seed{seed}"
+        yield trained, architecture | {"training": settings | {"seed": seed}}
+
+
+def _training_of(model: Model, training: Training) -> dict[str, Any]:
+    """Return the settings of a model's training: its own and, for the rest, those of all."""
     own = {key for key in model.model_fields_set if key in Training.model_fields}
     settings = training.model_dump(mode="json") | model.model_dump(mode="json", include=own)
     if own & {"steps", "minutes", "epochs"}:  # of the lengths, those of the model alone count
         settings |= {key: None for key in ("steps", "minutes") if key not in own}
     if "seed" in own and "seeds" not in own:
         settings["seeds"] = None
-    seeds = list(dict.fromkeys(settings.pop("seeds") or [settings["seed"]]))
-    architecture = model.model_dump(mode="json", exclude=set(Training.model_fields))
-    for seed in seeds:
-        trained = name if len(seeds) == 1 else f"{name}.seed{seed}"
-        yield trained, architecture | {"training": settings | {"seed": seed}}
+    return settings
+
+
+def _conflicts(config: Config) -> Iterator[str]:
+    """Yield a line for settings that cannot work together or of which one has no effect.
+
+    Only what differs from its default and is not switched off on purpose counts as ineffective:
+    `ngram_order: 0` may stand beside an `ngram_weight`.
+    """
+    if config.splits.method == "contiguous" and config.splits.key != Splits().key:
+        yield "splits.key: has no effect with 'method: contiguous'; leave it out"
+    if len(config.corpus.text_columns) == 1 and _is_set(config.corpus, "separator"):
+        yield (
+            "corpus.separator: joins several text columns, and there is one; leave it out "
+            "(documents are not joined)"
+        )
+    sections = [config.training, *config.models.values()]
+    yield from _ineffective("training", config.training, "teacher_weight", ["teacher"], sections)
+    names: dict[str, str] = {}
+    for name, model in config.models.items():
+        same = names.setdefault(name.lower(), name)
+        if same != name:
+            yield (
+                f"models.{name}: differs from '{same}' in case only, and some file systems do not "
+                "tell such names apart; rename one"
+            )
+        if BASELINES.fullmatch(name):
+            yield f"models.{name}: a baseline has this name; rename the model"
+        yield from _conflicts_of_architecture(f"models.{name}", model)
+        yield from _conflicts_of_training(name, model, config)
+
+
+def _conflicts_of_architecture(place: str, model: Model) -> Iterator[str]:
+    if model.layer_dropout and model.num_layers == 1:
+        yield (
+            f"{place}.layer_dropout: acts between layers, and there is one; raise 'num_layers' or "
+            "use 'output_dropout'"
+        )
+    if model.one_hot and _is_set(model, "embedding_size"):
+        yield f"{place}.embedding_size: has no effect with 'one_hot'; leave one of them out"
+    yield from _ineffective(place, model, "ngram_weight", ["ngram_order"], [model])
+    dropouts = ["layer_dropout", "output_dropout"]
+    yield from _ineffective(place, model, "locked_dropout", dropouts, [model])
+
+
+def _conflicts_of_training(name: str, model: Model, config: Config) -> Iterator[str]:
+    settings = _training_of(model, config.training)
+
+    def place(*keys: str) -> str:
+        """Return the section that decides: the model's where one of the keys stands there."""
+        return "training" if model.model_fields_set.isdisjoint(keys) else f"models.{name}"
+
+    if settings["minutes"] is not None and settings["steps"] is None and settings["processes"] > 1:
+        yield (
+            f"{place('minutes', 'processes')}: 'minutes' needs a single process; give 'steps' or "
+            "'epochs', or leave out 'processes'"
+        )
+    if settings["batch_size"] % settings["processes"]:
+        yield (
+            f"{place('batch_size', 'processes')}: a 'batch_size' of {settings['batch_size']} "
+            f"cannot be shared evenly among {settings['processes']} processes; change one of them"
+        )
+    if not config.splits.validation:
+        for key, value in (("keep", "best"), ("optimizer", "ntasgd"), ("patience", None)):
+            if settings[key] == value if value else settings[key]:
+                setting = f"{key}: {value}" if value else key
+                yield (
+                    f"{place(key)}: '{setting}' needs validation text; raise splits.validation "
+                    "or leave it out"
+                )
+    if settings["optimizer"] == "ntasgd" and settings["average"] is not None:
+        yield (
+            f"{place('optimizer', 'average')}: 'optimizer: ntasgd' and 'average' both average "
+            "the weights; leave out one of them"
+        )
+    yield from _ineffective(
+        f"models.{name}", model, "teacher_weight", ["teacher"], [model, config.training]
+    )
+
+
+def _ineffective(
+    place: str, section: Section, key: str, needed: Sequence[str], where: Sequence[Section]
+) -> Iterator[str]:
+    """Yield a line if a setting is set but none of those needed for it is given anywhere."""
+    if _is_set(section, key) and not any(
+        name in each.model_fields_set for each in where for name in needed
+    ):
+        names = " or ".join(map(repr, needed))
+        yield f"{place}.{key}: has no effect without {names}; set that or leave this out"
+
+
+def _is_set(section: Section, key: str) -> bool:
+    """Return whether a setting is other than its default."""
+    return bool(getattr(section, key) != type(section).model_fields[key].default)
 
 
 def _explain(place: tuple[Any, ...], mistakes: list[dict[str, Any]]) -> str:
@@ -419,11 +525,18 @@ def _explain(place: tuple[Any, ...], mistakes: list[dict[str, Any]]) -> str:
     should = " or ".join(
         dict.fromkeys(each["msg"].replace("Input should be ", "") for each in mistakes)
     )
+    should = re.sub(r"dictionary( or instance of \w+)?", "mapping of keys to values", should)
     return f"{key}: {given} should be {should}; change it{_meaning(place)}"
 
 
 def _show(value: Any) -> str:
-    text = json.dumps(value, ensure_ascii=False, default=str)
+    if isinstance(value, list | dict) and value:
+        text = reprlib.repr(value)  # bounded, however much YAML's aliases make of it
+    else:
+        try:
+            text = json.dumps(value, ensure_ascii=False, default=str)
+        except ValueError:
+            text = "this number"  # more digits than Python writes out
     return text if len(text) <= 60 else text[:57] + "..."
 
 
@@ -537,7 +650,7 @@ def load_file(path: str | Path) -> dict[str, Any]:
         values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise CharlmError(f"{path}: there is no such file; name another") from None
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         place = getattr(error, "problem_mark", None)
         line = f" line {place.line + 1}:" if place else ""
         problem = getattr(error, "problem", None) or "not YAML"

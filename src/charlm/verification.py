@@ -14,6 +14,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from importlib import metadata
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -148,10 +149,16 @@ def reproduce(folder: str | Path, directory: str | Path, *, cores: str = "all") 
     working directory. Lines that begin with `note:` are no differences but may explain some.
 
     Raises:
-        CharlmError: What is needed to run again is not there or is not what was recorded, or the
-            run failed.
+        CharlmError: What is needed to run again is not installed, is not there or is not what was
+            recorded, or the run failed.
     """
-    import yaml  # what only running needs
+    for package in ("yaml", "snakemake"):
+        if find_spec(package) is None:
+            raise CharlmError(
+                f"reproduce: the package {package} is missing, which running the workflow needs; "
+                "run `pip install 'charlm[workflow]'`"
+            )
+    import yaml
 
     record, directory = Record(folder), Path(directory)
     if directory.exists() and any(directory.iterdir()):

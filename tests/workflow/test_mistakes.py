@@ -1,6 +1,7 @@
 """What a user gets wrong ends in one line that says how to mend it."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -48,6 +49,36 @@ def test_a_configfile_stands_alone(checkout: Checkout) -> None:
     assert done.returncode == 0, done.stderr
     assert "results/mine/report.html" in done.stdout + done.stderr
     assert "movie-reviews" not in done.stdout + done.stderr
+
+
+def test_a_model_that_is_to_start_from_itself_is_kept(tiny_copy: Checkout) -> None:
+    folder = "results/tiny/models/lstm"
+    weights = tiny_copy.folder / folder / "model.safetensors"
+    before = weights.read_bytes()
+    change = f"models={{lstm: {{init_from: {folder}/}}}}"
+    printed = run(tiny_copy, "train", "--configfile", TINY, "--config", change)
+    assert (
+        "run `cp -r results/tiny/models/lstm tiny-lstm` and set `init_from: tiny-lstm`" in printed
+    )
+    assert weights.read_bytes() == before
+
+
+def test_a_model_is_kept_that_is_to_start_from_one_of_another_vocabulary(
+    tiny_copy: Checkout,
+) -> None:
+    weights = tiny_copy.folder / "results/tiny/models/lstm/model.safetensors"
+    before = weights.read_bytes()
+    shutil.copytree(weights.parent, tiny_copy.folder / "old")
+    description = tiny_copy.folder / "old/model.json"
+    other = json.loads(description.read_text())
+    other["vocabulary"]["symbols"][0] = "東"
+    description.write_text(json.dumps(other))
+    start = ("--configfile", TINY, "--config", "models={lstm: {init_from: old}}")
+    printed = run(tiny_copy, "train", *start)
+    assert "old: training.init_from or training.teacher names a model of another vocab" in printed
+    assert weights.read_bytes() == before
+    description.write_bytes((weights.parent / "model.json").read_bytes())
+    assert tiny_copy.planned("train", *start) == {"match_vocabulary", "train_model", "train"}
 
 
 POSTS = "text,id\n" + "".join(f"this is post number {n} of them all,{n}\n" for n in range(40))

@@ -45,7 +45,15 @@ CONFIG = {
     "language_model": {
         "corpus": {"name": "posts", "source": "data/posts.csv"},
         "splits": {"validation": 0.1, "test": 0.1},
-        "models": {"tiny": {"hidden_size": 16, "embedding_size": 8}},
+        "models": {
+            "tiny": {"hidden_size": 16, "embedding_size": 8},
+            "more": {
+                "hidden_size": 16,
+                "embedding_size": 8,
+                "init_from": "results/posts/models/tiny",
+                "teacher": "results/posts/models/tiny/",
+            },
+        },
         "training": {"steps": 3, "batch_size": 2, "sequence_length": 16},
         "sampling": {"length": 20, "prompts_file": "data/prompts.txt"},
     },

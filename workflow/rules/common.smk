@@ -6,6 +6,7 @@ from snakemake.exceptions import WorkflowError
 
 from charlm.config import resolve
 from charlm.errors import CharlmError
+from charlm.origins import FILES, KEYS, Origins
 from charlm.provenance import code_digest
 from charlm.text.cleaning import rules_of
 from charlm.text.sources import is_remote, resolve_source
@@ -18,8 +19,9 @@ if not workflow.overwrite_configfiles:
 
 
 GIVEN = config
+CONFIG_NAME = " + ".join(map(str, workflow.configfiles))
 try:
-    config = resolve(config, " + ".join(map(str, workflow.configfiles)))
+    config = resolve(config, CONFIG_NAME)
     rules_of(**config["cleaning"])
     sources = resolve_source(config["corpus"]["source"])
 except CharlmError as error:
@@ -70,6 +72,12 @@ if workflow.is_main_process:
 
 CORPUS = config["corpus"]["name"]
 RESULTS = f"results/{CORPUS}"
+ORIGINS = Origins(config, PREFIX + RESULTS, prefix=PREFIX)
+if workflow.is_main_process:
+    try:
+        ORIGINS.check(CONFIG_NAME)
+    except CharlmError as error:
+        raise WorkflowError(str(error)) from None
 MODEL = f"{RESULTS}/models/{{model}}"
 ONE_STREAM = config["splits"]["method"] == "contiguous"
 ENVIRONMENT = "../envs/charlm.yaml"
@@ -114,14 +122,35 @@ def training_settings(wildcards):
     return config["models"][wildcards.model]["training"]
 
 
-def other_models(wildcards):
-    """Return the models that a training starts from or learns from; a changed one repeats it."""
-    training = training_settings(wildcards)
-    folders = filter(None, (training["init_from"], training["teacher"]))
-    files = ("model.safetensors", "model.json")
-    return [
-        os.path.normpath(f"{folder}/{file}") for folder in folders for file in files
-    ]
+def origin(key):
+    """Return a function that gives the files of what a training's key names, none for null."""
+
+    def files_of(wildcards):
+        folder = training_settings(wildcards)[key]
+        made = folder and ORIGINS.made(folder)
+        if made:
+            return expand(f"{MODEL}/{{file}}", model=made, file=FILES)
+        return given(os.path.normpath(f"{folder}/{file}") for file in FILES if folder)
+
+    return files_of
+
+
+def origin_folders(wildcards, input):
+    """Return where Snakemake has those origins of a training that this run makes."""
+    return {
+        key: os.path.dirname(input[key][0])
+        for key, folder in ORIGINS.given(wildcards.model)
+        if ORIGINS.made(folder)
+    }
+
+
+def vocabulary_match(wildcards):
+    """Return the file that stands for a training's origins having this corpus's vocabulary."""
+    origins = [folder for _, folder in ORIGINS.given(wildcards.model)]
+    others = [folder for folder in origins if not ORIGINS.made(folder)]
+    return expand(
+        f"{RESULTS}/matches/{{model}}", model=wildcards.model if others else []
+    )
 
 
 def architecture(wildcards):

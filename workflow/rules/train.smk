@@ -7,7 +7,9 @@ rule train_model:
     input:
         vocabulary=f"{RESULTS}/vocabulary.json",
         tokens=f"{RESULTS}/tokens",
-        others=other_models,
+        init_from=origin("init_from"),
+        teacher=origin("teacher"),
+        match=vocabulary_match,
     output:
         weights=f"{MODEL}/model.safetensors",
         description=f"{MODEL}/model.json",
@@ -38,6 +40,31 @@ rule train_model:
         checkpoint_every=lambda wildcards, output: training_settings(wildcards)[
             "checkpoint_every"
         ],
+        origins=origin_folders,
         code=code_of("train_model"),
     script:
         "../scripts/train_model.py"
+
+
+# A job of its own: Snakemake deletes a finished model as soon as the job that trains it anew starts.
+rule match_vocabulary:
+    input:
+        vocabulary=f"{RESULTS}/vocabulary.json",
+        init_from=origin("init_from"),
+        teacher=origin("teacher"),
+    output:
+        match=temp(touch(f"{RESULTS}/matches/{{model}}")),
+    log:
+        f"logs/{CORPUS}/match_vocabulary/{{model}}.log",
+    benchmark:
+        f"logs/{CORPUS}/match_vocabulary/{{model}}.benchmark.tsv"
+    localrule: True
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=1024,
+    params:
+        code=code_of("match_vocabulary"),
+    script:
+        "../scripts/match_vocabulary.py"

@@ -17,6 +17,7 @@ def main(snakemake: Snakemake) -> None:
             **snakemake.params.training,
             "checkpoint_every": snakemake.params.checkpoint_every,
         },
+        origins=snakemake.params.origins,
     )
 
 

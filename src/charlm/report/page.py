@@ -579,6 +579,8 @@ def shown_change(before: str, after: str) -> tuple[Markup, Markup]:
 
 def compared(score: float, other: float) -> str:
     """Say how much less, or more, `score` is than `other`, in whole percent."""
+    if round(other, 3) == 0:  # shown as 0.000; a share of nothing has no percent
+        return "about as many as" if round(score, 3) == 0 else "more than"
     percent = round(100 * (1 - score / other))
     if percent == 0:
         return "about as many as"

@@ -327,6 +327,12 @@ def gather(
         raise CharlmError(f"{corpus}: cleaning leaves no text; mend cleaning.rules or the source")
     names, cuts = _splits(fingerprints, np.where(keep, characters, 0), splits)
     if not characters[keep & (names == 0)].any():
+        if splits["method"] == "contiguous":
+            raise CharlmError(
+                f"{corpus}: {int(characters[keep].sum()):,} characters are too few to split "
+                "contiguously: none is left to train on; give more text or lower splits.validation "
+                "and splits.test"
+            )
         raise CharlmError(
             f"{corpus}: {int(keep.sum()):,} documents are too few to split: none is left to train "
             "on; give more documents, other fractions or splits.method: contiguous"

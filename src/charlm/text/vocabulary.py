@@ -58,7 +58,7 @@ def build_vocabulary(
         end_of_document: add a symbol for the end of a document.
 
     Raises:
-        CharlmError: if there is no text to fit on.
+        CharlmError: if there is no text to fit on, or no symbol is frequent enough.
     """
     counts: Counter[str] = Counter()
     documents = 0
@@ -81,6 +81,11 @@ def build_vocabulary(
         counts = Counter({symbol: counts[symbol] for symbol in map(byte_symbol, range(256))})
     else:
         kept = [item for item in counts.items() if item[1] >= min_count]
+        if not kept:
+            raise CharlmError(
+                f"{corpus}: no symbol occurs {min_count} times; lower vocabulary.min_count to at "
+                f"most {max(counts.values())}"
+            )
         if order == "frequency":
             kept.sort(key=lambda item: -item[1])
         counts = Counter(dict(kept))

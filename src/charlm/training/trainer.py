@@ -49,6 +49,9 @@ log = logging.getLogger(__name__)
 LESS_MEMORY = "lower training.batch_size, training.sequence_length or hidden_size"
 """What to do where memory does not suffice."""
 
+MOMENTS = {"adamw": 2, "rmsprop": 1, "sgd": 1, "ntasgd": 0}
+"""Numbers that each optimizer keeps for each weight."""
+
 NON_MONOTONE = 5
 """Validations that NT-ASGD looks back on."""
 
@@ -62,6 +65,7 @@ def train(
     architecture: Mapping[str, Any],
     training: Mapping[str, Any],
     code: str | None = None,
+    origins: Mapping[str, str] | None = None,
 ) -> None:
     """Train a model and write `model.json`, `history.csv`, `timing.json`, `model.safetensors`.
 
@@ -76,6 +80,8 @@ def train(
         training: The settings of its training, all keys of the section `training`.
         code: A digest of the code that trains, a checkpoint of other code being of no use; None
             for that of this module and all that it imports.
+        origins: The folders of the models that `init_from` and `teacher` name, by these keys, where
+            they are not those in `training`, which `model.json` records.
 
     Raises:
         CharlmError: The text is too short, the device is missing, memory does not suffice, or the
@@ -84,8 +90,11 @@ def train(
     if training["processes"] > 1 and "RANK" not in os.environ:
         places = {"vocabulary": vocabulary, "tokens": tokens, "folder": folder}
         settings = {"architecture": architecture, "training": training, "code": code}
-        launch(training["processes"], {**places, "checkpoints": checkpoints, **settings})
+        rest = {"checkpoints": checkpoints, "origins": origins or {}}
+        launch(training["processes"], {**places, **settings, **rest})
         return
+    named = {key: training[key] for key in origins or {}}
+    training = {**training, **(origins or {})}
     symbols = Vocabulary.load(vocabulary)
     device = choose_device(training["device"])
     precision = choose_precision(training["precision"], device)
@@ -161,6 +170,7 @@ def train(
             "device": device.type,
             "precision": precision,
             "engine": trainer.model.members[0].recurrent.picked_engine,
+            **named,
         },
     )
     shutil.rmtree(checkpoints, ignore_errors=True)
@@ -221,10 +231,7 @@ class Trainer:
                 "training: 'keep: best' and 'patience' need validation text; "
                 "raise splits.validation or leave them out"
             )
-        torch.manual_seed(seed_for(training["seed"]))
-        self.model = make_model(
-            len(vocabulary), **architecture, engine=training["engine"], precision=precision
-        )
+        self.model = self._new_model(architecture, precision)
         if training["init_from"]:
             self._start_from(training["init_from"])
         self.model.to(device).train()
@@ -246,6 +253,39 @@ class Trainer:
         self.history: list[dict[str, Any]] = []
         self._seconds_before = 0.0
         self._started = time.perf_counter()
+
+    def _new_model(self, architecture: Mapping[str, Any], precision: Precision) -> Network:
+        """Return the model with its first weights.
+
+        Raises:
+            CharlmError: The weights, their gradients and the optimizer's moments do not fit into
+                memory.
+        """
+        with torch.device("meta"):  # shapes alone
+            weights = sum(
+                tensor.numel()
+                for tensor in make_model(len(self.vocabulary), **architecture).parameters()
+            )
+        needed = 4.0 * weights * (2 + MOMENTS[self.settings["optimizer"]])
+        free = available_memory(self.device)
+        there = "" if free is None else f", and {free / 1e6:,.0f} MB are free"
+        too_large = CharlmError(
+            f"training: a model of {weights:,} weights (hidden_size {architecture['hidden_size']}) "
+            f"needs at least {needed / 1e6:,.0f} MB of memory{there}; lower hidden_size, "
+            "num_layers or members"
+        )
+        if free is not None and needed > free:
+            raise too_large
+        torch.manual_seed(seed_for(self.settings["seed"]))
+        engine = self.settings["engine"]
+        try:
+            return make_model(
+                len(self.vocabulary), **architecture, engine=engine, precision=precision
+            )
+        except RuntimeError as error:
+            if "can't allocate memory" not in str(error):
+                raise
+            raise too_large from None
 
     def _other_model(self, key: str, precision: Precision = "float32") -> Network:
         folder = self.settings[key]

@@ -1,0 +1,200 @@
+"""Texts with hardly anything in them end in a report or in one line, through the whole chain."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from charlm.card import write_card
+from charlm.config import resolve
+from charlm.errors import CharlmError
+from charlm.evaluation.baselines import baseline
+from charlm.evaluation.comparison import compare
+from charlm.evaluation.held_out import evaluate
+from charlm.evaluation.memorization import measure_memorization
+from charlm.report.page import compared, write_report
+from charlm.sampling import sample
+from charlm.text.cleaning import clean
+from charlm.text.sources import ingest
+from charlm.text.tokens import encode
+from charlm.text.vocabulary import build_vocabulary
+from charlm.training.trainer import train
+
+MODELS = {
+    "lstm": {"hidden_size": 8, "embedding_size": 4},
+    "both": {"cell": "gru", "hidden_size": 8, "members": 2, "ngram_order": 3},
+    "one_hot": {"one_hot": True, "hidden_size": "vocabulary"},
+}
+TENTHS = {"method": "contiguous", "validation": 0.1, "test": 0.1}
+NONE = {"validation": 0, "test": 0}
+LARGE = {"validation": 0.4, "test": 0.3}
+BYTES, GRAPHEMES = {"unit": "byte"}, {"unit": "grapheme"}
+WITHOUT_END = {"end_of_document": False, "fit_on": "all"}
+SHORT = [letter * length for letter in "abcdef" for length in (1, 2, 9)]
+
+
+def run_chain(folder: Path, texts: str | list[str], **settings: Any) -> Path:
+    """Run what the workflow runs, stage by stage in this process, and return the results."""
+    source = folder / ("text.txt" if isinstance(texts, str) else "texts.jsonl")
+    source.write_text(
+        texts if isinstance(texts, str) else "".join(json.dumps({"text": t}) + "\n" for t in texts)
+    )
+    config = resolve(
+        {
+            "corpus": {"name": "c", "source": str(source)},
+            "models": MODELS,
+            "training": {"steps": 2, "device": "cpu"} | settings.pop("training", {}),
+            "sampling": {"length": 20},
+            **settings,
+        }
+    )
+    results = folder / "results"
+    documents, corpus, vocabulary, tokens, baselines = (
+        results / name
+        for name in (
+            *("documents.parquet", "corpus.parquet", "vocabulary.json", "tokens"),
+            "baselines.json",
+        )
+    )
+    results.mkdir()
+    read = {key: value for key, value in config["corpus"].items() if key != "name"}
+    ingest(documents=documents, rejected=results / "rejected.parquet", paths=[source], **read)
+    splits = config["splits"]
+    clean(documents, corpus, results / "cleaning.tsv", splits=splits, **config["cleaning"])
+    build_vocabulary(corpus, vocabulary, **config["vocabulary"])
+    encode(corpus, vocabulary, tokens)
+    one_stream = splits["method"] == "contiguous"
+    scores = results / "baseline_scores.parquet"
+    baseline(vocabulary, tokens, baselines, scores, one_stream=one_stream)
+    folders = {name: results / "models" / name for name in config["models"]}
+    for name, model in folders.items():
+        architecture = dict(config["models"][name])
+        training = architecture.pop("training")
+        checkpoints = results / "checkpoints" / name
+        places = (vocabulary, tokens, model, checkpoints)
+        train(*places, architecture=architecture, training=training)
+        written = (
+            model / file for file in ("metrics.json", "document_scores.parquet", "diagnostics.json")
+        )
+        evaluate(model, tokens, *written, one_stream=one_stream, device="cpu")
+        sample(model, model / "samples.jsonl", device="cpu", **config["sampling"])
+        write_card(model, model / "metrics.json", baselines, model / "README.md", corpus="c")
+    of_documents = [model / "document_scores.parquet" for model in folders.values()]
+    compare(scores, of_documents, results / "comparison.json", models=list(folders))
+    samples = {name: model / "samples.jsonl" for name, model in folders.items()}
+    measure_memorization(corpus, samples, results / "memorization.json")
+    write_report(results, results / "report.html", models=list(folders), config=config)
+    return results
+
+
+def no_number(constant: str) -> None:
+    raise AssertionError(f"{constant} is no number")
+
+
+@pytest.mark.parametrize(
+    ("texts", "settings"),
+    [
+        ("abcabcabca", {"splits": TENTHS}),
+        ("abcabcabca", {"splits": TENTHS, "vocabulary": BYTES}),
+        ("東京" * 20, {"splits": TENTHS, "vocabulary": BYTES}),
+        ("a", {"splits": NONE}),
+        ("ab", {"splits": NONE, "vocabulary": {"end_of_document": False}}),
+        ("a" * 500, {"splits": TENTHS, "vocabulary": WITHOUT_END}),
+        ("e\u0301" * 30, {"splits": TENTHS, "vocabulary": GRAPHEMES}),
+        ("\n" * 50, {"splits": TENTHS, "cleaning": {"profile": "none"}}),
+        ("a" * 100 + "b" * 20, {"splits": TENTHS}),
+        (["a" * length for length in range(5, 55)], {}),
+        (["a" * length for length in range(5, 55)], {"splits": LARGE, "vocabulary": WITHOUT_END}),
+        (["a document, the only one"], {}),
+        ([*"abcdefghijklmnopqrstuvwxyz"], {"splits": LARGE}),
+        ([*"abcdéfghijklmn東opqrstuvwxy"], {"splits": LARGE, "vocabulary": BYTES}),
+        (SHORT, {"splits": {"validation": 0.4, "test": 0}}),
+        (SHORT, {"splits": {"validation": 0, "test": 0.4}}),
+        (["", "ab", "", "c"] * 9, {"splits": LARGE, "cleaning": {"profile": "none"}}),
+        ("abcabcabca" * 3, {"splits": TENTHS, "training": {"seeds": [1, 2]}}),
+        ("abcabcabca" * 3, {"splits": TENTHS, "training": {"keep": "best", "patience": 1}}),
+    ],
+)
+def test_a_degenerate_text_gets_a_report(
+    tmp_path: Path, texts: str | list[str], settings: dict[str, Any]
+) -> None:
+    results = run_chain(tmp_path, texts, **settings)
+    for path in results.rglob("*.json"):
+        json.loads(path.read_text(), parse_constant=no_number)
+    page = (results / "report.html").read_text()
+    shown = re.sub(r"(?s)<(script|style)>.*?</\1>|<script type.*?</script>", "", page)
+    assert "</html>" in shown
+    for text in (shown, *(path.read_text() for path in results.rglob("README.md"))):
+        assert not re.search(r"(?i)\b(nan|inf|infinity)\b|-0\.0+\b", text)
+
+
+@pytest.mark.parametrize(
+    ("texts", "settings", "line"),
+    [
+        ("a", {"splits": TENTHS}, "corpus.parquet: 1 characters are too few to split contiguously"),
+        ("ab", {"splits": TENTHS}, "tokens/train.npy: 1 symbols are too few to train on"),
+        (["aaaa", "aaaa"], {"splits": LARGE}, "1 documents are too few to split"),
+        (["<b></b>"] * 9, {}, "corpus.parquet: cleaning leaves no text"),
+        ("   ", {}, "corpus.parquet: cleaning leaves no text"),
+        ("", {}, "'text' is empty or missing in all 1 records"),
+        (SHORT, {"vocabulary": {"min_count": 99}}, "no symbol occurs 99 times; lower vocabulary.m"),
+        (SHORT, {"vocabulary": {"min_count": 99, **GRAPHEMES}}, "no symbol occurs 99 times"),
+        (
+            SHORT,
+            {"models": {"m": {"hidden_size": 200_000}}},
+            "(hidden_size 200000) needs at least 2,561,",
+        ),
+        (
+            SHORT,
+            {"models": {"m": {"hidden_size": 1_000_000, "members": 100, "num_layers": 2}}},
+            "of memory, and ",
+        ),
+    ],
+)
+def test_what_cannot_be_done_is_said_in_one_line(
+    tmp_path: Path, texts: str | list[str], settings: dict[str, Any], line: str
+) -> None:
+    with pytest.raises(CharlmError) as raised:
+        run_chain(tmp_path, texts, **settings)
+    assert line in str(raised.value)
+    assert len(str(raised.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("score", "other", "words"),
+    [
+        (1.0, 2.0, "50\u2009% fewer than"),
+        (3.0, 2.0, "50\u2009% more than"),
+        (2.001, 2.0, "about as many as"),
+        (0.5, 0.0, "more than"),
+        (0.5, 1e-9, "more than"),
+        (0.0, 0.0, "about as many as"),
+        (0.0, 2.0, "100\u2009% fewer than"),
+    ],
+)
+def test_scores_are_compared_in_words(score: float, other: float, words: str) -> None:
+    assert compared(score, other) == words
+
+
+LITTLE_MEMORY = """
+import resource, sys
+from pathlib import Path
+from charlm.training import trainer
+from tests.workflow.test_degenerate import SHORT, run_chain
+used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (used + 1_500_000_000,) * 2)
+run_chain(Path(sys.argv[1]), SHORT, models={"m": {"hidden_size": 12_000}})
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_a_limit_of_memory_is_met_with_the_same_line(tmp_path: Path) -> None:
+    root = Path(__file__).parent.parent.parent
+    command = [sys.executable, "-c", LITTLE_MEMORY, str(tmp_path)]
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
+    assert "CharlmError: training: a model of " in done.stderr
+    assert "(hidden_size 12000) needs at least " in done.stderr
