@@ -204,7 +204,7 @@ def test_unknown_characters_can_be_replaced_or_skipped() -> None:
     replaced = model.generate("aéb", on_unknown="replace", **greedy)
     assert replaced == model.generate("a東b", on_unknown="replace", **greedy)
     request = Request("aéb", 1, on_unknown="replace")
-    assert model._encoded(request)[-3:] == [0, model.vocabulary.unknown, 1]
+    assert model.encode_prompt(request)[-3:] == [0, model.vocabulary.unknown, 1]
     no_unknown = Vocabulary([*"ab"], [1, 1], {"unknown": None, "end_of_document": None})
     with pytest.raises(CharlmError, match="the vocabulary has no 'é'"):
         TrainedModel(model.model, no_unknown).generate("aéb", on_unknown="replace", **greedy)

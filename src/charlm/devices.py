@@ -9,24 +9,36 @@ import torch
 from charlm.errors import CharlmError
 
 
-def choose_device(name: str) -> torch.device:
-    """Return the device called `name`; `auto` takes CUDA, then MPS, then the CPU.
+def choose_device(name: str | torch.device, setting: str | None = None) -> torch.device:
+    """Return a device that this machine has.
+
+    Args:
+        name: `auto` (CUDA, then MPS, then the CPU), `cpu`, `cuda`, `cuda:N`, `mps`, or a device.
+        setting: The setting that gave the name, for the error message.
 
     Raises:
-        CharlmError: This machine has no such device.
+        CharlmError: The name is unknown, or this machine has no such device.
     """
-    available = {
-        "cuda": torch.cuda.is_available(),
-        "mps": torch.backends.mps.is_available(),
-        "cpu": True,
+    place = f"{setting}: " if setting else ""
+    count = {
+        "cuda": torch.cuda.device_count() if torch.cuda.is_available() else 0,
+        "mps": int(torch.backends.mps.is_available()),
+        "cpu": 1,
     }
     if name == "auto":
-        name = next(device for device, there in available.items() if there)
-    if not available[name]:
+        name = next(kind for kind in count if count[kind])
+    try:
+        device = torch.device(name)
+        available = count[device.type]
+    except (RuntimeError, TypeError, KeyError):
         raise CharlmError(
-            f"training.device: this machine has no '{name}' that PyTorch can use; set it to 'auto'"
+            f"{place}unknown device {str(name)!r}; expected auto, cpu, cuda, cuda:N or mps"
+        ) from None
+    if (device.index or 0) >= available:
+        raise CharlmError(
+            f"{place}this machine has no '{device}' that PyTorch can use; use 'auto' or 'cpu'"
         )
-    return torch.device(name)
+    return device
 
 
 def choose_precision(

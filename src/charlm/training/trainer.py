@@ -86,7 +86,7 @@ def train(
         launch(training["processes"], {**places, "checkpoints": checkpoints, **settings})
         return
     symbols = Vocabulary.load(vocabulary)
-    device = choose_device(training["device"])
+    device = choose_device(training["device"], "training.device")
     precision = choose_precision(training["precision"], device)
     trainer = Trainer(
         symbols,
