@@ -284,6 +284,7 @@ def edit(*keys: str, value: Any) -> Any:
                 ("architecture", "hidden_size", -1),
                 ("architecture", "hidden_size", 10**30),
                 ("architecture", "members", 0),
+                ("architecture", "tie_weights", True),
                 ("architecture", "unknown_key", 1),
                 ("vocabulary", []),
                 ("vocabulary", "unit", "word"),

@@ -163,6 +163,12 @@ def test_draws_follow_the_distribution_and_its_limits() -> None:
     assert shares([9.0], temperature=1e308) == pytest.approx([1 / len(LETTERS)], abs=0.002)
 
 
+def test_a_small_temperature_tells_close_logits_apart() -> None:
+    for temperature in (1e-5, 1e-90):
+        drawn = shares([0.0, temperature], temperature=temperature)
+        assert drawn == pytest.approx([1 / (1 + math.e), math.e / (1 + math.e)], abs=0.002)
+
+
 @pytest.mark.parametrize("temperature", [5e-324, 1e-320, 1e-300, 1e-99, 1e-50, 1e-9])
 def test_a_temperature_near_zero_is_greedy(temperature: float) -> None:
     assert shares([-3e38, 3e38, 0.0, 2e38], temperature=temperature) == [0, 1, 0, 0]

@@ -266,14 +266,22 @@ def _train(config: str, model: str, results: str | None) -> None:
     folder = Path(results or Path("results", settings["corpus"]["name"]))
     architecture = dict(settings["models"][model])
     training = architecture.pop("training")
-    train(
-        folder / "vocabulary.json",
-        folder / "tokens",
-        folder / "models" / model,
-        folder / "checkpoints" / model,
-        architecture=architecture,
-        training=training,
-    )
+    try:
+        train(
+            folder / "vocabulary.json",
+            folder / "tokens",
+            folder / "models" / model,
+            folder / "checkpoints" / model,
+            architecture=architecture,
+            training=training,
+        )
+    except KeyError as error:
+        if not config.endswith(".json"):
+            raise
+        # Without pydantic, JSON that was edited is not checked before.
+        raise CharlmError(
+            f"{config}: models.{model}: no key {error}; make it from the YAML anew"
+        ) from error
 
 
 def _resolved(file: str) -> dict[str, Any]:

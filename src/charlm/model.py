@@ -47,6 +47,9 @@ class CharacterLanguageModel(nn.Module):
         locked_dropout: One mask for all steps of a sequence in layer and output dropout.
         engine: Implementation of the recurrent layers.
         precision: `float32` or `bfloat16` for the products; state and weights stay in float32.
+
+    Raises:
+        CharlmError: A size is out of range, or weights of unequal sizes are tied.
     """
 
     one_hot: Tensor
@@ -100,6 +103,11 @@ class CharacterLanguageModel(nn.Module):
         self.output = nn.Linear(self.hidden_size, vocabulary_size, dtype=float32)
         nn.init.zeros_(self.output.bias)
         if tie_weights and self.embedding is not None:
+            if embedding_size != self.hidden_size:
+                raise CharlmError(
+                    f"tie_weights: embedding_size {embedding_size} is not hidden_size "
+                    f"{self.hidden_size}; make them equal"
+                )
             self.output.weight = self.embedding.weight
         else:
             nn.init.uniform_(self.output.weight, -0.1, 0.1)
