@@ -8,7 +8,6 @@ import re
 import shutil
 import subprocess
 import sys
-from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -113,7 +112,11 @@ def test_the_device_is_used(folder: Path, command: str) -> None:
 )
 @pytest.mark.parametrize("place", [0, 1, -1, None])
 def test_options_may_stand_anywhere(
-    folder: Path, tmp_path: Path, arguments: list[str], place: int | None
+    folder: Path,
+    tmp_path: Path,
+    arguments: list[str],
+    place: int | None,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     path = tmp_path / "text.txt"
     path.write_text("a bad cafe\nface\n")
@@ -122,9 +125,8 @@ def test_options_may_stand_anywhere(
         while given[place] == "cpu":  # belongs to what is before it
             place -= 1
         given.insert(place if place >= 0 else len(given), "--lines")
-    with redirect_stdout(io.StringIO()) as output:
-        assert main(["score", *given]) == 0
-    names = [line.split("\t")[2] for line in output.getvalue().splitlines()]
+    assert main(["score", *given]) == 0
+    names = [line.split("\t")[2] for line in capsys.readouterr().out.splitlines()]
     assert names == ([str(path)] if place is None else ["a bad cafe", "face"])
 
 
@@ -175,7 +177,7 @@ def test_a_full_disk_is_named(folder: Path, corpus: Path, tmp_path: Path) -> Non
     advice = "File too large; free some space, or write elsewhere"
     command = [sys.executable, "-m", "charlm.command"]
 
-    def limited(kilobytes: int, *arguments: str | Path) -> str:
+    def limited(kilobytes: int, *arguments: str | Path, unbuffered: str = "") -> str:
         with (tmp_path / "output").open("wb") as output:
             done = subprocess.run(
                 ["bash", "-c", f'ulimit -f {kilobytes}; exec "$@"', "_", *command, *arguments],
@@ -183,6 +185,7 @@ def test_a_full_disk_is_named(folder: Path, corpus: Path, tmp_path: Path) -> Non
                 stderr=subprocess.PIPE,
                 text=True,
                 check=False,
+                env=os.environ | {"PYTHONUNBUFFERED": unbuffered},
             )
         assert done.returncode == 1
         *_, last = done.stderr.splitlines()
@@ -191,7 +194,9 @@ def test_a_full_disk_is_named(folder: Path, corpus: Path, tmp_path: Path) -> Non
 
     for more in (["--length", "5000"], ["--number", "9"], ["--number", "9", "--json"]):
         assert limited(1, "sample", folder, *more) == f"charlm: standard output: {advice}"
-    assert limited(1, "config", corpus / "my.yaml") == f"charlm: standard output: {advice}"
+    for unbuffered in ("", "1"):
+        last = limited(1, "config", corpus / "my.yaml", unbuffered=unbuffered)
+        assert last == f"charlm: standard output: {advice}"
     weights = corpus / "models/small/model.safetensors"
     last = limited(1, "train", corpus / "my.json", "small", "--results", corpus)
     assert last.endswith(f": {advice}")
@@ -270,14 +275,21 @@ def test_scores_are_those_of_the_model(folder: Path, tmp_path: Path) -> None:
     ],
 )
 def test_what_is_wrong_is_said_in_one_line(
-    folder: Path, arguments: list[str], given: str | bytes, line: str
+    folder: Path,
+    arguments: list[str],
+    given: str | bytes,
+    line: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    done = run(*(str(folder) if each == "FOLDER" else each for each in arguments), given=given)
-    assert done.returncode == 1
-    assert done.stdout == ""
-    assert done.stderr.startswith("charlm: ")
-    assert line in done.stderr
-    assert len(done.stderr.splitlines()) == 1
+    data = given if isinstance(given, bytes) else given.encode()
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(data)))
+    assert main([str(folder) if each == "FOLDER" else each for each in arguments]) == 1
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err.startswith("charlm: ")
+    assert line in said.err
+    assert len(said.err.splitlines()) == 1
 
 
 def test_a_closed_pipe_is_no_error(folder: Path) -> None:

@@ -227,7 +227,8 @@ def test_commands(
     given += arguments[place:]
     if command == "sample":
         given += ["--length", "3"]
-    with redirect_stdout(io.StringIO()) as output, redirect_stderr(io.StringIO()) as errors:
+    output, errors = io.TextIOWrapper(io.BytesIO()), io.StringIO()
+    with redirect_stdout(output), redirect_stderr(errors):
         status = main(given)
     assert status in (0, 1, 2)
     if status == 2:
@@ -235,4 +236,4 @@ def test_commands(
         assert len(errors.getvalue().splitlines()) == 1
     elif status == 1 and command != "verify":
         assert "charlm: " in errors.getvalue()
-    assert "Traceback" not in errors.getvalue() + output.getvalue()
+    assert "Traceback" not in errors.getvalue()

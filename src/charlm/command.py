@@ -2,7 +2,6 @@
 
 import codecs
 import errno
-import io
 import json
 import logging
 import math
@@ -46,9 +45,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     status: int | None = None
     try:
-        if isinstance(sys.stdout, io.TextIOWrapper):
-            # File names that are not UTF-8 are printed as they are.
-            sys.stdout.reconfigure(encoding="utf-8", errors="surrogateescape")
         given = list(sys.argv[1:] if arguments is None else arguments)
         with commands.make_context("charlm", given) as context:
             status = commands.invoke(context)
@@ -58,7 +54,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         where = getattr(error, "ctx", None)
         place = where.command_path if where else "charlm"
         message = " ".join(error.format_message().split())
-        return _failed(f"{message} See {place} --help.", error.exit_code)
+        stop = "" if message.endswith((".", "?")) else "."
+        return _failed(f"{message}{stop} See {place} --help.", error.exit_code)
     except BrokenPipeError:
         _discard_output()  # the reader has seen enough
     except KeyboardInterrupt:
@@ -81,11 +78,17 @@ def _failed(line: str, status: int = 1) -> int:
 
 
 def _write(text: str) -> None:
-    """Print to standard output at once, so that errors can tell that it failed there."""
+    """Write to standard output at once, as UTF-8; file names that are not UTF-8 as they are.
+
+    An unbuffered stream may write a part and report no error, so what is left is written again.
+    """
     if sys.stdout is None:
         raise CharlmError("standard output: closed; give it a file, a pipe or a terminal")
+    data = text.encode("utf-8", "surrogateescape")
     try:
-        print(text, end="", flush=True)
+        while data:
+            data = data[sys.stdout.buffer.write(data) :]
+        sys.stdout.buffer.flush()
     except BrokenPipeError:
         raise
     except OSError as error:

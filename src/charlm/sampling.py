@@ -317,8 +317,9 @@ def read_prompts(path: str | Path) -> list[str]:
     Raises:
         CharlmError: There is none, or the file cannot be read or is not UTF-8.
     """
+    path = Path(path)
     try:
-        lines = Path(path).read_text(encoding="utf-8-sig").split("\n")
+        lines = path.read_text(encoding="utf-8-sig").split("\n")
     except UnicodeDecodeError as error:
         raise CharlmError(f"{path}: byte {error.start}: not UTF-8; save it as UTF-8") from None
     except (OSError, ValueError) as error:  # ValueError: a path with a null character
