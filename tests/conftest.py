@@ -11,9 +11,17 @@ from pathlib import Path
 
 import pytest
 from filelock import FileLock
+from hypothesis import HealthCheck, settings
 
 ROOT = Path(__file__).parent.parent
 TINY = "config/presets/tiny.yaml"
+
+# Tests with hypothesis: a few inputs, always the same; many with `--hypothesis-profile=all`.
+settings.register_profile("few", max_examples=50, derandomize=True, deadline=None)
+settings.register_profile(
+    "all", max_examples=2000, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("few")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -1,6 +1,7 @@
 """The model: its sizes, its dropouts, and how it is saved and loaded."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +63,54 @@ def test_reading_step_by_step_is_reading_at_once(cell: str, architecture: dict[s
     with torch.no_grad():
         logits = torch.stack([advance(each).clone() for each in symbols])
         torch.testing.assert_close(logits, model(symbols)[0])
+
+
+@pytest.mark.parametrize("cell", ["lstm", "gru"])
+@pytest.mark.parametrize("architecture", [{}, {"members": 2}, NGRAM, {"members": 2, **NGRAM}])
+def test_steps_go_on_from_a_state(cell: str, architecture: dict[str, Any]) -> None:
+    model = make(cell=cell, num_layers=2, **architecture).eval()
+    symbols = torch.randint(0, 8, (9, 3))
+    with torch.no_grad():
+        expected, _ = model(symbols)
+        fresh, _ = model(symbols, model.fresh_state(3))
+        torch.testing.assert_close(fresh, expected, rtol=0, atol=0)
+        for begin in (0, 5):
+            state = model(symbols[:begin])[1] if begin else model.fresh_state(3)
+            advance = model.stepper(3, state)
+            logits = torch.stack([advance(each).clone() for each in symbols[begin:]])
+            torch.testing.assert_close(logits, expected[begin:])
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float16, torch.bfloat16])
+@pytest.mark.parametrize(
+    "architecture", [{"cell": "gru", "num_layers": 2}, {"one_hot": True}, {"members": 2}, NGRAM]
+)
+def test_the_default_dtype_changes_nothing(
+    tmp_path: Path, architecture: dict[str, Any], dtype: torch.dtype
+) -> None:
+    architecture = {**SMALL, **architecture}
+    save_model(
+        tmp_path, make(**architecture), vocabulary=SYMBOLS, architecture=architecture, training={}
+    )
+    symbols = torch.randint(0, 8, (9, 3))
+
+    def predictions() -> list[torch.Tensor]:
+        model, _ = load_model(tmp_path)
+        with torch.no_grad():
+            logits, state = model(symbols)
+            advance = model.stepper(3, state)
+            return [model.at_rest(3), logits, *(advance(each).clone() for each in symbols)]
+
+    expected = predictions()
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    try:
+        found = predictions()
+    finally:
+        torch.set_default_dtype(before)
+    for each, same in zip(found, expected, strict=True):
+        assert each.dtype == torch.float32
+        assert torch.equal(each, same)
 
 
 def test_one_hot_symbols_select_columns_of_the_input_weights() -> None:
@@ -176,7 +225,16 @@ def test_a_loaded_model_drops_nothing_out(tmp_path: Path, more: dict[str, Any]) 
 
 
 @pytest.mark.parametrize("tie_weights", [True, False])
-@pytest.mark.parametrize("more", [{"members": 1}, {"members": 2}, NGRAM, {"members": 2, **NGRAM}])
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"members": 1},
+        {"members": 2},
+        NGRAM,
+        {"members": 2, **NGRAM},
+        {"output_dropout": 0.5, "embedding_dropout": 0.5},
+    ],
+)
 def test_a_saved_model_is_the_model(
     tmp_path: Path, tie_weights: bool, more: dict[str, Any]
 ) -> None:
@@ -189,6 +247,25 @@ def test_a_saved_model_is_the_model(
     assert vocabulary.symbols == SYMBOLS.symbols
     for member in getattr(loaded, "network", loaded).members:
         assert (member.output.weight is member.embedding.weight) == tie_weights
+
+
+def test_a_model_is_loaded_to_a_device(tmp_path: Path) -> None:
+    save_model(tmp_path, make(), vocabulary=SYMBOLS, architecture=SMALL, training={})
+    assert load_model(tmp_path, device="meta")[0].device.type == "meta"
+
+
+def edit(*keys: str, value: Any) -> Any:
+    """Return a function that changes one value of the `model.json` in a folder."""
+
+    def change(folder: Path) -> None:
+        path = folder / "model.json"
+        section = description = json.loads(path.read_text())
+        for key in keys[:-1]:
+            section = section[key]
+        section[keys[-1]] = value
+        path.write_text(json.dumps(description))
+
+    return change
 
 
 @pytest.mark.parametrize(
@@ -222,14 +299,57 @@ def test_a_saved_model_is_the_model(
             ),
             "does not belong to the model.json beside it",
         ),
+        *(
+            (edit(*keys, value=value), "does not belong to the model.json beside it")
+            for *keys, value in (
+                ("architecture", None),
+                ("architecture", "cell", "rnn"),
+                ("architecture", "hidden_size", "wide"),
+                ("architecture", "hidden_size", -1),
+                ("architecture", "hidden_size", 10**30),
+                ("architecture", "members", 0),
+                ("architecture", "tie_weights", True),
+                ("architecture", "unknown_key", 1),
+                ("vocabulary", []),
+                ("vocabulary", "unit", "word"),
+                ("vocabulary", "symbols", [1] * 8),
+                ("vocabulary", "symbols", "abcdefgh"),
+                ("vocabulary", "counts", [1]),
+                ("vocabulary", "special", "unknown", 8),
+                ("vocabulary", "special", "end_of_document", -1),
+                ("vocabulary", "special", {}),
+            )
+        ),
+        (lambda folder: (folder / "model.json").write_text("[" * 10**5), "model.json: not JSON"),
+        (
+            lambda folder: shutil.rmtree(folder) or folder.write_text(""),
+            "model.json: Not a directory; name the folder of a trained model",
+        ),
+        (
+            lambda folder: (folder / "model.json").unlink() or (folder / "model.json").mkdir(),
+            "model.json: Is a directory; name the folder of a trained model",
+        ),
+        (
+            lambda folder: (
+                (folder / "model.safetensors").unlink() or (folder / "model.safetensors").mkdir()
+            ),
+            "model.safetensors: ",
+        ),
     ],
 )
 def test_a_folder_that_holds_no_model(tmp_path: Path, damage: Any, message: str) -> None:
-    save_model(tmp_path, make(), vocabulary=SYMBOLS, architecture=SMALL, training={})
-    damage(tmp_path)
+    folder = tmp_path / "model"
+    save_model(folder, make(), vocabulary=SYMBOLS, architecture=SMALL, training={})
+    damage(folder)
     with pytest.raises(CharlmError, match=message) as raised:
-        load_model(tmp_path)
+        load_model(folder)
     assert len(str(raised.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize("name", ["a\0b", "\ud800", "a" * 300, ""])
+def test_a_folder_that_cannot_be(name: str) -> None:
+    with pytest.raises(CharlmError, match=r"model\.json: "):
+        load_model(name)
 
 
 def test_the_description_is_plain_json(tmp_path: Path) -> None:

@@ -1,6 +1,9 @@
 """Sampling: one seed, one text; limits that limit; prompts that can be written."""
 
+import codecs
+import json
 import math
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -8,9 +11,23 @@ import numpy as np
 import pytest
 import torch
 
+import charlm
+from charlm import sampling
 from charlm.errors import CharlmError
-from charlm.model import CharacterLanguageModel
-from charlm.sampling import WIDTH, Request, TrainedModel, _Limits, read_prompts
+from charlm.model import CharacterLanguageModel, make_model, save_model, with_ngram
+from charlm.sampling import (
+    ON_UNKNOWN,
+    WIDTH,
+    WINDOW,
+    Request,
+    TrainedModel,
+    _chances,
+    _Limits,
+    load,
+    read_prompts,
+    sample,
+    sample_record,
+)
 from charlm.text.vocabulary import Vocabulary, byte_symbol
 
 LETTERS = "abcdefghijklmnop "
@@ -23,18 +40,19 @@ def vocabulary(end_of_document: bool = True) -> Vocabulary:
     return Vocabulary(symbols, [1] * len(symbols), special)
 
 
-def trained(cell: str = "lstm", end_of_document: bool = True) -> TrainedModel:
+def trained(cell: str = "lstm", end_of_document: bool = True, **more: Any) -> TrainedModel:
     torch.manual_seed(1)
     symbols = vocabulary(end_of_document)
-    model = CharacterLanguageModel(len(symbols), cell=cell, hidden_size=24, embedding_size=8)
+    model = make_model(len(symbols), cell=cell, hidden_size=24, embedding_size=8, **more)
     for parameter in model.parameters():
         torch.nn.init.normal_(parameter, std=0.6)
-    return TrainedModel(model.eval(), symbols)
+    made = with_ngram(model, more, np.arange(200) % 7)
+    return TrainedModel(made.eval(), symbols)
 
 
 @pytest.mark.parametrize("cell", ["lstm", "gru"])
 @pytest.mark.parametrize("end_of_document", [True, False])
-@pytest.mark.parametrize("prompt", ["", "a", "bad cafe"])
+@pytest.mark.parametrize("prompt", ["", "a", "bad cafe", "a bad cafe " * 60])
 def test_one_seed_gives_one_text_in_any_company(
     cell: str, end_of_document: bool, prompt: str
 ) -> None:
@@ -44,11 +62,51 @@ def test_one_seed_gives_one_text_in_any_company(
     assert len(alone[0]) == 30
     assert alone == model.generate(prompt, length=30, seed=5)
     assert model.generate(prompt, length=30, seed=3, num_samples=20)[2] == alone[0]
-    others = [Request("a feed" * n, 10 + n, seed=n) for n in range(WIDTH)]
+    others = [Request("a feed" * n**2, 10 + n, seed=n) for n in range(WIDTH)]
     assert model.draw([*others, Request(prompt, 30, seed=5)])[-1] == alone[0]
     assert model.draw([Request(prompt, 30, seed=5), *others])[0] == alone[0]
     assert "".join(model.stream(prompt, length=30, seed=5)) == alone[0]
     assert model.generate(prompt, length=30, seed=6) != alone
+
+
+@pytest.mark.parametrize("cell", ["lstm", "gru"])
+@pytest.mark.parametrize(
+    "more", [{}, {"num_layers": 2}, {"members": 2}, {"ngram_order": 4, "ngram_weight": 0.5}]
+)
+@pytest.mark.parametrize("end_of_document", [True, False])
+def test_a_long_prompt_is_read_as_a_short_one_is(
+    cell: str, more: dict[str, Any], end_of_document: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = trained(cell, end_of_document, **more)
+    text = "a bad cafe, deep in a hole".replace(",", "") * 30
+    edges = [text[:size] for size in (WINDOW - 1, WINDOW, WINDOW + 1, 2 * WINDOW, 2 * WINDOW + 1)]
+    requests = [Request(prompt, 20, seed=1) for prompt in ("", "a", *edges, text)]
+    texts = model.draw(requests)
+    steps = []
+    stepper = model.model.stepper
+
+    def counted(*arguments: Any) -> Any:
+        advance = stepper(*arguments)
+        return lambda symbols: (steps.append(1), advance(symbols))[1]
+
+    monkeypatch.setattr(model.model, "stepper", counted)
+    assert model.draw(requests) == texts
+    assert len(steps) <= WINDOW + 20
+    steps.clear()
+    monkeypatch.setattr(sampling, "WINDOW", 10**9)
+    assert model.draw(requests) == texts
+    assert len(steps) >= len(text)
+
+
+def test_the_numbers_of_a_sample_are_those_of_its_seed_and_prompt() -> None:
+    drawn = list(islice(_chances(3, [1, 2]), 600))
+    (seed,) = np.random.SeedSequence([3, 1, 2]).generate_state(1, np.uint64)
+    generator = torch.Generator().manual_seed(int(seed))
+    assert drawn == torch.rand(600, generator=generator, dtype=torch.float64).tolist()
+
+
+def test_a_sample_may_have_no_end() -> None:
+    assert len(next(trained().stream("a", length=10**30))) == 1
 
 
 def test_texts_of_two_prompts_do_not_run_together() -> None:
@@ -101,6 +159,23 @@ def test_draws_follow_the_distribution_and_its_limits() -> None:
     squared = np.array([0.1, 0.5, 0.15, 0.25]) ** 2
     assert shares(logits, temperature=0.5) == pytest.approx(squared / squared.sum(), abs=0.002)
     assert shares(logits, temperature=0) == [0, 1, 0, 0]
+    assert shares(logits, top_k=10**30) == shares(logits)
+    assert shares([9.0], temperature=1e308) == pytest.approx([1 / len(LETTERS)], abs=0.002)
+
+
+def test_a_small_temperature_tells_close_logits_apart() -> None:
+    for temperature in (1e-5, 1e-90):
+        drawn = shares([0.0, temperature], temperature=temperature)
+        assert drawn == pytest.approx([1 / (1 + math.e), math.e / (1 + math.e)], abs=0.002)
+
+
+@pytest.mark.parametrize("temperature", [5e-324, 1e-320, 1e-300, 1e-99, 1e-50, 1e-9])
+def test_a_temperature_near_zero_is_greedy(temperature: float) -> None:
+    assert shares([-3e38, 3e38, 0.0, 2e38], temperature=temperature) == [0, 1, 0, 0]
+    assert shares([1e-45, 0.0, 2e-45], temperature=min(temperature, 1e-50)) == [0, 0, 1]
+    model = trained()
+    greedy = model.generate("abc", length=60, temperature=0)
+    assert model.generate("abc", length=60, temperature=temperature, seed=3) == greedy
 
 
 @pytest.mark.parametrize(
@@ -109,17 +184,37 @@ def test_draws_follow_the_distribution_and_its_limits() -> None:
         {"length": 0},
         {"temperature": -0.1},
         {"temperature": math.nan},
+        {"temperature": math.inf},
+        {"temperature": 10**400},
         {"top_k": 0},
         {"top_p": 0.0},
         {"top_p": 1.5},
         {"seed": -1},
         {"stop": ""},
         {"on_unknown": "ignore"},
+        {"num_samples": 0},
+        {"num_samples": -3},
     ],
 )
 def test_values_out_of_range_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(CharlmError, match=f"sampling.{next(iter(wrong))}: .* is not"):
         trained().generate("", **{"length": 5, **wrong})
+
+
+@pytest.mark.parametrize("unit", ["character", "grapheme", "byte"])
+@pytest.mark.parametrize("text", ["ab\ud800", "ab\udfffc"])
+def test_text_that_cannot_be_encoded_is_refused(unit: str, text: str) -> None:
+    model = trained()
+    model.vocabulary.unit = unit
+    for on_unknown in ON_UNKNOWN:
+        with pytest.raises(CharlmError, match=r"^sampling\.prompts: character 3 is a lone surr"):
+            model.generate(text, length=5, on_unknown=on_unknown)
+    with pytest.raises(CharlmError, match=r"^sampling\.stop: character 3 is a lone surrogate"):
+        model.stream("a", length=5, stop=text)
+    with pytest.raises(CharlmError, match=r"^score: character 3 is a lone surrogate \('\\ud"):
+        model.score(text)
+    with pytest.raises(CharlmError, match=r"^text: character 3 is a lone surrogate"):
+        model.vocabulary.encode(text)
 
 
 def test_unknown_characters_of_a_prompt_are_named() -> None:
@@ -204,7 +299,7 @@ def test_unknown_characters_can_be_replaced_or_skipped() -> None:
     replaced = model.generate("aéb", on_unknown="replace", **greedy)
     assert replaced == model.generate("a東b", on_unknown="replace", **greedy)
     request = Request("aéb", 1, on_unknown="replace")
-    assert model._encoded(request)[-3:] == [0, model.vocabulary.unknown, 1]
+    assert model.encode_prompt(request)[-3:] == [0, model.vocabulary.unknown, 1]
     no_unknown = Vocabulary([*"ab"], [1, 1], {"unknown": None, "end_of_document": None})
     with pytest.raises(CharlmError, match="the vocabulary has no 'é'"):
         TrainedModel(model.model, no_unknown).generate("aéb", on_unknown="replace", **greedy)
@@ -219,6 +314,8 @@ def test_prompts_stand_in_a_file_one_a_line(tmp_path: Path) -> None:
     path = tmp_path / "prompts.txt"
     path.write_bytes("The film \r\n\nÉ\u2028t\n".encode())
     assert read_prompts(path) == ["The film ", "", "É\u2028t"]
+    path.write_bytes(codecs.BOM_UTF8 + "a\n\N{ZERO WIDTH NO-BREAK SPACE}b".encode())
+    assert read_prompts(path) == ["a", "\N{ZERO WIDTH NO-BREAK SPACE}b"]
     path.write_text("a\n\nb")
     assert read_prompts(path) == ["a", "", "b"]
     for content, message in (
@@ -228,3 +325,106 @@ def test_prompts_stand_in_a_file_one_a_line(tmp_path: Path) -> None:
         path.write_bytes(content)
         with pytest.raises(CharlmError, match=message):
             read_prompts(path)
+    for name in (tmp_path, tmp_path / "none", "a\0b", "\ud800", "a" * 300):
+        with pytest.raises(CharlmError, match=r"; name another$"):
+            read_prompts(name)
+
+
+SETTINGS: dict[str, Any] = {
+    "prompts": ["a", "bad é"],
+    "temperatures": [0.9, 1.1],
+    "top_k": None,
+    "top_p": None,
+    "length": 40,
+    "num_samples": 2,
+    "seed": 0,
+    "stop": None,
+    "on_unknown": "skip",
+    "prompts_file": None,
+}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """The folder of a saved model."""
+    model = trained()
+    sizes = {"hidden_size": 24, "embedding_size": 8, "tie_weights": False}
+    path = tmp_path / "model"
+    save_model(path, model.model, vocabulary=model.vocabulary, architecture=sizes, training={})
+    return path
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {},
+        {"top_k": 2},
+        {"top_p": 0.3},
+        {"stop": "a"},
+        {"seed": 7},
+        {"length": 5},
+        {"num_samples": 1},
+        {"on_unknown": "replace"},
+        {"temperatures": [0.0]},
+        {"prompts": ["cafe"]},
+        {"prompts_file": "prompts.txt"},
+    ],
+)
+def test_the_stage_writes_what_the_settings_ask_for(
+    folder: Path, tmp_path: Path, changed: dict[str, Any]
+) -> None:
+    settings = SETTINGS | changed
+    prompts = settings["prompts"]
+    if settings["prompts_file"]:
+        settings["prompts_file"] = tmp_path / settings["prompts_file"]
+        prompts = ["feed ", "me"]
+        settings["prompts_file"].write_text("feed \nme\n")
+    sample(folder, tmp_path / "samples.jsonl", device="cpu", **settings)
+    same = {key: settings[key] for key in ("top_k", "top_p", "stop", "on_unknown")}
+    expected = [
+        Request(prompt, settings["length"], temperature, seed=settings["seed"] + count, **same)
+        for prompt in prompts
+        for temperature in settings["temperatures"]
+        for count in range(settings["num_samples"])
+    ]
+    lines = (tmp_path / "samples.jsonl").read_text().splitlines()
+    texts = [load(folder).draw([request])[0] for request in expected]
+    assert [json.loads(line) for line in lines] == [
+        sample_record(request, text) for request, text in zip(expected, texts, strict=True)
+    ]
+    for line, request in zip(map(json.loads, lines), expected, strict=True):
+        assert (line["prompt"], line["temperature"]) == (request.prompt, request.temperature)
+        assert (line["top_k"], line["top_p"], line["seed"]) == (
+            *(settings["top_k"], settings["top_p"]),
+            request.seed,
+        )
+    if changed:
+        sample(folder, tmp_path / "usual.jsonl", device="cpu", **SETTINGS)
+        assert (tmp_path / "usual.jsonl").read_text().splitlines() != lines
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without CUDA")
+def test_the_device_is_used(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(CharlmError, match=r"^training\.device: this machine has no 'cuda:1'"):
+        sample(folder, tmp_path / "samples.jsonl", device="cuda:1", **SETTINGS)
+    for device in ("cuda:1", torch.device("cuda", 1)):
+        with pytest.raises(CharlmError, match=r"^this machine has no 'cuda:1'"):
+            charlm.load(folder, device=device)
+    for device in ("cpu", "auto", torch.device("cpu")):
+        assert charlm.load(folder, device=device).model.device == torch.device("cpu")
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float16])
+def test_the_callers_default_dtype_changes_nothing(folder: Path, dtype: torch.dtype) -> None:
+    def texts() -> list[Any]:
+        model = charlm.load(folder)
+        prompt = "a bad cafe " * 60
+        return [model.generate(prompt, length=99, num_samples=3), model.score(prompt)]
+
+    expected = texts()
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    try:
+        assert texts() == expected
+    finally:
+        torch.set_default_dtype(before)

@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING
 os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
 if TYPE_CHECKING:
+    import torch
+
     from charlm.sampling import TrainedModel
 
 __version__ = "0.1.0"
 
 
-def load(folder: str | Path, *, device: str = "cpu") -> "TrainedModel":
+def load(folder: str | Path, *, device: "str | torch.device" = "cpu") -> "TrainedModel":
     """Load a trained model from its folder; see `charlm.sampling.load`."""
     from charlm import sampling
 

@@ -8,25 +8,42 @@ import torch
 
 from charlm.errors import CharlmError
 
+MEMINFO = Path("/proc/meminfo")
+CGROUP = Path("/sys/fs/cgroup")
+"""The limits of a container, as control groups of version 2 have them."""
 
-def choose_device(name: str) -> torch.device:
-    """Return the device called `name`; `auto` takes CUDA, then MPS, then the CPU.
+
+def choose_device(name: str | torch.device, setting: str | None = None) -> torch.device:
+    """Return a device that this machine has.
+
+    Args:
+        name: `auto` (CUDA, then MPS, then the CPU), `cpu`, `cuda`, `cuda:N`, `mps`, or a device.
+        setting: The setting that gave the name, for the error message.
 
     Raises:
-        CharlmError: This machine has no such device.
+        CharlmError: The name is unknown, or this machine has no such device.
     """
-    available = {
-        "cuda": torch.cuda.is_available(),
-        "mps": torch.backends.mps.is_available(),
-        "cpu": True,
+    place = f"{setting}: " if setting else ""
+    count = {
+        "cuda": torch.cuda.device_count() if torch.cuda.is_available() else 0,
+        "mps": int(torch.backends.mps.is_available()),
+        "cpu": 1,
     }
     if name == "auto":
-        name = next(device for device, there in available.items() if there)
-    if not available[name]:
+        name = next(kind for kind in count if count[kind])
+    try:
+        device = torch.device(name)
+        available = count[device.type]
+    except (RuntimeError, TypeError, KeyError):
         raise CharlmError(
-            f"training.device: this machine has no '{name}' that PyTorch can use; set it to 'auto'"
+            f"{place}unknown device {str(name)!r}; expected auto, cpu, cuda, cuda:N or mps"
+        ) from None
+    # PyTorch takes 'cuda:256' for 'cuda:0'.
+    if str(device) != str(name) or (device.index or 0) >= available:
+        raise CharlmError(
+            f"{place}this machine has no '{name}' that PyTorch can use; use 'auto' or 'cpu'"
         )
-    return torch.device(name)
+    return device
 
 
 def choose_precision(
@@ -47,9 +64,18 @@ def available_memory(device: torch.device) -> int | None:
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
     free = []
-    with suppress(OSError, ValueError, StopIteration):
-        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
-        free.append(1024 * int(next(line.split()[1] for line in lines if "MemAvailable" in line)))
-    with suppress(OSError, ValueError):  # a container's limit, or "max"
-        free.append(int(Path("/sys/fs/cgroup/memory.max").read_text(encoding="ascii")))
+    with suppress(OSError, ValueError, KeyError):
+        free.append(1024 * _numbers(MEMINFO)["MemAvailable:"])
+    with suppress(OSError, ValueError, KeyError):  # the limit is "max" where there is none
+        limit = int((CGROUP / "memory.max").read_text(encoding="ascii"))
+        used = int((CGROUP / "memory.current").read_text(encoding="ascii"))
+        # Of what is used, the kernel gives this back when it is needed.
+        cache = _numbers(CGROUP / "memory.stat")["inactive_file"]
+        free.append(max(0, limit - used + cache))
     return min(free, default=None)
+
+
+def _numbers(path: Path) -> dict[str, int]:
+    """Return the first number of each line by the word before it."""
+    lines = path.read_text(encoding="ascii").splitlines()
+    return {name: int(number) for name, number, *_ in map(str.split, lines)}

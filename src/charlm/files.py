@@ -33,6 +33,9 @@ def atomic(path: str | Path) -> Iterator[Path]:
             os.fsync(folder)
         finally:
             os.close(folder)
+    except OSError as error:
+        error.filename = error.filename or str(path)  # a failed write, as on a full disk, lacks it
+        raise
     finally:
         temporary.unlink(missing_ok=True)
 

@@ -47,6 +47,9 @@ class CharacterLanguageModel(nn.Module):
         locked_dropout: One mask for all steps of a sequence in layer and output dropout.
         engine: Implementation of the recurrent layers.
         precision: `float32` or `bfloat16` for the products; state and weights stay in float32.
+
+    Raises:
+        CharlmError: A size is out of range, or weights of unequal sizes are tied.
     """
 
     one_hot: Tensor
@@ -77,24 +80,34 @@ class CharacterLanguageModel(nn.Module):
         self.locked_dropout = locked_dropout
         self.precision = precision
 
-        self.embedding = None if one_hot else nn.Embedding(vocabulary_size, embedding_size)
-        if self.embedding is None:
-            self.register_buffer("one_hot", torch.eye(vocabulary_size), persistent=False)
+        # The kernels expect float32, whatever the caller's default.
+        float32 = torch.float32
+        self.embedding = None
+        if one_hot:
+            eye = torch.eye(vocabulary_size, dtype=float32)
+            self.register_buffer("one_hot", eye, persistent=False)
         else:
+            self.embedding = nn.Embedding(vocabulary_size, embedding_size, dtype=float32)
             nn.init.uniform_(self.embedding.weight, -0.1, 0.1)
         self.recurrent = {"lstm": LSTM, "gru": GRU}[cell](
             vocabulary_size if one_hot else embedding_size,
             self.hidden_size,
             num_layers,
+            dtype=float32,
             dropout=layer_dropout,
             locked_dropout=locked_dropout,
             weight_dropout=weight_dropout,
             engine=engine,
             precision=precision,
         )
-        self.output = nn.Linear(self.hidden_size, vocabulary_size)
+        self.output = nn.Linear(self.hidden_size, vocabulary_size, dtype=float32)
         nn.init.zeros_(self.output.bias)
         if tie_weights and self.embedding is not None:
+            if embedding_size != self.hidden_size:
+                raise CharlmError(
+                    f"tie_weights: embedding_size {embedding_size} is not hidden_size "
+                    f"{self.hidden_size}; make them equal"
+                )
             self.output.weight = self.embedding.weight
         else:
             nn.init.uniform_(self.output.weight, -0.1, 0.1)
@@ -140,16 +153,25 @@ class CharacterLanguageModel(nn.Module):
 
     def at_rest(self, batch_size: int) -> Tensor:
         """Return what the zero state predicts before any symbol is read, logits (B, V)."""
-        hidden = torch.zeros(batch_size, self.hidden_size, device=self.device)
+        hidden = torch.zeros(batch_size, self.hidden_size, dtype=torch.float32, device=self.device)
         return self.predict(hidden)
 
-    def stepper(self, batch_size: int) -> Callable[[Tensor], Tensor]:
-        """Return a function that reads one symbol of each of B streams, from fresh states on.
+    def fresh_state(self, batch_size: int) -> State:
+        """Return the state before any symbol is read: zeros."""
+        shape = (self.recurrent.num_layers, batch_size, self.hidden_size)
+        h, c = torch.zeros(2, *shape, dtype=torch.float32, device=self.device)
+        return (h, c) if self.recurrent.cell == "lstm" else h
+
+    def stepper(self, batch_size: int, state: State = None) -> Callable[[Tensor], Tensor]:
+        """Return a function that reads one symbol of each of B streams.
 
         It takes ids, int64 of shape (B,), gives the logits of the symbols that follow, (B, V), and
-        keeps the streams' states itself, with no graph for gradients.
+        keeps the streams' states itself, with no graph for gradients. They start from `state`, or
+        fresh.
         """
         step = self.recurrent.stepper(batch_size, self._table())
+        if state is not None:
+            step.state = state
         return lambda symbols: self.predict(step(symbols))
 
     def predict(self, hidden: Tensor) -> Tensor:
@@ -221,9 +243,16 @@ class Ensemble(nn.Module):
         """Return what the zero state predicts before any symbol is read, logits (B, V)."""
         return _averaged([member.at_rest(batch_size) for member in self.members])
 
-    def stepper(self, batch_size: int) -> Callable[[Tensor], Tensor]:
-        """Return a function that reads one symbol of each of B streams, from fresh states on."""
-        steps = [member.stepper(batch_size) for member in self.members]
+    def fresh_state(self, batch_size: int) -> State:
+        """Return the state before any symbol is read."""
+        return _joined([member.fresh_state(batch_size) for member in self.members])
+
+    def stepper(self, batch_size: int, state: State = None) -> Callable[[Tensor], Tensor]:
+        """Return a function that reads one symbol of each of B streams."""
+        steps = [
+            member.stepper(batch_size, part)
+            for member, part in zip(self.members, self._divided(state), strict=True)
+        ]
         return lambda symbols: _averaged([step(symbols) for step in steps])
 
     def _divided(self, state: State) -> Sequence[State]:
@@ -278,27 +307,28 @@ class WithNgram(nn.Module):
 
     def forward(self, symbols: Tensor, state: State = None) -> tuple[Tensor, State]:
         """Predict each next symbol; see `CharacterLanguageModel.forward`."""
-        parts, history = None, self.ngram.fresh_history(symbols.shape[1])
-        if state is not None:
-            *each, history = state
-            parts = each[0] if len(each) == 1 else tuple(each)
+        parts, history = self._divided(state, symbols.shape[1])
         logits, parts = self.network(symbols, parts)
         read = torch.cat([history, symbols])
         # The history after each symbol: (length, batch, order - 1).
         histories = read.unfold(0, len(history), 1)[1:]
         mixed = self._mixed(logits.flatten(0, 1), histories.flatten(0, 1).T)
-        parts = parts if isinstance(parts, tuple) else (parts,)
-        return mixed.view_as(logits), (*parts, read[len(symbols) :])
+        return mixed.view_as(logits), _with_history(parts, read[len(symbols) :])
 
     def at_rest(self, batch_size: int) -> Tensor:
         """Return what is predicted before any symbol is read, logits (B, V)."""
         logits = self.network.at_rest(batch_size)
         return self._mixed(logits, self.ngram.fresh_history(batch_size))
 
-    def stepper(self, batch_size: int) -> Callable[[Tensor], Tensor]:
-        """Return a function that reads one symbol of each of B streams, from fresh states on."""
-        step = self.network.stepper(batch_size)
-        history = self.ngram.fresh_history(batch_size)
+    def fresh_state(self, batch_size: int) -> State:
+        """Return the state before any symbol is read."""
+        parts = self.network.fresh_state(batch_size)
+        return _with_history(parts, self.ngram.fresh_history(batch_size))
+
+    def stepper(self, batch_size: int, state: State = None) -> Callable[[Tensor], Tensor]:
+        """Return a function that reads one symbol of each of B streams."""
+        parts, history = self._divided(state, batch_size)
+        step = self.network.stepper(batch_size, parts)
 
         def mixed_step(symbols: Tensor) -> Tensor:
             nonlocal history
@@ -307,12 +337,23 @@ class WithNgram(nn.Module):
 
         return mixed_step
 
+    def _divided(self, state: State, batch_size: int) -> tuple[State, Tensor]:
+        """Return the network's part of a state, and the history."""
+        if state is None:
+            return None, self.ngram.fresh_history(batch_size)
+        *parts, history = state
+        return parts[0] if len(parts) == 1 else tuple(parts), history
+
     def _mixed(self, logits: Tensor, history: Tensor) -> Tensor:
         """Return the logarithm of the mean probability, of logits (B, V) and histories."""
         return torch.logaddexp(
             functional.log_softmax(logits, -1) + math.log1p(-self.weight),
             self.ngram(history).log() + math.log(self.weight),
         )
+
+
+def _with_history(state: State, history: Tensor) -> State:
+    return (*(state if isinstance(state, tuple) else (state,)), history)
 
 
 LanguageModel = Network | WithNgram
@@ -395,7 +436,9 @@ def read_description(folder: str | Path) -> dict[str, Any]:
         raise CharlmError(
             f"{path}: there is no such file; name the folder of a trained model"
         ) from None
-    except ValueError as error:
+    except OSError as error:
+        raise CharlmError(f"{path}: {error.strerror}; name the folder of a trained model") from None
+    except (ValueError, RecursionError) as error:
         raise CharlmError(f"{path}: not JSON ({error}); train the model again") from None
     if not isinstance(description, dict) or description.get("format") != 1:
         raise CharlmError(f"{path}: not a model of this version of charlm; train it again")
@@ -438,7 +481,17 @@ def load_model(
         raise CharlmError(f"{path}: there is no such file; train the model again") from None
     except SafetensorError as error:
         raise CharlmError(f"{path}: damaged ({error}); train the model again") from None
-    except (KeyError, TypeError, RuntimeError):
+    except OSError as error:
+        raise CharlmError(f"{path}: {error.strerror or error}; train the model again") from None
+    except (
+        CharlmError,
+        ArithmeticError,
+        AttributeError,
+        LookupError,
+        RuntimeError,
+        TypeError,
+        ValueError,
+    ):
         raise CharlmError(
             f"{path}: does not belong to the model.json beside it; train the model again"
         ) from None

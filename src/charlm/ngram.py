@@ -119,7 +119,8 @@ class Ngram(nn.Module):
             float32 of shape (B, V).
         """
         size, device = self.vocabulary_size, history.device
-        result = torch.full((history.shape[1], size), 1 / size, device=device)
+        shape = (history.shape[1], size)
+        result = torch.full(shape, 1 / size, dtype=torch.float32, device=device)
         rows = torch.arange(len(result), device=device)
         context = torch.zeros_like(rows)
         for length, level in enumerate(self.levels):
@@ -137,9 +138,9 @@ class Ngram(nn.Module):
             place = torch.arange(len(owner), device=device) + (end - past)[owner]
             counts = level.counts[place]
             discount = level.discounts[counts.clamp(max=3).long()]
-            kept = torch.zeros(len(rows), size, device=device)
+            kept = result.new_zeros(len(rows), size)
             kept[owner, level.symbols[place].long()] = counts - discount
-            taken = torch.zeros(len(rows), device=device).index_add_(0, owner, discount)[:, None]
+            taken = result.new_zeros(len(rows)).index_add_(0, owner, discount)[:, None]
             result[rows] = (kept + taken * result[rows]) / (kept.sum(1, keepdim=True) + taken)
         return result
 

@@ -3,9 +3,10 @@
 import codecs
 import json
 import logging
-import math
-from collections.abc import Iterator, Sequence
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +18,23 @@ from charlm.devices import choose_device
 from charlm.errors import CharlmError
 from charlm.evaluation.scoring import predictions
 from charlm.files import write_text
-from charlm.model import LanguageModel, load_model
+from charlm.model import LanguageModel, State, load_model
 from charlm.progress import progress
-from charlm.text.vocabulary import Vocabulary, split_graphemes
+from charlm.text.vocabulary import Vocabulary, check_unicode, split_graphemes
 
 log = logging.getLogger(__name__)
 
 WIDTH = 16
 """Samples are drawn that many at a time, with idle ones beside them where there are fewer: a
 matrix product of one fixed shape gives a sample the same bits whatever stands beside it."""
+
+WINDOW = 256
+"""Of a longer prompt, all but the last symbols are read in windows of this length. Each prompt is
+read alone, so that the bits of its state do not depend on other prompts."""
+
+GREEDY = 1e-100
+"""Temperatures below this are 0: no two float32 logits are so close that a symbol other than the
+likeliest would have a chance, and dividing by still smaller numbers overflows."""
 
 ON_UNKNOWN = ("error", "replace", "skip")
 
@@ -47,7 +56,7 @@ class Request:
             `replace` them by the unknown symbol, or `skip` them.
 
     Raises:
-        CharlmError: A value is out of range.
+        CharlmError: A value is out of range, or a text is not valid Unicode.
     """
 
     prompt: str
@@ -62,7 +71,7 @@ class Request:
     def __post_init__(self) -> None:
         for name, right, range_ in (
             ("length", self.length >= 1, "1 or more"),
-            ("temperature", 0 <= self.temperature < math.inf, "0 (greedy) or more"),
+            ("temperature", 0 <= self.temperature <= sys.float_info.max, "0 (greedy) or more"),
             ("top_k", self.top_k is None or self.top_k >= 1, "1 or more, or none"),
             ("top_p", self.top_p is None or 0 < self.top_p <= 1, "above 0 and at most 1, or none"),
             ("seed", 0 <= self.seed < 2**63, "from 0 to 2^63 - 1"),
@@ -71,6 +80,8 @@ class Request:
         ):
             if not right:
                 raise CharlmError(f"sampling.{name}: {getattr(self, name)!r} is not {range_}")
+        check_unicode(self.prompt, "sampling.prompts")
+        check_unicode(self.stop or "", "sampling.stop")
 
 
 class TrainedModel:
@@ -96,8 +107,13 @@ class TrainedModel:
         """Return samples that go on from `prompt`, without it.
 
         The samples have the seeds `seed`, `seed` + 1 and so on. One seed gives one text, however
-        many samples are drawn beside it. See `Request` for the arguments and for what is raised.
+        many samples are drawn beside it. See `Request` for the arguments.
+
+        Raises:
+            CharlmError: A value is out of range, or the vocabulary lacks a character of the prompt.
         """
+        if num_samples < 1:
+            raise CharlmError(f"sampling.num_samples: {num_samples} is not 1 or more")
         return self.draw(
             [
                 Request(prompt, length, temperature, top_k, top_p, seed + number, stop, on_unknown)
@@ -142,8 +158,9 @@ class TrainedModel:
         """Return the nats that a character of `text` costs, read as a document of its own.
 
         Raises:
-            CharlmError: The text is empty, or the vocabulary cannot write it.
+            CharlmError: The text is empty or not valid Unicode, or the vocabulary cannot write it.
         """
+        check_unicode(text, "score")
         if not text:
             raise CharlmError("score: the text is empty; give at least one character")
         symbols = self.vocabulary.encode(text)
@@ -154,23 +171,31 @@ class TrainedModel:
 
     def draw(self, requests: Sequence[Request]) -> list[str]:
         """Return the text of each request."""
-        texts: list[str] = []
         total = sum(request.length for request in requests)
         with progress(total, "sampling", unit="symbol") as bar:
-            for first in range(0, len(requests), WIDTH):
-                group = requests[first : first + WIDTH]
-                written: list[list[int]] = [[] for _ in group]
-                for symbols in self._drawn(group):
-                    for text, symbol in zip(written, symbols, strict=True):
-                        if symbol is not None:
-                            text.append(symbol)
-                            bar.update(1)
-                decoded = [self.vocabulary.decode(text) for text in written]
-                texts += [
-                    text.split(request.stop)[0] if request.stop else text
-                    for request, text in zip(group, decoded, strict=True)
-                ]
-        return texts
+            return list(self.texts(requests, bar.update))
+
+    def texts(
+        self, requests: Iterable[Request], advance: Callable[[int], object] | None = None
+    ) -> Iterator[str]:
+        """Yield the text of each request; `WIDTH` are drawn at a time.
+
+        Args:
+            requests: The samples to draw.
+            advance: Called with the number of symbols drawn at each step.
+        """
+        requests = iter(requests)
+        while group := list(islice(requests, WIDTH)):
+            written: list[list[int]] = [[] for _ in group]
+            for symbols in self._drawn(group):
+                drawn = [(row, symbol) for row, symbol in enumerate(symbols) if symbol is not None]
+                for row, symbol in drawn:
+                    written[row].append(symbol)
+                if advance:
+                    advance(len(drawn))
+            for request, ids in zip(group, written, strict=True):
+                text = self.vocabulary.decode(ids)
+                yield text.split(request.stop)[0] if request.stop else text
 
     @torch.no_grad()
     def _drawn(self, requests: Sequence[Request]) -> Iterator[list[int | None]]:
@@ -178,24 +203,20 @@ class TrainedModel:
 
         All read their prompts and write side by side, each with random numbers of its own.
         """
-        texts = [self._encoded(request) for request in requests]
+        prompts = [self.encode_prompt(request) for request in requests]
+        chances = [
+            _chances(request.seed, prompt)
+            for request, prompt in zip(requests, prompts, strict=True)
+        ]
+        texts, state = self._read(prompts)
         begins = [len(text) for text in texts]
         ends = [len(text) + request.length for text, request in zip(texts, requests, strict=True)]
-        chance = torch.zeros(max(request.length for request in requests), WIDTH).double()
-        for row, (request, text) in enumerate(zip(requests, texts, strict=True)):
-            # With the same numbers, texts of different prompts would go on alike once they meet.
-            seed = np.random.SeedSequence([request.seed, *text]).generate_state(1, np.uint64)
-            generator = torch.Generator().manual_seed(int(seed[0]))
-            chance[: request.length, row] = torch.rand(
-                request.length, generator=generator, dtype=torch.float64
-            )
         limits = _Limits(requests, self.vocabulary)
 
         device = self.model.device
-        advance = self.model.stepper(WIDTH)
+        advance = self.model.stepper(WIDTH, state)
         step = -1  # before the first symbol is read, the state at rest predicts it
         logits = self.model.at_rest(WIDTH)
-        drawn = [0] * len(requests)
         while any(len(text) < end for text, end in zip(texts, ends, strict=True)):
             writes = [
                 len(text) == step + 1 and len(text) < end
@@ -204,12 +225,12 @@ class TrainedModel:
             if any(writes):
                 numbers = torch.zeros(WIDTH, dtype=torch.float64)
                 for row, write in enumerate(writes):
-                    numbers[row] = chance[drawn[row], row] if write else 0
+                    if write:
+                        numbers[row] = next(chances[row])
                 symbols = limits.draw(logits.cpu().double(), numbers)
                 for row, write in enumerate(writes):
                     if write:
                         texts[row].append(symbols[row])
-                        drawn[row] += 1
                         if self._stopped(requests[row].stop, texts[row][begins[row] :]):
                             ends[row] = len(texts[row])
                 yield [
@@ -220,6 +241,34 @@ class TrainedModel:
             read += [0] * (WIDTH - len(read))
             logits = advance(torch.tensor(read, device=device))
 
+    def _read(self, prompts: Sequence[list[int]]) -> tuple[list[list[int]], State]:
+        """Read long prompts except for their last symbols.
+
+        Returns:
+            What is left to read of each prompt, and the state of `WIDTH` streams before that; None
+            where none of the prompts is long.
+        """
+        cuts = [max(0, len(prompt) - 1) // WINDOW * WINDOW for prompt in prompts]
+        left = [prompt[cut:] for prompt, cut in zip(prompts, cuts, strict=True)]
+        if not any(cuts):
+            return left, None
+        joined = self.model.fresh_state(WIDTH)
+        states: dict[tuple[int, ...], State] = {(): self.model.fresh_state(1)}
+        for row, (prompt, cut) in enumerate(zip(prompts, cuts, strict=True)):
+            read = tuple(prompt[:cut])
+            if read not in states:
+                states[read] = self._state_after(read)
+            for whole, part in zip(_parts(joined), _parts(states[read]), strict=True):
+                whole[:, row] = part[:, 0]
+        return left, joined
+
+    def _state_after(self, symbols: Sequence[int]) -> State:
+        state = None
+        for begin in range(0, len(symbols), WINDOW):
+            window = torch.tensor(symbols[begin : begin + WINDOW], device=self.model.device)
+            _, state = self.model(window[:, None], state)
+        return state
+
     def _stopped(self, stop: str | None, written: Sequence[int]) -> bool:
         """Return whether the last of the written symbols completes the text `stop`."""
         if stop is None:
@@ -227,8 +276,12 @@ class TrainedModel:
         last = written[-len(stop.encode("utf-8")) :]  # a symbol is a byte or more
         return stop in self.vocabulary.decode(last)
 
-    def _encoded(self, request: Request) -> list[int]:
-        """Return the symbols of a prompt, behind the end of the document before it."""
+    def encode_prompt(self, request: Request) -> list[int]:
+        """Return the symbols of a prompt, behind the end of the document before it.
+
+        Raises:
+            CharlmError: The vocabulary lacks a character of the prompt.
+        """
         prompt = request.prompt
         unknown = self.vocabulary.unknown_characters(prompt)
         if unknown and request.on_unknown == "error":
@@ -245,16 +298,32 @@ class TrainedModel:
         return start + [int(symbol) for symbol in self.vocabulary.encode(prompt)]
 
 
+def _parts(state: State) -> tuple[Tensor, ...]:
+    return state if isinstance(state, tuple) else (state,)
+
+
+def _chances(seed: int, prompt: Sequence[int]) -> Iterator[float]:
+    """Yield the random numbers from [0, 1) of one sample."""
+    # With the same numbers, texts of different prompts would go on alike once they meet.
+    (mixed,) = np.random.SeedSequence([seed, *prompt]).generate_state(1, np.uint64)
+    generator = torch.Generator().manual_seed(int(mixed))
+    while True:
+        yield from torch.rand(256, generator=generator, dtype=torch.float64).tolist()
+
+
 def read_prompts(path: str | Path) -> list[str]:
     """Return the prompts of a text file, one a line.
 
     Raises:
-        CharlmError: There is none, or the file is not UTF-8.
+        CharlmError: There is none, or the file cannot be read or is not UTF-8.
     """
+    path = Path(path)
     try:
-        lines = Path(path).read_text(encoding="utf-8").split("\n")
+        lines = path.read_text(encoding="utf-8-sig").split("\n")
     except UnicodeDecodeError as error:
         raise CharlmError(f"{path}: byte {error.start}: not UTF-8; save it as UTF-8") from None
+    except (OSError, ValueError) as error:  # ValueError: a path with a null character
+        raise CharlmError(f"{path}: {getattr(error, 'strerror', error)}; name another") from None
     prompts = lines if lines[-1] else lines[:-1]
     if not prompts:
         raise CharlmError(f"{path}: holds no prompt; write one a line")
@@ -268,9 +337,9 @@ class _Limits:
         rows = [*requests, *[Request("", 1)] * (WIDTH - len(requests))]
         size = len(vocabulary)
         temperature = torch.tensor([[row.temperature] for row in rows], dtype=torch.float64)
-        self.greedy = temperature == 0
+        self.greedy = temperature < GREEDY
         self.temperature = temperature.masked_fill(self.greedy, 1.0)
-        self.top_k = torch.tensor([[row.top_k or size] for row in rows])
+        self.top_k = torch.tensor([[min(row.top_k or size, size)] for row in rows])
         self.top_k.masked_fill_(self.greedy, 1)
         self.top_p = torch.tensor([[row.top_p or 1.0] for row in rows], dtype=torch.float64)
         special = (vocabulary.unknown, vocabulary.end_of_document)
@@ -296,11 +365,16 @@ class _Limits:
         return [int(symbol) for symbol in symbols.gather(1, torch.minimum(places, last))]
 
 
-def load(folder: str | Path, *, device: str = "cpu") -> TrainedModel:
+def load(folder: str | Path, *, device: str | torch.device = "cpu") -> TrainedModel:
     """Load a trained model from its folder, `results/{corpus}/models/{model}`.
 
+    Args:
+        folder: The folder.
+        device: Where to compute: `auto` (CUDA, then MPS, then the CPU), `cpu`, `cuda`, `cuda:N`,
+            `mps`, or a `torch.device`.
+
     Raises:
-        CharlmError: A file is missing, damaged or foreign.
+        CharlmError: A file is missing, damaged or foreign, or this machine has no such device.
     """
     return TrainedModel(*load_model(folder, device=choose_device(device)))
 
@@ -341,7 +415,7 @@ def sample(
     Raises:
         CharlmError: The model cannot be loaded, or a prompt not be written with its vocabulary.
     """
-    model = load(model_folder, device=device)
+    model = load(model_folder, device=choose_device(device, "training.device"))
     requests = [
         Request(prompt, length, temperature, top_k, top_p, seed + number, stop, on_unknown)
         for prompt in (read_prompts(prompts_file) if prompts_file else prompts)

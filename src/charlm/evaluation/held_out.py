@@ -119,7 +119,8 @@ def evaluate(
     Raises:
         CharlmError: The model cannot be loaded.
     """
-    model, vocabulary = load_model(model_folder, device=choose_device(device))
+    chosen = choose_device(device, "training.device")
+    model, vocabulary = load_model(model_folder, device=chosen)
     training = read_description(model_folder)["training"]
     record: dict[str, Any] = {}
     details: dict[str, Any] = {}

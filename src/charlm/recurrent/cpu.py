@@ -400,7 +400,8 @@ class FusedStepper(Stepper):
         size = -(-layer.hidden_size // 32) * 32
         features = -(-layer.input_size // 32) * 32
         places = (layer.num_layers, 2, batch_size, size)
-        self._histories = [torch.zeros(places) for _ in range(2 if layer.cell == "lstm" else 1)]
+        count = 2 if layer.cell == "lstm" else 1
+        self._histories = [torch.zeros(places, dtype=torch.float32) for _ in range(count)]
         hidden, memory = self._histories[0], self._histories[-1]
         self._operands = hidden if kind == torch.float32 else torch.zeros(places, dtype=kind)
         self._outputs = [hidden[-1, turn, :, : layer.hidden_size] for turn in range(2)]

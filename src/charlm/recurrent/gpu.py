@@ -510,7 +510,8 @@ class FusedStepper(Stepper):
         ]
         places = (layer.num_layers, 2, batch_size, layer.hidden_size)
         self._histories = [
-            torch.zeros(places, device=device) for _ in range(2 if layer.cell == "lstm" else 1)
+            torch.zeros(places, dtype=torch.float32, device=device)
+            for _ in range(2 if layer.cell == "lstm" else 1)
         ]
         hidden = self._histories[0]
         self._operands = hidden if kind == hidden.dtype else torch.zeros_like(hidden, dtype=kind)

@@ -35,6 +35,20 @@ def split_graphemes(text: str) -> list[str]:
     return regex.findall(r"\X", text)
 
 
+def check_unicode(text: str, name: str = "text") -> None:
+    """Raise a `CharlmError` if a text holds a lone surrogate, which no encoding can write.
+
+    Python puts surrogates where bytes of a file name or an argument are not UTF-8.
+    """
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise CharlmError(
+            f"{name}: character {error.start + 1} is a lone surrogate ({text[error.start]!r}), "
+            "as of bytes that are not UTF-8; use valid text"
+        ) from None
+
+
 def build_vocabulary(
     corpus: str | Path,
     vocabulary: str | Path,
@@ -174,13 +188,36 @@ class Vocabulary:
 
     @classmethod
     def load(cls, path: str | Path) -> Self:
-        """Read a `vocabulary.json`."""
-        return cls.from_dict(json.loads(Path(path).read_text(encoding="utf-8")))
+        """Read a `vocabulary.json`.
+
+        Raises:
+            CharlmError: It cannot be read, or is not a vocabulary.
+        """
+        try:
+            return cls.from_dict(json.loads(Path(path).read_bytes()))
+        except OSError as error:
+            raise CharlmError(f"{path}: {error.strerror}; run `snakemake encode` first") from None
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+            raise CharlmError(f"{path}: not a vocabulary; run `snakemake encode` again") from None
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> Self:
-        """Return the vocabulary that `to_dict` described."""
-        return cls(content["symbols"], content["counts"], content["special"], content["unit"])
+        """Return the vocabulary that `to_dict` described.
+
+        Raises:
+            ValueError, KeyError, TypeError, AttributeError: `content` is not of that form.
+        """
+        made = cls(content["symbols"], content["counts"], content["special"], content["unit"])
+        special = [id for id in made.special.values() if id is not None]
+        if not (
+            made.unit in UNITS
+            and isinstance(made.symbols, list)
+            and all(isinstance(symbol, str) for symbol in made.symbols)
+            and len(made.symbols) == len(made.counts)
+            and all(type(id) is int and 0 <= id < len(made) for id in special)
+        ):
+            raise ValueError("not a vocabulary")
+        return made
 
     def to_dict(self) -> dict[str, Any]:
         """Return what `vocabulary.json` holds."""
@@ -247,8 +284,10 @@ class Vocabulary:
         """Return the ids of a text's symbols, of type `dtype`.
 
         Raises:
-            CharlmError: if a symbol is unknown and there is no id for unknown ones.
+            CharlmError: if a symbol is unknown and there is no id for unknown ones, or the text
+                holds a lone surrogate.
         """
+        check_unicode(text)
         if self.unit == "grapheme":
             ids = self.lookup_graphemes(split_graphemes(text))
         else:
@@ -259,13 +298,20 @@ class Vocabulary:
         return ids.astype(self.dtype, copy=False)
 
     def decode(self, ids: Any) -> str:
-        """Return the text of ids: unknown ones as U+FFFD, the end of a document as nothing."""
+        """Return the text of ids: unknown ones as U+FFFD, the end of a document as nothing.
+
+        Raises:
+            CharlmError: if there is no such id.
+        """
         names = [*self.symbols]
         if self.unknown is not None:
             names[self.unknown] = "\N{REPLACEMENT CHARACTER}"
         if self.end_of_document is not None:
             names[self.end_of_document] = ""
         numbers = [int(id) for id in ids]
+        for id in numbers:
+            if not 0 <= id < len(self):
+                raise CharlmError(f"id {id} is not from 0 to {len(self) - 1}")
         if self.unit == "byte":
             return bytes(id for id in numbers if id < 256).decode("utf-8", "replace")
         return "".join(names[id] for id in numbers)

@@ -96,7 +96,7 @@ def train(
     named = {key: training[key] for key in origins or {}}
     training = {**training, **(origins or {})}
     symbols = Vocabulary.load(vocabulary)
-    device = choose_device(training["device"])
+    device = choose_device(training["device"], "training.device")
     precision = choose_precision(training["precision"], device)
     trainer = Trainer(
         symbols,
