@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from charlm import devices
-from charlm.devices import available_memory, choose_device
+from charlm.devices import available_memory, choose_device, widest_float
 from charlm.errors import CharlmError
 
 CPU = torch.device("cpu")
@@ -127,3 +127,11 @@ def test_the_memory_of_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = {torch.device("cuda", 1): (5 * 2**30, 8 * 2**30)}
     monkeypatch.setattr(torch.cuda, "mem_get_info", asked.__getitem__)
     assert available_memory(torch.device("cuda", 1)) == 5 * 2**30
+
+
+@pytest.mark.parametrize(
+    ("device", "expected"),
+    [("cpu", torch.float64), ("cuda", torch.float64), ("mps", torch.float32)],
+)
+def test_mps_has_no_float64(device: str, expected: torch.dtype) -> None:
+    assert widest_float(torch.device(device)) == expected

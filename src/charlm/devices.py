@@ -59,6 +59,11 @@ def choose_precision(
     return "bfloat16" if device.type == "cpu" and fast else "float32"
 
 
+def widest_float(device: torch.device) -> torch.dtype:
+    """Return the type in which to add up many numbers: float64, which MPS does not have."""
+    return torch.float32 if device.type == "mps" else torch.float64
+
+
 def available_memory(device: torch.device) -> int | None:
     """Return the bytes of memory that are free on `device`; None where that cannot be known."""
     if device.type == "cuda":

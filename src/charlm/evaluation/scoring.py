@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from charlm.devices import widest_float
 from charlm.model import LanguageModel, State
 from charlm.progress import progress
 
@@ -141,7 +142,7 @@ def validation_loss(
         expected = window[1:]
         nats = functional.cross_entropy(
             logits.flatten(0, 1), expected.flatten(), reduction="none"
-        ).double()
+        ).to(widest_float(device))
         counted = (expected.flatten() != ignored) if ignored is not None else nats == nats
         total += float((nats * counted).sum())
         count += int(counted.sum())

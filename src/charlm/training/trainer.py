@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 import torch
 from torch import Tensor
 
-from charlm.devices import available_memory, choose_device, choose_precision
+from charlm.devices import available_memory, choose_device, choose_precision, widest_float
 from charlm.errors import CharlmError
 from charlm.evaluation.scoring import validation_loss
 from charlm.files import write_text
@@ -248,7 +248,8 @@ class Trainer:
         self.learning_rate = 0.0
         self.state: Any = None
         self.teacher_state: Any = None
-        self.cost = torch.zeros(2, dtype=torch.float64, device=device)  # nats, of how many symbols
+        # Nats, and of how many symbols.
+        self.cost = torch.zeros(2, dtype=widest_float(device), device=device)
         self.shown_loss = ""
         self.history: list[dict[str, Any]] = []
         self._seconds_before = 0.0
