@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from tests.recurrent.test_memory import check_nothing_is_shared
+from tests.recurrent.test_sharing import check_nothing_is_shared
 
 from charlm.errors import CharlmError
 from charlm.recurrent import GRU, LSTM

@@ -376,6 +376,7 @@ def test_three_examples_of_twenty_characters_before_a_change_and_forty_after(tmp
 
 NOTHING_LEFT = "corpus.parquet: cleaning leaves no text; mend cleaning.rules or the source"
 TOO_FEW = "documents are too few to split: none is left to train on; give more documents"
+TOO_SHORT = "1 characters are too few to split contiguously: none is left to train on; give more"
 
 
 @pytest.mark.parametrize(
@@ -386,7 +387,7 @@ TOO_FEW = "documents are too few to split: none is left to train on; give more d
         ([None, None], {}, NOTHING_LEFT),
         ([""], {"profile": "notebook"}, NOTHING_LEFT),
         (["one document"], {"splits": SPLITS | {"test": 0.98, "validation": 0.01}}, TOO_FEW),
-        (["x"], {"splits": SPLITS | {"method": "contiguous"}}, TOO_FEW),
+        (["x"], {"splits": SPLITS | {"method": "contiguous"}}, TOO_SHORT),
         (["a", "b"], {"splits": SPLITS | {"validation": 0.5, "test": 0.5}}, "nothing to train on"),
         (["a"], {"rules": [{"name": "bad", "pattern": "["}]}, "rule 'bad'"),
         (["a"], {"profile": "html"}, "'html' is none of none, notebook, standard"),

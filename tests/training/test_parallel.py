@@ -71,9 +71,9 @@ def test_two_processes_stop_and_go_on_to_the_same_bytes(
 
 
 def test_a_batch_that_cannot_be_shared_is_refused_in_one_line(tmp_path: Path) -> None:
-    write_corpus(tmp_path)
+    write_corpus(tmp_path)  # a text of 4,140 symbols, too short for a batch of four such sequences
     with pytest.raises(CharlmError, match="3 streams cannot be shared evenly among 2 processes"):
-        run(tmp_path, "m", settings(batch_size=3, processes=2))
+        run(tmp_path, "m", settings(batch_size=4, sequence_length=1300, processes=2))
 
 
 def test_processes_that_hosts_cannot_share_are_refused_in_one_line(
