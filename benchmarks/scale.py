@@ -26,7 +26,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from charlm.config import resolve
+from charlm.pipeline.config import resolve
 from charlm.text.sources import resolve_source
 
 ROOT = Path(__file__).parent.parent
@@ -137,7 +137,7 @@ def train(folder: Path, config: Mapping[str, Any]) -> None:
 
 
 def evaluate(folder: Path, config: Mapping[str, Any]) -> None:
-    from charlm.evaluation.held_out import evaluate
+    from charlm.evaluation.evaluate import evaluate
 
     model = folder / "models/lstm"
     evaluate(
@@ -152,7 +152,7 @@ def evaluate(folder: Path, config: Mapping[str, Any]) -> None:
 
 
 def compare(folder: Path, config: Mapping[str, Any]) -> None:
-    from charlm.evaluation.comparison import compare
+    from charlm.evaluation.compare import compare
 
     compare(
         folder / "baseline_scores.parquet",
@@ -163,7 +163,7 @@ def compare(folder: Path, config: Mapping[str, Any]) -> None:
 
 
 def sample(folder: Path, config: Mapping[str, Any]) -> None:
-    from charlm.sampling import sample
+    from charlm.model.sampling import sample
 
     sample(
         folder / "models/lstm",

@@ -18,8 +18,8 @@ import numpy as np
 import torch
 from torch.profiler import ProfilerActivity, profile
 
-from charlm.config import resolve
-from charlm.devices import choose_device, choose_precision
+from charlm.model.devices import choose_device, choose_precision
+from charlm.pipeline.config import resolve
 from charlm.text.tokens import TokenSplit
 from charlm.text.vocabulary import Vocabulary
 from charlm.training.trainer import Trainer

@@ -18,11 +18,11 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 import charlm
-from charlm.command import main
-from charlm.devices import choose_device
+from charlm.cli import main
 from charlm.errors import CharlmError
-from charlm.model import make_model, save_model
-from charlm.sampling import Request, TrainedModel, read_prompts
+from charlm.model.devices import choose_device
+from charlm.model.network import make_model, save_model
+from charlm.model.sampling import Request, TrainedModel, read_prompts
 from charlm.text.vocabulary import Vocabulary, byte_symbol
 
 UNITS = {

@@ -12,13 +12,13 @@ os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 if TYPE_CHECKING:
     import torch
 
-    from charlm.sampling import TrainedModel
+    from charlm.model.sampling import TrainedModel
 
 __version__ = "0.1.0"
 
 
 def load(folder: str | Path, *, device: "str | torch.device" = "cpu") -> "TrainedModel":
-    """Load a trained model from its folder; see `charlm.sampling.load`."""
-    from charlm import sampling
+    """Load a trained model from its folder; see `charlm.model.sampling.load`."""
+    from charlm.model import sampling
 
     return sampling.load(folder, device=device)

@@ -15,7 +15,7 @@ from charlm.evaluation.baselines import baseline
 from charlm.text.tokens import encode
 from charlm.text.vocabulary import build_vocabulary
 from tests.evaluation.test_intervals import percentile_bootstrap
-from tests.evaluation.test_ngram import slow_witten_bell
+from tests.evaluation.test_witten_bell import slow_witten_bell
 
 CODE_POINTS = 1_112_064
 Texts = dict[str, list[str]]

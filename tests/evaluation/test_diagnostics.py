@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from charlm.evaluation.diagnostics import calibration, diagnose
-from charlm.evaluation.scoring import PREDICTION
+from charlm.model.scoring import PREDICTION
 from charlm.text.vocabulary import Vocabulary
 
 SYMBOLS = [*"ab9 .\n€", "<unknown>", "<end_of_document>", "\u0301"]

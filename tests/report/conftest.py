@@ -13,8 +13,8 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from charlm.config import resolve
-from charlm.model import CharacterLanguageModel, save_model
+from charlm.model.network import CharacterLanguageModel, save_model
+from charlm.pipeline.config import resolve
 from charlm.report.page import write_report
 from charlm.text.vocabulary import Vocabulary
 

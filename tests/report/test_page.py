@@ -13,7 +13,7 @@ import pytest
 import yaml
 from tests.report.conftest import CONFIG, HOSTILE, Browser, report_of, write_comparison, write_json
 
-from charlm.config import resolve
+from charlm.pipeline.config import resolve
 from charlm.report.page import compared, shown, shown_change, shown_sample, write_report
 
 

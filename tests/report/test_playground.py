@@ -11,8 +11,8 @@ import torch
 from tests.report.conftest import Browser, report_of, write_comparison
 
 import charlm
-import charlm.sampling
-from charlm.model import make_model, save_model, with_ngram
+import charlm.model.sampling
+from charlm.model.network import make_model, save_model, with_ngram
 from charlm.report.playground import quantize
 from charlm.text.vocabulary import Vocabulary, byte_symbol
 
@@ -49,7 +49,7 @@ def write_model(folder: Path, symbols: Vocabulary, **architecture: Any) -> None:
     save_model(folder, both, vocabulary=symbols, architecture=settings, training={})
 
 
-def rounded(folder: Path) -> charlm.sampling.TrainedModel:
+def rounded(folder: Path) -> charlm.model.sampling.TrainedModel:
     """Load a model with its weights rounded as those in the page are."""
     loaded = charlm.load(folder)
     loaded.model = getattr(loaded.model, "network", loaded.model)

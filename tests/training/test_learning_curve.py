@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import torch
 
-from charlm.evaluation.held_out import evaluate
-from charlm.model import Ensemble, load_model
+from charlm.evaluation.evaluate import evaluate
+from charlm.model.network import Ensemble, load_model
 from charlm.text.tokens import TokenSplit
 from charlm.text.vocabulary import Vocabulary
 from charlm.training.streams import Streams

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from charlm.devices import choose_precision
+from charlm.model.devices import choose_precision
 
 
 @pytest.mark.parametrize("avx512", [True, False])

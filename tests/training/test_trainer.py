@@ -17,11 +17,11 @@ import torch
 from safetensors.torch import load_file
 from torch.nn.utils import parameters_to_vector
 
-from charlm import config
-from charlm.devices import choose_precision
 from charlm.errors import CharlmError
-from charlm.evaluation.scoring import validation_loss
-from charlm.model import load_model
+from charlm.model.devices import choose_precision
+from charlm.model.network import load_model
+from charlm.model.scoring import validation_loss
+from charlm.pipeline import config
 from charlm.text.tokens import TokenSplit, encode
 from charlm.text.vocabulary import Vocabulary, build_vocabulary
 from charlm.training.trainer import Trainer, train

@@ -9,15 +9,15 @@ from typing import Any
 
 import pytest
 
-from charlm.card import write_card
-from charlm.config import resolve
 from charlm.errors import CharlmError
 from charlm.evaluation.baselines import baseline
-from charlm.evaluation.comparison import compare
-from charlm.evaluation.held_out import evaluate
+from charlm.evaluation.compare import compare
+from charlm.evaluation.evaluate import evaluate
 from charlm.evaluation.memorization import measure_memorization
+from charlm.model.card import write_card
+from charlm.model.sampling import sample
+from charlm.pipeline.config import resolve
 from charlm.report.page import compared, write_report
-from charlm.sampling import sample
 from charlm.text.cleaning import clean
 from charlm.text.sources import ingest
 from charlm.text.tokens import encode

@@ -127,7 +127,7 @@ def test_what_a_module_made_can_be_made_again_from_its_users_files(outer: Path) 
     assert done.returncode == 0, done.stdout + done.stderr
     record = (outer / "lm/results/posts/ro-crate-metadata.json").read_text()
     assert str(outer) not in record
-    reproduce = [sys.executable, "-m", "charlm.command", "reproduce", "lm/results/posts"]
+    reproduce = [sys.executable, "-m", "charlm.cli", "reproduce", "lm/results/posts"]
     done = subprocess.run(reproduce, cwd=outer, capture_output=True, text=True, check=False)
     assert done.stdout == "the same files came out\n", done.stderr
     assert done.returncode == 0

@@ -128,11 +128,14 @@ def test_a_touch_reruns_nothing(tiny_copy: Checkout) -> None:
 @pytest.mark.parametrize(
     ("file", "stages"),
     [
-        ("src/charlm/sampling.py", {"sample_model", *AFTER_SAMPLING}),
+        ("src/charlm/model/sampling.py", {"sample_model", *AFTER_SAMPLING}),
         ("workflow/scripts/sample_model.py", {"sample_model", *AFTER_SAMPLING}),
         ("src/charlm/report/page.py", {"report", "all"}),
         ("src/charlm/report/templates/page.css", {"report", "all"}),
-        ("src/charlm/evaluation/ngram.py", {"baseline", "compare", "model_card", "report", "all"}),
+        (
+            "src/charlm/evaluation/witten_bell.py",
+            {"baseline", "compare", "model_card", "report", "all"},
+        ),
         ("src/charlm/training/trainer.py", {"train_model", *AFTER_TRAINING}),
     ],
 )
@@ -176,7 +179,7 @@ def test_a_model_trained_by_the_command_takes_the_place_of_the_rules(
 ) -> None:
     shutil.rmtree(tiny_copy.folder / "results/tiny/models/lstm")
     shutil.rmtree(tiny_copy.folder / ".snakemake")
-    command = [sys.executable, "-m", "charlm.command"]
+    command = [sys.executable, "-m", "charlm.cli"]
     place = {"cwd": tiny_copy.folder, "env": os.environ | {"PYTHONPATH": "src"}, "check": True}
     printed = subprocess.run([*command, "config", TINY], stdout=subprocess.PIPE, **place).stdout
     (tiny_copy.folder / "tiny.json").write_bytes(printed)

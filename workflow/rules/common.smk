@@ -4,10 +4,10 @@ from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 
-from charlm.config import resolve
+from charlm.pipeline.config import resolve
 from charlm.errors import CharlmError
-from charlm.origins import FILES, KEYS, Origins
-from charlm.provenance import code_digest
+from charlm.pipeline.model_dependencies import FILES, KEYS, Origins
+from charlm.code_digest import code_digest
 from charlm.text.cleaning import rules_of
 from charlm.text.sources import is_remote, resolve_source
 from charlm.training.settings import decisive

@@ -2,7 +2,7 @@
 # to a job that failed after the last.
 import time
 
-from charlm.slurm import check_cluster, killed_jobs
+from charlm.pipeline.slurm import check_cluster, killed_jobs
 
 STARTED = time.time()
 

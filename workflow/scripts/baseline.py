@@ -3,7 +3,7 @@
 from snakemake.iocontainers import Snakemake
 
 from charlm.evaluation.baselines import baseline
-from charlm.stage import stage
+from charlm.pipeline.stage import stage
 
 
 def main(snakemake: Snakemake) -> None:

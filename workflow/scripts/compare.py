@@ -2,8 +2,8 @@
 
 from snakemake.iocontainers import Snakemake
 
-from charlm.evaluation.comparison import compare
-from charlm.stage import stage
+from charlm.evaluation.compare import compare
+from charlm.pipeline.stage import stage
 
 
 def main(snakemake: Snakemake) -> None:

@@ -4,8 +4,8 @@ from pathlib import Path
 
 from snakemake.iocontainers import Snakemake
 
-from charlm.crate import write_crate
-from charlm.stage import stage
+from charlm.pipeline.crate import write_crate
+from charlm.pipeline.stage import stage
 
 
 def main(snakemake: Snakemake) -> None:

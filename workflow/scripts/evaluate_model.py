@@ -2,8 +2,8 @@
 
 from snakemake.iocontainers import Snakemake
 
-from charlm.evaluation.held_out import evaluate
-from charlm.stage import stage
+from charlm.evaluation.evaluate import evaluate
+from charlm.pipeline.stage import stage
 
 
 def main(snakemake: Snakemake) -> None:

@@ -2,8 +2,8 @@
 
 from snakemake.iocontainers import Snakemake
 
-from charlm.export import export_onnx
-from charlm.stage import stage
+from charlm.model.onnx import export_onnx
+from charlm.pipeline.stage import stage
 
 
 def main(snakemake: Snakemake) -> None:

@@ -4,8 +4,8 @@ from pathlib import Path
 
 from snakemake.iocontainers import Snakemake
 
-from charlm.origins import check_vocabulary
-from charlm.stage import stage
+from charlm.pipeline.model_dependencies import check_vocabulary
+from charlm.pipeline.stage import stage
 
 
 def main(snakemake: Snakemake) -> None:

@@ -2,8 +2,8 @@
 
 from snakemake.iocontainers import Snakemake
 
-from charlm.card import write_card
-from charlm.stage import stage
+from charlm.model.card import write_card
+from charlm.pipeline.stage import stage
 
 
 def main(snakemake: Snakemake) -> None:

@@ -2,7 +2,7 @@
 
 from snakemake.iocontainers import Snakemake
 
-from charlm.stage import stage
+from charlm.pipeline.stage import stage
 from charlm.text.cleaning import write_plain_text
 
 

@@ -2,8 +2,8 @@
 
 from snakemake.iocontainers import Snakemake
 
+from charlm.pipeline.stage import stage
 from charlm.report.page import write_report
-from charlm.stage import stage
 
 
 def main(snakemake: Snakemake) -> None:

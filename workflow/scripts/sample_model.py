@@ -2,8 +2,8 @@
 
 from snakemake.iocontainers import Snakemake
 
-from charlm.sampling import sample
-from charlm.stage import stage
+from charlm.model.sampling import sample
+from charlm.pipeline.stage import stage
 
 
 def main(snakemake: Snakemake) -> None:

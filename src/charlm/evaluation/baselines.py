@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from charlm.evaluation.compressor import compressed_nats
-from charlm.evaluation.held_out import (
+from charlm.evaluation.evaluate import (
     HELD_OUT,
     by_document,
     document_nats,
@@ -22,7 +22,7 @@ from charlm.evaluation.held_out import (
     score_table,
     split_texts,
 )
-from charlm.evaluation.ngram import witten_bell
+from charlm.evaluation.witten_bell import witten_bell
 from charlm.files import atomic, write_text
 from charlm.text.tokens import TokenSplit
 from charlm.text.vocabulary import Vocabulary

@@ -32,7 +32,7 @@ def diagnose(
 
     Args:
         documents: The symbols of each document.
-        predictions: What `charlm.evaluation.scoring.predictions` says of them, of the same shapes.
+        predictions: What `charlm.model.scoring.predictions` says of them, of the same shapes.
         vocabulary: The vocabulary.
 
     Returns:

@@ -80,7 +80,7 @@ def write_report(
         results: The folder `results/{corpus}`; all its files but the report are there.
         output: The HTML file to write.
         models: Names of the trained models, `NAME.seed1` and so on where there are several seeds.
-        config: The resolved configuration; see `charlm.config.resolve`.
+        config: The resolved configuration; see `charlm.pipeline.config.resolve`.
     """
     results = Path(results)
     names = list(dict.fromkeys(label.split(".")[0] for label in models))

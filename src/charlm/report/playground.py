@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from safetensors.numpy import load_file
 
-from charlm.model import member_prefixes
+from charlm.model.network import member_prefixes
 
 MOST_BYTES = 5_000_000
 """What the rounded weights of all models may take in the page."""

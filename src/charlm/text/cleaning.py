@@ -29,7 +29,7 @@ from charlm.errors import CharlmError
 from charlm.progress import progress
 from charlm.text import splits as split_rules
 from charlm.text.duplicates import BINS, nearly_repeated, repeated, sketch
-from charlm.text.streams import TableWriter, column, ordered_map, output, row_groups, utf8_rows
+from charlm.text.tables import TableWriter, column, ordered_map, output, row_groups, utf8_rows
 
 Builtin = Callable[[str], tuple[str, int]]
 

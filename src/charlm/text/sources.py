@@ -34,7 +34,7 @@ from numpy.typing import NDArray
 
 from charlm.errors import CharlmError
 from charlm.progress import progress
-from charlm.text.streams import BLOCK_BYTES, TableWriter, ordered_map, output, utf8_buffer
+from charlm.text.tables import BLOCK_BYTES, TableWriter, ordered_map, output, utf8_buffer
 
 READ_BYTES = 1 << 18
 """What is read of a text file at once."""

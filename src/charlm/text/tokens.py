@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from charlm.errors import CharlmError
 from charlm.progress import progress
 from charlm.text.splits import NAMES
-from charlm.text.streams import TableWriter, column, ordered_map, output, row_groups
+from charlm.text.tables import TableWriter, column, ordered_map, output, row_groups
 from charlm.text.vocabulary import Vocabulary, split_graphemes, utf8_pieces
 
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from charlm import files
 from charlm.errors import CharlmError
 from charlm.progress import progress
-from charlm.text.streams import column, ordered_map, row_groups, utf8_buffer
+from charlm.text.tables import column, ordered_map, row_groups, utf8_buffer
 
 UNITS = ("character", "grapheme", "byte")
 ORDERS = ("first_seen", "frequency")

@@ -14,11 +14,11 @@ from typing import Any, NoReturn
 import torch
 from torch import Tensor
 
-from charlm.devices import available_memory, choose_device, choose_precision, widest_float
+from charlm.code_digest import code_digest
 from charlm.errors import CharlmError
-from charlm.evaluation.scoring import validation_loss
 from charlm.files import write_text
-from charlm.model import (
+from charlm.model.devices import available_memory, choose_device, choose_precision, widest_float
+from charlm.model.network import (
     Network,
     WithNgram,
     load_model,
@@ -26,8 +26,8 @@ from charlm.model import (
     save_model,
     with_ngram,
 )
+from charlm.model.scoring import validation_loss
 from charlm.progress import progress
-from charlm.provenance import code_digest
 from charlm.recurrent.layers import Precision
 from charlm.text.tokens import TokenSplit
 from charlm.text.vocabulary import Vocabulary

@@ -1,0 +1,1 @@
+"""Language models: networks, n-grams, and what they predict, write and score."""

@@ -1,0 +1,1 @@
+"""What the workflow needs beside its stages: configuration, logs, clusters, records."""

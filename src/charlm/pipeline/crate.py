@@ -1,0 +1,374 @@
+"""The record of a run beside its results: a Provenance Run Crate, one of RO-Crate's profiles.
+
+It is made of what Snakemake keeps of each job (`.snakemake/metadata`, the benchmarks beside the
+logs) and of the files themselves. `charlm.pipeline.verification` reads it.
+"""
+
+import csv
+import json
+import mimetypes
+import re
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import yaml
+from packaging.requirements import Requirement
+from rocrate.model import ComputationalWorkflow, ContextEntity, Dataset, Entity, File
+from rocrate.model.computerlanguage import snakemake
+from rocrate.rocrate import ROCrate
+from snakemake.io import IOFile
+from snakemake.persistence import MetadataRecord
+from snakemake.persistence.file import FilePersistence
+
+from charlm import __version__
+from charlm.errors import CharlmError
+from charlm.files import write_text
+from charlm.pipeline.verification import CONFIG, files, processor, sha256_of, with_digest
+
+RO_CRATE = "1.1"  # on which version 0.5 of the profiles is built
+PROFILES = {
+    "https://w3id.org/ro/wfrun/process/0.5": "Process Run Crate",
+    "https://w3id.org/ro/wfrun/workflow/0.5": "Workflow Run Crate",
+    "https://w3id.org/ro/wfrun/provenance/0.5": "Provenance Run Crate",
+    "https://w3id.org/workflowhub/workflow-ro-crate/1.0": "Workflow RO-Crate",
+}
+TERMS = "https://w3id.org/ro/terms/workflow-run#"
+LICENSE = (
+    "None is given: the results derive from the user's corpus, whose licence governs them. The "
+    "workflow itself is under the MIT licence."
+)
+# Columns of Snakemake's benchmarks, with their units' codes of UN/CEFACT.
+BENCHMARK = "https://snakemake.readthedocs.io/en/stable/snakefiles/rules.html"
+USAGE = {"cpu_time": "SEC", "max_rss": "E63"}  # seconds, mebibytes
+
+
+@dataclass
+class Job:
+    """One job as Snakemake recorded it; times are seconds since the epoch."""
+
+    name: str
+    rule: str
+    script: str
+    inputs: Mapping[str, str | None]
+    """The files it read, with the SHA-256 that Snakemake took of them then."""
+    outputs: list[str]
+    params: list[str]
+    start: float
+    end: float
+    benchmark: Path
+
+    @property
+    def code(self) -> str:
+        """The digest of the code that ran, which each rule has among its parameters."""
+        found = [param[1:-1] for param in self.params if re.fullmatch("'[0-9a-f]{16}'", param)]
+        return found[0] if found else "unknown"
+
+
+def write_crate(
+    targets: Sequence[str],
+    record: str | Path,
+    run: str | Path,
+    *,
+    corpus: str,
+    config: Mapping[str, Any],
+    workflow: str | Path,
+) -> None:
+    """Write `ro-crate-metadata.json` and, beside it, what was run.
+
+    Args:
+        targets: The files that the run was for, relative to Snakemake's working directory.
+        record: The file to write, in the folder of the results.
+        run: The folder to write, in the same folder: the configuration and the workflow.
+        corpus: The name of the corpus.
+        config: The configuration as the user gave it.
+        workflow: The folder of the Snakefile.
+
+    Raises:
+        CharlmError: Snakemake does not know how a file was made, or a file is not the one that a
+            later stage read.
+    """
+    results, run = Path(record).parent, Path(run)
+    shutil.copytree(workflow, run / "workflow", ignore=shutil.ignore_patterns("__pycache__"))
+    plain = json.loads(json.dumps(config))
+    write_text(run / CONFIG, yaml.safe_dump(plain, sort_keys=False, allow_unicode=True))
+    document = _Crate(results, run, find_jobs(targets, results)).document(targets, corpus)
+    write_text(record, json.dumps(document, indent=2, ensure_ascii=False) + "\n")
+
+
+def find_jobs(targets: Sequence[str], results: Path) -> list[Job]:
+    """Return the jobs that made `targets` and all that they were made of, in the order they began.
+
+    Raises:
+        CharlmError: Snakemake does not know how one of the targets was made.
+    """
+    persistence = FilePersistence(path=Path(".snakemake").resolve())
+    jobs: dict[str, Job] = {}
+    waiting, seen = list(targets), set(targets)
+    for path in waiting:  # which grows
+        made = persistence.metadata(IOFile(path))
+        if made is None:
+            if path in targets:
+                raise CharlmError(
+                    f"{path}: .snakemake does not say how it was made; remove it and run again"
+                )
+        elif made.log[0] not in jobs:
+            jobs[made.log[0]] = _job(made)
+            waiting += [input for input in made.input if input not in seen]
+            seen.update(made.input)
+    for path in sorted({*seen, *map(str, results.rglob("*"))}):
+        made = persistence.metadata(IOFile(path))
+        if made is not None and made.log[0] in jobs:
+            jobs[made.log[0]].outputs.append(path)
+    return sorted(jobs.values(), key=lambda job: (job.start, job.name))
+
+
+def _job(made: MetadataRecord) -> Job:
+    log = Path(made.log[0])
+    checksums = made.input_checksums or {}
+    return Job(
+        # logs/{corpus}/train/lstm.log is of the job train/lstm.
+        name=Path(*log.with_suffix("").parts[log.parts.index("logs") + 2 :]).as_posix(),
+        rule=made.rule,
+        script=Path(made.code.strip().strip('"')).name,
+        inputs={path: (checksums.get(path) or ":").split(":")[1] or None for path in made.input},
+        outputs=[],
+        params=made.params,
+        start=made.starttime,
+        end=made.endtime,
+        benchmark=log.with_suffix(".benchmark.tsv"),
+    )
+
+
+class _Crate:
+    """The crate of some results, filled in entity by entity."""
+
+    def __init__(self, results: Path, run: Path, jobs: list[Job]):
+        self.results, self.run, self.jobs = results, run, jobs
+        self.crate = ROCrate(version=RO_CRATE)
+        self.crate.metadata.extra_terms.update(
+            {term: TERMS + term for term in ("sha256", "resourceUsage")}
+        )
+        self.entities: dict[Path, Entity] = {}
+        self.read = {
+            path: (checksum, job.name)
+            for job in jobs
+            for path, checksum in job.inputs.items()
+            if checksum
+        }
+
+    def document(self, targets: Sequence[str], corpus: str) -> dict[str, Any]:
+        """Return the whole as JSON-LD."""
+        workflow = self._workflow()
+        actions = {job.name: self._action(job) for job in self.jobs}
+        whole = self._whole_run(workflow, targets, corpus)
+        self._steps(workflow, actions, whole)
+        for path in files(self.run):
+            self._file(path)
+        root = self.crate.root_dataset
+        root["name"] = f"charlm: {corpus}"
+        root["description"] = (
+            f"Character language models of the corpus {corpus}, made by charlm {__version__}: "
+            "every file with its hash and the job that made it."
+        )
+        root["license"] = LICENSE
+        root["conformsTo"] = [
+            self._add(url, "CreativeWork", name=name, version=Path(url).name)
+            for url, name in PROFILES.items()
+        ]
+        machine = self._add("#processor", "PropertyValue", name="processor", value=processor())
+        root["mentions"] = [whole, *actions.values(), machine]
+        root.datePublished = whole["endTime"]
+        document: dict[str, Any] = self.crate.metadata.generate()
+        for entity in document["@graph"]:
+            entity |= {  # as RO-Crate 1.1 recommends
+                key: value[0] if isinstance(value, list) and len(value) == 1 else value
+                for key, value in entity.items()
+            }
+        return with_digest(document)
+
+    def _add(self, id: str, type: str, **properties: Any) -> Entity:
+        entity = ContextEntity(self.crate, id, properties={"@type": type} | properties)
+        return self.crate.add(entity)
+
+    def _file(self, path: Path, kind: type[File] = File) -> Entity:
+        """Return the entity of a file in the folder, with its size and hash."""
+        if path not in self.entities:
+            name = path.relative_to(self.results).as_posix()
+            properties = {
+                "name": name,
+                "contentSize": str(path.stat().st_size),
+                "encodingFormat": mimetypes.guess_type(name)[0] or "application/octet-stream",
+                "sha256": sha256_of(path),
+            }
+            entity = kind(self.crate, dest_path=name, properties=properties)
+            self.entities[path] = self.crate.add(entity)
+        return self.entities[path]
+
+    def _data(self, name: str) -> Entity:
+        """Return the entity of a file or folder that a job read or made."""
+        path = Path(name)
+        checksum, reader = self.read.get(name, (None, None))
+        if not path.is_relative_to(self.results) or not path.exists():
+            return self._elsewhere(path, checksum)
+        if path.is_dir():
+            parts = list(map(self._file, files(path)))
+            folder = path.relative_to(self.results).as_posix()
+            properties = {"name": folder, "hasPart": parts}
+            return self.crate.add(Dataset(self.crate, dest_path=folder, properties=properties))
+        entity = self._file(path)
+        if checksum not in (None, entity["sha256"]):
+            raise CharlmError(
+                f"{path}: not the file that {reader} read, it was changed since; remove it and run "
+                "again"
+            )
+        return entity
+
+    def _elsewhere(self, path: Path, checksum: str | None) -> Entity:
+        """Return the entity of a file outside the folder: the user's, or one that is gone."""
+        if checksum is None and path.is_file():
+            checksum = sha256_of(path)
+        properties = {"name": path.name}
+        # Where the workflow is a module, its user's files are absolute, which no path in a result
+        # may be: other machines have them elsewhere.
+        path = path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+        if not path.is_absolute():
+            properties["alternateName"] = path.as_posix()
+        if checksum:
+            properties["sha256"] = checksum
+        return self._add(f"#{checksum or path.as_posix()}", "CreativeWork", **properties)
+
+    def _workflow(self) -> Entity:
+        """Return the entity of the Snakefile, the crate's main one."""
+        path, version = self.run / "workflow/Snakefile", metadata.version("snakemake")
+        workflow = self._file(path, ComputationalWorkflow)
+        workflow.properties()["@type"].append("HowTo")
+        workflow["version"] = __version__
+        workflow["conformsTo"] = {
+            "@id": "https://bioschemas.org/profiles/ComputationalWorkflow/1.0-RELEASE"
+        }
+        workflow["license"] = "https://spdx.org/licenses/MIT"
+        workflow["programmingLanguage"] = self.crate.add(snakemake(self.crate, version))
+        workflow["softwareRequirements"] = [self._software(name) for name in requirements()]
+        self.crate.mainEntity = workflow
+        self.crate.metadata["conformsTo"] = [
+            {"@id": f"https://w3id.org/ro/crate/{RO_CRATE}"},
+            {"@id": "https://w3id.org/workflowhub/workflow-ro-crate/1.0"},
+        ]
+        config = self._file(self.run / CONFIG)
+        parameter = self.crate.add_formal_parameter("config", "File", "#config", valueRequired=True)
+        parameter["workExample"], config["exampleOfWork"] = config, parameter
+        workflow["input"] = [parameter]
+        return workflow
+
+    def _software(self, name: str) -> Entity:
+        version = metadata.version(name)
+        id = f"pkg:pypi/{name}@{version}"
+        return self._add(id, "SoftwareApplication", name=name, softwareVersion=version)
+
+    def _whole_run(self, workflow: Entity, targets: Sequence[str], corpus: str) -> Entity:
+        """Return the action of the whole run: what the user gave, and what came out."""
+        made = {path for job in self.jobs for path in job.outputs}
+        given = dict.fromkeys(path for job in self.jobs for path in job.inputs if path not in made)
+        return self.crate.add_action(
+            workflow,
+            "#run",
+            object=[self._file(self.run / CONFIG), *map(self._data, given)],
+            result=list(map(self._data, targets)),
+            properties={
+                "name": f"the run for {corpus}",
+                "description": f"Snakemake with {CONFIG}, from the first job to the last",
+                **_times(min(job.start for job in self.jobs), max(job.end for job in self.jobs)),
+            },
+        )
+
+    def _action(self, job: Job) -> Entity:
+        """Return the action of a job: its script, what it read and made, and what that took."""
+        script = self.run / "workflow/scripts" / job.script
+        tool = self._file(script)
+        tool.properties()["@type"] = ["File", "SoftwareSourceCode"]
+        tool["version"] = job.code
+        params = self._add(f"#{job.name}/params", "PropertyValue", name="params", value=job.params)
+        return self.crate.add_action(
+            tool,
+            f"#{job.name}",
+            object=[*map(self._data, job.inputs), params],
+            result=list(map(self._data, job.outputs)),
+            properties={
+                "name": job.name,
+                "description": f"a job of rule {job.rule}",
+                "resourceUsage": [
+                    self._add(
+                        f"#{job.name}/{column}",
+                        "PropertyValue",
+                        name=column,
+                        propertyID=f"{BENCHMARK}#{column}",
+                        unitCode=unit,
+                        value=value,
+                    )
+                    for column, unit, value in _usage(job.benchmark)
+                ],
+                **_times(job.start, job.end),
+            },
+        )
+
+    def _steps(self, workflow: Entity, actions: Mapping[str, Entity], whole: Entity) -> None:
+        """Add the plan, a step for each rule, and how Snakemake carried it out."""
+        tools = {job.rule: actions[job.name]["instrument"] for job in self.jobs}
+        steps = {
+            rule: self._add(
+                f"#step/{rule}", "HowToStep", name=rule, workExample=tool, position=str(number)
+            )
+            for number, (rule, tool) in enumerate(tools.items())
+        }
+        workflow["hasPart"], workflow["step"] = list(tools.values()), list(steps.values())
+        controls = [
+            self._add(
+                f"#{job.name}/control",
+                "ControlAction",
+                name=f"control of {job.name}",
+                instrument=steps[job.rule],
+                object=actions[job.name],
+            )
+            for job in self.jobs
+        ]
+        self._add(
+            "#orchestration",
+            "OrganizeAction",
+            name="orchestration",
+            instrument=self._software("snakemake"),
+            object=controls,
+            result=whole,
+        )
+
+
+def requirements() -> list[str]:
+    """Return the names of the packages that charlm and its workflow ask for."""
+    asked = map(Requirement, metadata.requires("charlm") or [])
+    extras = {"extra": "workflow"}
+    return [
+        "charlm",
+        *(each.name for each in asked if not each.marker or each.marker.evaluate(extras)),
+    ]
+
+
+def _times(start: float, end: float) -> dict[str, str]:
+    """Return a start and an end, in seconds since the epoch, as the profiles want them."""
+    return {
+        key: datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")
+        for key, seconds in (("startTime", start), ("endTime", end))
+    }
+
+
+def _usage(benchmark: Path) -> Iterator[tuple[str, str, str]]:
+    """Yield what Snakemake measured of a job: the column, the unit's code, the value."""
+    if benchmark.exists():
+        with benchmark.open(encoding="utf-8") as file:
+            *_, row = csv.DictReader(file, delimiter="\t")
+        for column, unit in USAGE.items():
+            if re.fullmatch(r"[\d.]+", row.get(column) or ""):
+                yield column, unit, row[column]

@@ -1,0 +1,272 @@
+"""The configuration: defaults, presets, and errors that name the mistake and the way out."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+from charlm.errors import CharlmError
+from charlm.pipeline import config
+
+ROOT = Path(__file__).parents[2]
+CORPUS = {"name": "posts", "source": "posts.csv"}
+
+
+def test_what_is_left_out_takes_the_schemas_defaults() -> None:
+    resolved = config.resolve({"corpus": CORPUS})
+    assert resolved["corpus"]["text_columns"] == ["text"]
+    assert resolved["corpus"]["keep_columns"] == []
+    assert resolved["corpus"]["max_documents"] is None
+    assert {name: model["cell"] for name, model in resolved["models"].items()} == {
+        "lstm": "lstm",
+        "gru": "gru",
+    }
+    assert resolved["models"]["lstm"]["training"]["batch_size"] == 64
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({}, "f.yaml: corpus: missing"),
+        ({"corpus": {"source": "x.csv"}}, "f.yaml: corpus.name: missing; add it (names the folder"),
+        ({"trainin": {}}, "f.yaml: trainin: unknown key; did you mean 'training'?"),
+        ({"training": {"stepz": 1}}, "f.yaml: training.stepz: unknown key; did you mean 'steps'?"),
+        (
+            {"models": {"a": {"hiden_size": 8}}},
+            "f.yaml: models.a.hiden_size: unknown key; did you mean 'hidden_size'?",
+        ),
+        (
+            {"models": {"a": {"cell": "lstmm"}}},
+            "f.yaml: models.a.cell: \"lstmm\" is not one of 'lstm' or 'gru'; did you mean 'lstm'?",
+        ),
+        ({"training": {"steps": "many"}}, 'f.yaml: training.steps: "many" should be a valid int'),
+        ({"training": {"batch_size": True}}, "f.yaml: training.batch_size: true should be a valid"),
+        ({"training": {"batch_size": 0}}, "training.batch_size: 0 should be greater than or equal"),
+        ({"models": {"a": {"hidden_size": 0}}}, "models.a.hidden_size: 0 should be greater than"),
+        ({"models": {"a": {"output_dropout": 1.0}}}, "output_dropout: 1.0 should be less than 1"),
+        ({"models": {}}, "f.yaml: models: {} should "),
+        ({"models": {"a/b": {}}}, "may hold letters, digits"),
+        ({"splits": {"validation": 0.5, "test": 0.5}}, "f.yaml: splits: 'validation' and 'test'"),
+        ({"cleaning": {"rules": [{"name": "x"}]}}, "f.yaml: cleaning.rules.0: a rule needs either"),
+        ({"corpus": CORPUS | {"keep_columns": ["text"]}}, "'text' is the name of a column of our"),
+        ({"training": {"minutes": 1, "processes": 2}}, "training: 'minutes' needs a single pro"),
+        ({"models": {"a": []}}, "models.a: [] should be a valid mapping of keys to values"),
+        ({"models": {"a": {"layer_dropout": 0.1}}}, "models.a.layer_dropout: acts between layers"),
+        ({"models": {"a": {"num_layers": 1000}}}, "models.a.num_layers: 1000 should be less than"),
+        ({"models": {"a": {}, "B": {}, "A": {"seeds": [1, 2]}}}, "models.A: differs from 'a' in"),
+        ({"models": {"xz": {}}}, "models.xz: a baseline has this name"),
+        ({"models": {"5-gram": {}}}, "models.5-gram: a baseline has this name"),
+        (
+            {"cleaning": {"rules": [{"name": "x", "builtin": "nfc", "replacement": "y"}]}},
+            "cleaning.rules.0: 'replacement' has no effect on a 'builtin'",
+        ),
+        ({"models": {"a": {"tie_weights": True}}}, "'tie_weights' needs 'embedding_size' equal"),
+        ({"sampling": {"temperatures": ["warm"]}}, 'sampling.temperatures.0: "warm" should be a'),
+    ],
+)
+def test_a_mistake_is_named_in_one_line(values: dict[str, object], message: str) -> None:
+    with pytest.raises(CharlmError) as raised:
+        config.resolve({"corpus": CORPUS} | values if values else {}, "f.yaml")
+    assert message in str(raised.value)
+    assert len(str(raised.value).splitlines()) == 1
+
+
+def line_of(**values: object) -> str:
+    """Return the one line that refuses a configuration, empty if none does."""
+    try:
+        config.resolve({"corpus": CORPUS} | values)
+    except CharlmError as error:
+        [line] = str(error).splitlines()
+        return line
+    return ""
+
+
+ONE_PROCESS = "'minutes' needs a single process"
+
+
+@pytest.mark.parametrize(
+    ("training", "model", "line"),
+    [
+        ({"processes": 2}, {"minutes": 1}, f"models.a: {ONE_PROCESS}"),
+        ({"minutes": 1}, {"processes": 2}, f"models.a: {ONE_PROCESS}"),
+        ({"minutes": 1, "processes": 2}, {}, f"training: {ONE_PROCESS}"),
+        ({"minutes": 1, "processes": 2}, {"processes": 1}, ""),
+        ({"minutes": 1, "processes": 2}, {"epochs": 1}, ""),
+        ({"minutes": 1}, {"processes": 2, "steps": 9}, ""),
+        ({"batch_size": 6}, {"processes": 4}, "models.a: a 'batch_size' of 6 cannot be shared"),
+        ({"batch_size": 6}, {"processes": 3}, ""),
+        ({"optimizer": "ntasgd"}, {"average": 0.9}, "models.a: 'optimizer: ntasgd' and 'average'"),
+        ({"optimizer": "ntasgd", "average": 0.9}, {"optimizer": "adamw"}, ""),
+        ({}, {"teacher_weight": 0.2}, "models.a.teacher_weight: has no effect without 'teacher'"),
+        ({"teacher_weight": 0.2}, {}, "training.teacher_weight: has no effect without 'teacher'"),
+        ({"teacher_weight": 0.2}, {"teacher": "x"}, ""),
+        ({"teacher": "x"}, {"teacher_weight": 0.2}, ""),
+    ],
+)
+def test_what_training_and_a_model_give_together_is_checked(
+    training: dict[str, object], model: dict[str, object], line: str
+) -> None:
+    found = line_of(training=training, models={"a": model})
+    assert found.startswith(f"config: {line}") if line else not found
+
+
+@pytest.mark.parametrize(
+    ("setting", "needed"),
+    [
+        ({"embedding_size": 8, "one_hot": True}, {"one_hot": False}),
+        ({"ngram_weight": 0.4}, {"ngram_order": 8}),
+        ({"locked_dropout": True}, {"output_dropout": 0.1}),
+        ({"locked_dropout": True}, {"layer_dropout": 0.1, "num_layers": 2}),
+        ({"layer_dropout": 0.1}, {"num_layers": 2}),
+    ],
+)
+def test_a_setting_without_effect_is_refused(
+    setting: dict[str, object], needed: dict[str, object]
+) -> None:
+    assert f"config: models.a.{next(iter(setting))}: " in line_of(models={"a": setting})
+    assert not line_of(models={"a": setting | needed})
+
+
+def test_a_setting_that_is_switched_off_on_purpose_is_not() -> None:
+    assert not line_of(models={"a": {"ngram_weight": 0.4, "ngram_order": 0}})
+    assert not line_of(models={"a": {"locked_dropout": True, "output_dropout": 0.0}})
+    assert not line_of(models={"a": {"teacher_weight": 0.2, "teacher": None}})
+
+
+@pytest.mark.parametrize(
+    "setting", [{"keep": "best"}, {"patience": 2}, {"optimizer": "ntasgd"}], ids=str
+)
+def test_what_needs_validation_text_is_refused_without(setting: dict[str, object]) -> None:
+    [key] = setting
+    assert f"training: '{key}" in line_of(training=setting, splits={"validation": 0})
+    assert f"models.a: '{key}" in line_of(models={"a": setting}, splits={"validation": 0})
+    assert not line_of(models={"a": setting})
+
+
+def test_settings_of_the_text_without_effect_are_refused() -> None:
+    contiguous = {"method": "contiguous", "key": "another"}
+    assert "splits.key: has no effect" in line_of(splits=contiguous)
+    assert not line_of(splits=contiguous | {"method": "document"})
+    assert "corpus.separator: joins" in line_of(corpus=CORPUS | {"separator": ""})
+    assert not line_of(corpus=CORPUS | {"separator": "", "text_columns": ["title", "text"]})
+
+
+def numeric_settings() -> Iterator[tuple[str, str, bool]]:
+    """Yield the section and the key of every setting that takes numbers, and whether as a list."""
+    for name, section in config.Config.model_json_schema()["$defs"].items():
+        for key, schema in section["properties"].items():
+            for option in schema.get("anyOf", [schema]):
+                kind = option.get("items", option).get("type")
+                if kind in ("integer", "number"):
+                    yield name.lower(), key, "items" in option
+
+
+@pytest.mark.parametrize("text", ["{}", "'{}'"])
+@pytest.mark.parametrize("value", [".inf", "-.inf", ".nan", "inf", "nan"])
+def test_no_setting_takes_a_number_that_is_not_finite(value: str, text: str) -> None:
+    settings = list(numeric_settings())
+    assert len(settings) > 50
+    for section, key, several in settings:
+        given = yaml.safe_load(text.format(value))
+        values = {key: [given] if several else given}
+        whole = {"models": {"a": values}} if section == "model" else {section: values}
+        if section == "corpus":
+            whole[section] |= CORPUS
+        place = "models.a" if section == "model" else section
+        assert f"config: {place}.{key}" in line_of(**whole), (section, key)
+
+
+def test_a_bomb_of_aliases_is_refused_at_once(tmp_path: Path) -> None:
+    lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x]"]
+    lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 12)]
+    lines.append("sampling: {prompts: *a11}")
+    (tmp_path / "c.yaml").write_text("\n".join(lines))
+    with pytest.raises(CharlmError, match=r"sampling\.prompts\.0: ") as raised:
+        config.resolve(config.load_file(tmp_path / "c.yaml"))
+    assert "a11: unknown key" in str(raised.value)
+    assert len(str(raised.value)) < 10_000
+
+
+def test_every_mistake_gets_its_line() -> None:
+    with pytest.raises(CharlmError) as raised:
+        config.resolve({"corpus": CORPUS | {"nam": "x"}, "training": {"stepz": 1}})
+    assert len(str(raised.value).splitlines()) == 2
+
+
+def test_text_from_the_command_line_is_read_as_the_key_asks() -> None:
+    resolved = config.resolve(
+        {
+            "corpus": CORPUS | {"max_documents": "null", "text_columns": ["1"]},
+            "vocabulary": {"end_of_document": "false"},
+            "training": {"learning_rate": "1e-3", "seeds": ["1", "2"]},
+            "models": {"a": {"hidden_size": "8"}, "b": {"hidden_size": "vocabulary"}},
+        }
+    )
+    assert resolved["corpus"]["max_documents"] is None
+    assert resolved["corpus"]["text_columns"] == ["1"]
+    assert resolved["vocabulary"]["end_of_document"] is False
+    assert resolved["models"]["a.seed2"]["hidden_size"] == 8
+    assert resolved["models"]["b.seed1"]["hidden_size"] == "vocabulary"
+    assert resolved["models"]["a.seed1"]["training"]["learning_rate"] == 1e-3
+
+
+def test_several_seeds_are_several_models() -> None:
+    models = config.resolve(
+        {
+            "corpus": CORPUS,
+            "training": {"seeds": [3, 5]},
+            "models": {"a": None, "b": {"seed": 7}, "c": {"seeds": [1]}},
+        }
+    )["models"]
+    seeds = {name: model["training"]["seed"] for name, model in models.items()}
+    assert seeds == {"a.seed3": 3, "a.seed5": 5, "b": 7, "c": 1}
+
+
+def test_a_model_overrides_training_for_itself_alone() -> None:
+    models = config.resolve(
+        {
+            "corpus": CORPUS,
+            "training": {"steps": 10, "learning_rate": 1.0e-3},
+            "models": {"a": {"learning_rate": 2.0e-3}, "b": {"epochs": 2}, "c": {}},
+        }
+    )["models"]
+    assert [models[name]["training"]["learning_rate"] for name in "abc"] == [2e-3, 1e-3, 1e-3]
+    assert [models[name]["training"]["steps"] for name in "abc"] == [10, None, 10]
+
+
+def test_resolving_is_idempotent_in_what_it_fills_in() -> None:
+    resolved = config.resolve({"corpus": CORPUS})
+    again = config.resolve({key: resolved[key] for key in resolved if key != "models"})
+    assert again == resolved
+
+
+@pytest.mark.parametrize(
+    "path", ["config/config.yaml", *map(str, sorted((ROOT / "config/presets").glob("*.yaml")))]
+)
+def test_the_demo_and_the_presets_are_valid(path: str) -> None:
+    assert config.resolve(config.load_file(ROOT / path), path)["models"]
+
+
+def test_schema_and_reference_are_those_of_the_code() -> None:
+    assert (ROOT / config.SCHEMA_FILE).read_text() == config.json_schema(), "run `make docs`"
+    page = (ROOT / config.REFERENCE_FILE).read_text()
+    assert page == config.with_reference(page), "run `make docs`"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a: [", "c.yaml: line"),
+        ("- a", "holds no keys"),
+        (None, "there is no such file"),
+        ("a: 2023-13-45", "not YAML"),
+        ("a: " + "[" * 5000, "not YAML"),
+    ],
+)
+def test_a_file_that_is_no_configuration(tmp_path: Path, text: str | None, message: str) -> None:
+    file = tmp_path / "c.yaml"
+    if text is not None:
+        file.write_text(text)
+    with pytest.raises(CharlmError, match=message):
+        config.load_file(file)

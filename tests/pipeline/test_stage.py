@@ -1,0 +1,53 @@
+"""How stages end: in one line for the user, in a traceback in the log for us."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "line"),
+    [
+        ("pass", 0, ""),
+        ("raise CharlmError('a.csv: row 3: no text; add some')", 1, "error: a.csv: row 3: no text"),
+        ("open('/nowhere/file')", 1, "error: /nowhere/file: No such file or directory; mend"),
+        ("raise KeyboardInterrupt", 130, ""),
+        ("[][0]", 1, "a defect in charlm; please report it with"),
+    ],
+)
+def test_a_stage_ends_as_users_expect(tmp_path: Path, body: str, status: int, line: str) -> None:
+    log = tmp_path / "logs" / "stage.log"
+    program = (
+        "from charlm.errors import CharlmError\nfrom charlm.pipeline.stage import stage\n"
+        f"with stage({str(log)!r}):\n    {body}\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == status
+    assert "Traceback" not in done.stderr
+    assert done.stderr.startswith(line)
+    assert len(done.stderr.splitlines()) == bool(line)
+    assert ("IndexError" in log.read_text()) == (body == "[][0]")
+
+
+@pytest.mark.parametrize("script", sorted((ROOT / "workflow/scripts").glob("*.py")))
+def test_a_script_is_a_door(script: Path) -> None:
+    """A script holds one call of one stage."""
+    text = script.read_text()
+    assert text.count("from charlm.") == 2
+    assert len(text.splitlines()) < 40
+
+
+def test_scripts_can_be_imported_where_no_snakemake_runs() -> None:
+    program = (
+        "import runpy, sys\n"
+        "for script in sys.argv[1:]: runpy.run_path(script, run_name='imported')['main']"
+    )
+    scripts = map(str, (ROOT / "workflow/scripts").glob("*.py"))
+    done = subprocess.run([sys.executable, "-c", program, *scripts], check=False)
+    assert done.returncode == 0
