@@ -34,13 +34,14 @@ from charlm.text.vocabulary import Vocabulary
 from charlm.training.checkpoint import Checkpoints, fingerprint
 from charlm.training.history import LiveCurve, as_csv, best_row, bits
 from charlm.training.interruption import Interruption
+from charlm.training.launch import launch
 from charlm.training.optimization import (
     WeightAverage,
     learning_rate_at,
     make_optimizer,
     set_weights,
 )
-from charlm.training.parallel import Processes, launch
+from charlm.training.processes import Processes
 from charlm.training.settings import decisive, validation_interval
 from charlm.training.streams import Streams, seed_for
 
