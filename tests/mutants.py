@@ -267,7 +267,8 @@ def modules(chosen: Iterable[str]) -> list[Path]:
         if not path.exists():
             sys.exit(f"{path}: no such file")
         found += sorted(path.rglob("*.py")) if path.is_dir() else [path]
-    return [path for path in found if path.name != "__init__.py"]
+    skipped = {PACKAGE / name for name in SETTINGS["skipped"]}
+    return [path for path in found if path.name != "__init__.py" and path not in skipped]
 
 
 def copy_tree(folder: Path) -> Path:
