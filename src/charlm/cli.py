@@ -265,14 +265,13 @@ def _train(config: str, model: str, results: str | None) -> None:
         )
     folder = Path(results or Path("results", settings["corpus"]["name"]))
     from charlm.pipeline.model_dependencies import Origins
-
-    Origins(settings, folder, models=[model]).check(config)
     from charlm.training.trainer import train
 
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     architecture = dict(settings["models"][model])
     training = architecture.pop("training")
     try:
+        Origins(settings, folder, models=[model]).check(config)
         train(
             folder / "vocabulary.json",
             folder / "tokens",

@@ -7,7 +7,6 @@ from itertools import islice
 import numpy as np
 import pytest
 
-from charlm.evaluation import ngram
 from charlm.evaluation.witten_bell import witten_bell
 
 
@@ -39,7 +38,7 @@ def slow_witten_bell(
 def test_ngrams_of_all_orders_follow_their_equations(
     block: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ngram, "BLOCK", block)
+    monkeypatch.setattr("charlm.evaluation.witten_bell.BLOCK", block)
     random = np.random.default_rng(0)
     learned = [random.integers(0, 4, size).astype(np.uint8) for size in (40, 1, 17, 0)]
     scored = [random.integers(0, 5, size).astype(np.uint8) for size in (30, 2, 0)]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from charlm.evaluation import scoring
+from charlm.model import scoring
 from charlm.model.network import CharacterLanguageModel
 
 RANDOM = np.random.default_rng(0)
