@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from charlm.errors import CharlmError
 from charlm.text import vocabulary as vocabulary_module
-from charlm.text.tokens import TokenSplit, encode
+from charlm.text.encode import encode
+from charlm.text.tokens import TokenSplit
 from charlm.text.vocabulary import Vocabulary, build_vocabulary
 
 SPLIT_NAMES = ["train", "validation", "test"]
