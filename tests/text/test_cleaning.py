@@ -363,7 +363,7 @@ def test_a_rule_of_linear_time_is_taken(pattern):
 
 
 def test_an_unknown_profile_is_refused():
-    with pytest.raises(CharlmError, match="'noteboook' is none of none, notebook, standard"):
+    with pytest.raises(CharlmError, match="'noteboook' is not one of none, notebook, standard"):
         rules_of("noteboook")
 
 
@@ -388,7 +388,7 @@ def test_three_examples_of_twenty_characters_before_a_change_and_forty_after(tmp
     assert examples == [{"rule": "inline_tags", **change}] * 3
 
 
-NOTHING_LEFT = "corpus.parquet: cleaning leaves no text; mend cleaning.rules or the source"
+NOTHING_LEFT = "corpus.parquet: cleaning leaves no text; correct cleaning.rules or the source"
 TOO_FEW = "documents are too few to split: none is left to train on; give more documents"
 TOO_SHORT = "1 characters are too few to split contiguously: none is left to train on; give more"
 
@@ -404,7 +404,7 @@ TOO_SHORT = "1 characters are too few to split contiguously: none is left to tra
         (["x"], {"splits": SPLITS | {"method": "contiguous"}}, TOO_SHORT),
         (["a", "b"], {"splits": SPLITS | {"validation": 0.5, "test": 0.5}}, "nothing to train on"),
         (["a"], {"rules": [{"name": "bad", "pattern": "["}]}, "rule 'bad'"),
-        (["a"], {"profile": "html"}, "'html' is none of none, notebook, standard"),
+        (["a"], {"profile": "html"}, "'html' is not one of none, notebook, standard"),
     ],
 )
 def test_bad_input_is_one_line(tmp_path, texts, options, message):

@@ -334,7 +334,7 @@ def test_more_than_the_accepted_share_of_rejects_stops_the_stage(tmp_path):
         read(tmp_path, str(tmp_path / "a.csv"), max_rejected_fraction=0.019)
     assert str(caught.value) == (
         "a.csv: row 99: 1 field, not 2; 2 of 100 records cannot be used (2.00%), and "
-        "corpus.max_rejected_fraction is 0.019: mend the source or raise the limit"
+        "corpus.max_rejected_fraction is 0.019: correct the source or raise the limit"
     )
     assert not (tmp_path / "documents.parquet").exists()
 
@@ -388,7 +388,7 @@ NO_FOOTER = (
 )
 
 
-def too_many(where, bad, total, share, cure="mend the source", limit="0.01"):
+def too_many(where, bad, total, share, cure="correct the source", limit="0.01"):
     return (
         f"{where}; {bad} of {total} records cannot be used ({share}%), and "
         f"corpus.max_rejected_fraction is {limit}: {cure} or raise the limit"
@@ -397,8 +397,8 @@ def too_many(where, bad, total, share, cure="mend the source", limit="0.01"):
 
 # What it is: the file's name and content, options, and the line that a user sees.
 BAD = {
-    "no file": ("a.csv", None, {}, "a.csv: there is no such file; mend corpus.source"),
-    "no match": ("a*.csv", None, {}, "a*.csv: there is no such file; mend corpus.source"),
+    "no file": ("a.csv", None, {}, "a.csv: there is no such file; correct corpus.source"),
+    "no match": ("a*.csv", None, {}, "a*.csv: there is no such file; correct corpus.source"),
     "empty": ("a.csv", b"", {}, "a.csv: it is empty; give a file with a header line and documents"),
     "blank lines": (
         *("a.csv", b"\n\r\n\n", {}),
@@ -468,7 +468,7 @@ BAD = {
     ),
     "open quote in the header": (
         *("a.csv", b'"text,n\na,1\n', {}),
-        "a.csv: a quote in its header line is never closed; mend that line",
+        "a.csv: a quote in its header line is never closed; correct that line",
     ),
     "NUL in a row": (
         *("a.csv", b"text,n\n" + b"x,1\n" * 600 + b"a\0b,1\n", {"max_rejected_fraction": 0}),
@@ -564,7 +564,7 @@ BAD = {
     ),
     "unknown format": (
         *("a.csv", GOOD, {"format": "xls"}),
-        "corpus.format: 'xls' is none of auto, csv, tsv, jsonl, parquet, text",
+        "corpus.format: 'xls' is not one of auto, csv, tsv, jsonl, parquet, text",
     ),
     "Parquet's footer wrong": ("a.parquet", parquet(text=["a"])[:-6] + b"junk12", {}, NO_FOOTER),
     "Parquet cut off": ("a.parquet", parquet(text=["a"])[:40], {}, NO_FOOTER),
@@ -753,5 +753,5 @@ def test_packages_stores_and_files_are_named_in_one_list(tmp_path):
 
 def test_a_file_that_is_gone_when_it_is_read_is_an_error(tmp_path):
     request = Request("a.csv", ("text",), (), "", "utf-8")
-    with pytest.raises(CharlmError, match=r"a\.csv: there is no such file; mend corpus\.source"):
+    with pytest.raises(CharlmError, match=r"a\.csv: there is no such file; correct corpus\.source"):
         list(read_file(tmp_path / "a.csv", request, "csv"))

@@ -1,4 +1,4 @@
-"""Stage `encode`: the corpus as ids of symbols, one array for each split."""
+"""Stage `encode`: the corpus as one array of token ids per split."""
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -23,13 +23,13 @@ from charlm.text.vocabulary import Vocabulary, split_graphemes, utf8_pieces
 def encode(corpus: str | Path, vocabulary: str | Path, folder: str | Path) -> None:
     """Write `{split}.npy` and `{split}.documents.parquet` for each split into `folder`.
 
-    The arrays are of one dimension and of the smallest unsigned type. A document's symbols lie at
-    `start`, `tokens` of them; the end-of-document symbol, if the vocabulary has one, follows and is
-    not counted. It is left out where a split ends within a document. `characters` counts code
-    points, `unknown_characters` those without a symbol.
+    The arrays have one dimension and the smallest unsigned type. A document has `tokens` symbols
+    from `start` on. The end-of-document symbol, if the vocabulary has one, follows uncounted; it is
+    omitted if a split ends within a document. `characters` counts code points, and
+    `unknown_characters` those without a symbol.
 
     Raises:
-        CharlmError: if a symbol is unknown and there is no id for unknown ones.
+        CharlmError: A symbol is unknown and the vocabulary has no id for unknown symbols.
     """
     symbols = Vocabulary.load(vocabulary)
     folder = Path(folder)
@@ -46,7 +46,7 @@ def encode(corpus: str | Path, vocabulary: str | Path, folder: str | Path) -> No
 def _writer(
     folder: Path, name: str, vocabulary: Vocabulary
 ) -> Iterator[Callable[[NDArray[Any], pa.Table], None]]:
-    """Yield a function that appends ids, and where their documents lie among them, to a split."""
+    """Yield a function that appends ids and the table of their documents to a split."""
     length = 0
     with (
         output(folder / f"{name}.npy") as array_path,
@@ -68,13 +68,13 @@ def _writer(
 
 
 def _write_header(file: Any, length: int, dtype: np.dtype[Any]) -> None:
-    """Write NumPy's header, which leaves room for any length."""
+    """Write NumPy's header, whose size is the same for any length."""
     header = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False}
     np.lib.format.write_array_header_1_0(file, header | {"shape": (length,)})
 
 
 def _tables(corpus: str | Path) -> Iterator[pa.Table]:
-    """Yield the corpus with a column that says whether the document goes on in the next row."""
+    """Yield the corpus with a column `goes_on`: the document continues in the next row."""
     ids = pq.read_table(corpus, columns=["doc_id"])["doc_id"].to_numpy()
     goes_on = np.append(ids[1:] == ids[:-1], False)
     start = 0
@@ -86,7 +86,7 @@ def _tables(corpus: str | Path) -> Iterator[pa.Table]:
 def _encode_table(
     table: pa.Table, *, vocabulary: Vocabulary
 ) -> dict[str, tuple[NDArray[Any], pa.Table]]:
-    """Return, for each split, the ids of its rows and where each row's lie."""
+    """Return the ids of each split's rows, and the table of its documents."""
     shares = {name: table.filter(pc.equal(table["split"], name)) for name in NAMES}
     return {name: _encode_rows(share, vocabulary) for name, share in shares.items()}
 
@@ -116,7 +116,7 @@ def _encode_rows(table: pa.Table, vocabulary: Vocabulary) -> tuple[NDArray[Any],
         strange = ", ".join(map(repr, vocabulary.unknown_characters(texts[row].as_py())[:5]))
         raise CharlmError(
             f"document {table['doc_id'][row]}: the vocabulary has no {strange}; "
-            "build it anew from this corpus"
+            "build it again from this corpus"
         )
     ids = ids.astype(vocabulary.dtype, copy=False)
     ends = np.cumsum(lengths)

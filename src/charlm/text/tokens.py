@@ -1,4 +1,4 @@
-"""The encoded splits: one array of ids each, mapped into memory by those who train on it."""
+"""The encoded splits: one memory-mapped array of token ids each."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,17 +15,17 @@ from charlm.errors import CharlmError
 
 @dataclass(frozen=True)
 class TokenSplit:
-    """An encoded split: `tokens` mapped from the disk, `documents` as columns by name."""
+    """An encoded split: memory-mapped `tokens`, and `documents` as columns by name."""
 
     tokens: NDArray[Any]
     documents: dict[str, NDArray[np.int64]]
 
     @classmethod
     def load(cls, folder: str | Path, split: str) -> "TokenSplit":
-        """Open what `encode` wrote for a split.
+        """Open a split that `encode` wrote.
 
         Raises:
-            CharlmError: A file of it is missing or damaged.
+            CharlmError: One of its files is missing or damaged.
         """
         path = Path(folder) / f"{split}.npy"
         try:
@@ -45,11 +45,11 @@ class TokenSplit:
         return {name: int(self.documents[name].sum()) for name in names}
 
     def per_character(self, nats: float, unknown_nats: float) -> float | None:
-        """Return the nats per character (code point) of this text; None where it has none.
+        """Return the nats per character (code point) of this text, or None if it is empty.
 
         Args:
-            nats: Mean nats of its symbols, whatever their unit, ends of documents not counted.
-            unknown_nats: Nats that an unknown character costs beyond the unknown symbol.
+            nats: Mean nats per symbol of any unit, without ends of documents.
+            unknown_nats: Nats that an unknown character costs in addition to the unknown symbol.
         """
         characters = self.totals["characters"]
         if not characters:

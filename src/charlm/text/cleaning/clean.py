@@ -1,4 +1,4 @@
-"""Stage `clean`: duplicates and splits, for which all documents are needed."""
+"""Stage `clean`: duplicates and splits, which need all documents."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -63,7 +63,9 @@ def clean(
         number = int(dropped.sum())
         rows.append((rule.name, number, int(characters[dropped].sum()), number))
     if not characters[keep].any():
-        raise CharlmError(f"{corpus}: cleaning leaves no text; mend cleaning.rules or the source")
+        raise CharlmError(
+            f"{corpus}: cleaning leaves no text; correct cleaning.rules or the source"
+        )
     names, cuts = _splits(fingerprints, np.where(keep, characters, 0), splits)
     if not characters[keep & (names == 0)].any():
         if splits["method"] == "contiguous":
@@ -103,7 +105,7 @@ def _sum_of_counts(parts: Sequence[str | Path], rules: int) -> list[list[int]]:
 
 
 def _numbers(parts: Sequence[str | Path], name: str, dtype: np.dtype[Any]) -> NDArray[Any]:
-    """Return a column of fixed width from all parts as one array of rows."""
+    """Return a fixed-width column of all parts as one array of rows."""
     arrays = [column(table, name) for part in parts for table in row_groups(part, [name])]
     width = arrays[0].type.bit_width // 8
     raw = b"".join(
@@ -117,9 +119,9 @@ def _numbers(parts: Sequence[str | Path], name: str, dtype: np.dtype[Any]) -> ND
 def _splits(
     fingerprints: NDArray[np.uint64], characters: NDArray[np.int64], splits: Mapping[str, Any]
 ) -> tuple[NDArray[np.int8], dict[int, list[int]]]:
-    """Return the split of each document (a place in `splits.NAMES`), and the ones that are cut.
+    """Return the split of each document (an index into `splits.NAMES`), and the cut documents.
 
-    A cut document is given by its row and the offsets in it at which validation and test begin.
+    A cut document is its row and the offsets in it at which validation and test begin.
     """
     fractions = {name: splits[name] for name in ("validation", "test")}
     if splits["method"] == "contiguous":
@@ -139,7 +141,7 @@ def _splits(
 
 
 def _cut(document: pa.Table, edges: list[int]) -> pa.Table:
-    """Return one document as several rows, of different splits."""
+    """Return one document as several rows in different splits."""
     text = document["text"][0].as_py()
     bounds = zip(split_rules.NAMES, pairwise([0, *edges, len(text)]), strict=True)
     pieces = [(name, text[low:high]) for name, (low, high) in bounds if low < high]

@@ -1,4 +1,4 @@
-"""Stage `clean_shard`: the rules that look at one document, on a share of all."""
+"""Stage `clean_shard`: the rules that look at one document, applied to one shard."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -31,7 +31,7 @@ def clean_shard(
     shard: int = 0,
     shards: int = 1,
 ) -> None:
-    """Clean one of several even shares of the documents, for `clean` to put together."""
+    """Clean one of several equal shards of the documents, which `clean` joins."""
     chosen, document_rules = rules_of(profile, rules)
     work = partial(
         _clean_table,
@@ -46,7 +46,7 @@ def clean_shard(
             tables = row_groups(documents, ["doc_id", "text"], shard=shard, shards=shards)
             for table, counts in ordered_map(work, tables):
                 writer.add(table)
-                writer.flush()  # a row group for a row group: `clean` sees no shards
+                writer.flush()  # keep the row groups, so that the number of shards does not matter
                 totals += counts
                 bar.update(len(table))
         writer.note("counts", json.dumps(totals.tolist()))
@@ -55,7 +55,7 @@ def clean_shard(
 def _clean_table(
     table: pa.Table, *, rules: Sequence[Rule], missing: str, key: str, sketched: bool
 ) -> tuple[pa.Table, NDArray[np.int64]]:
-    # Offsets of 64 bits, since a replacement can make a text much longer.
+    # 64-bit offsets, since a replacement can make a text much longer.
     texts = column(table, "text").cast(pa.large_string()).fill_null(missing)
     texts, counts = apply_rules(rules, texts)
     prints = [split_rules.fingerprint(utf8, key=key) for utf8 in utf8_rows(texts)]
@@ -63,7 +63,7 @@ def _clean_table(
         texts = texts.cast(pa.string())
     except pa.ArrowInvalid:
         raise CharlmError(
-            f"document {table['doc_id'][0]}: cleaning makes it longer than 2 GiB; mend a rule"
+            f"document {table['doc_id'][0]}: cleaning makes it longer than 2 GiB; change a rule"
         ) from None
     columns = {
         "doc_id": table["doc_id"],

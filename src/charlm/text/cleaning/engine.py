@@ -1,4 +1,4 @@
-"""Rules applied to texts, and checked beforehand, in linear time."""
+"""The application of rules to texts in linear time, and the check of a user's rules for it."""
 
 import re
 import time
@@ -15,14 +15,14 @@ from charlm.errors import CharlmError
 from charlm.text.cleaning.rules import Rule
 
 PIECES = 32
-"""So many pieces of a pattern are tried together for texts on which it takes too long."""
+"""Pieces of a pattern that are combined to find texts on which it is slow."""
 
 PLACE = re.compile(r"(?<!\[)\^|\$|\\[bBAz]")
-"""What in a pattern matches a place, not characters."""
+"""The parts of a pattern that match a position instead of characters."""
 
 
 def apply_rules(rules: Sequence[Rule], texts: pa.Array) -> tuple[pa.Array, NDArray[np.int64]]:
-    """Return the texts after all rules, and a row of counts a rule; see `apply_rule`."""
+    """Return the texts after all rules, and a row of counts per rule; see `apply_rule`."""
     counts: list[NDArray[np.int64]] = []
     for beyond_ascii, group in groupby(rules, lambda rule: rule.beyond_ascii):
         some = texts
@@ -58,16 +58,16 @@ def apply_rule(rule: Rule, texts: pa.Array) -> tuple[pa.Array, NDArray[np.int64]
 
 
 def _matches(pattern: str, texts: pa.Array, counts: pa.Array) -> int:
-    """Return how many matches a replacement finds; `counts` is what Arrow counts."""
+    """Return the number of matches that a replacement finds; `counts` are Arrow's counts."""
     if not PLACE.search(pattern) and not pc.match_substring_regex("", pattern).as_py():
         return int(pc.sum(counts).as_py())
-    # Arrow counts on in what is left of a text, where `^` matches anew: let each match grow by one.
+    # Arrow counts in the rest of a text, where `^` matches again: let each match grow by one.
     longer = pc.replace_substring_regex(texts, pattern, r"\0 ")
     return int(pc.sum(pc.binary_length(longer)).as_py() - pc.sum(pc.binary_length(texts)).as_py())
 
 
 def check_rule(rule: Rule) -> None:
-    """Raise an error if the engine cannot run a rule."""
+    """Raise a CharlmError if the engine cannot run a rule in linear time."""
     try:
         pc.replace_substring_regex(pa.array([""]), rule.pattern, rule.replacement)
     except pa.ArrowInvalid as error:
@@ -84,17 +84,18 @@ def check_rule(rule: Rule) -> None:
 
 @lru_cache(64)
 def quadratic_text(pattern: str) -> str | None:
-    """Return a repetitive text on which finding all matches takes quadratic time, if one is found.
+    """Return a repetitive text on which finding all matches takes quadratic time, if any.
 
-    RE2 finds one match in linear time, but not all of them if it has to look far ahead again for
-    each: `<[^>]*>|<` on many `<`. So all pairs of the pattern's own pieces are tried, repeated.
+    RE2 finds one match in linear time, but all of them in quadratic time if each needs a long
+    look-ahead: `<[^>]*>|<` on many `<`. So repetitions of all pairs of the pattern's pieces are
+    tried.
     """
     literals = re.split(r"[\\^$.|?*+()\[\]{}]+", pattern)
     escaped = re.findall(r"\\(\W)", pattern)
     pieces = list(dict.fromkeys([*literals, *escaped, *"".join(literals), *" \na0é"]))[:PIECES]
     for start in dict.fromkeys(map("".join, product(["", *pieces], pieces))):
         if start and _seconds(pattern, start, 1 << 12) > 1e-3:
-            # Four times the text takes sixteen times as long where time is quadratic.
+            # In quadratic time, four times the text takes sixteen times as long.
             small, large = (
                 min(_seconds(pattern, start, size) for _ in range(2)) for size in (1 << 12, 1 << 14)
             )
@@ -104,7 +105,7 @@ def quadratic_text(pattern: str) -> str | None:
 
 
 def _seconds(pattern: str, start: str, size: int) -> float:
-    """Return the processor's time to find the pattern in a text of so many characters."""
+    """Return the CPU time to find the pattern in a text of `size` characters."""
     text = pa.array([start * (size // len(start) + 1)])
     begin = time.thread_time()
     pc.count_substring_regex(text, pattern)

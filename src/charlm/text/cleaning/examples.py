@@ -18,9 +18,9 @@ def rule_examples(
     rules: Sequence[Mapping[str, str]] = (),
     limit: int = 3,
 ) -> list[dict[str, str]]:
-    """Return up to `limit` places where each rule changed a text: rule, before, after.
+    """Return up to `limit` changes by each rule: rule, before, after.
 
-    Taken from the first row group of the documents, each rule after those before it.
+    The rules run in order on the first row group of the documents.
     """
     examples = []
     table = next(row_groups(documents, ["text"]))
@@ -36,7 +36,7 @@ def rule_examples(
 
 
 def _around_change(before: str, after: str, context: int = 40) -> tuple[str, str]:
-    """Return two different texts from shortly before their first difference on."""
+    """Return excerpts of two texts around their first difference."""
     pairs = enumerate(zip(before, after, strict=False))
     start = next((place for place, (old, new) in pairs if old != new), min(len(before), len(after)))
     low, high = max(0, start - context // 2), start + context

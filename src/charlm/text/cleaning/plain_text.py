@@ -1,4 +1,4 @@
-"""A clean corpus as one plain text."""
+"""Stage `plain_text`: the clean corpus as one text file."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ from charlm.text.tables import output, row_groups
 
 
 def write_plain_text(corpus: str | Path, path: str | Path, *, separator: str) -> None:
-    """Write all documents of a corpus as one text, `separator` between them."""
+    """Write all documents of a corpus as one text, joined by `separator`."""
     previous: int | None = None
     with output(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
         for table in row_groups(corpus, ["doc_id", "text"]):

@@ -1,4 +1,4 @@
-"""The profiles: lists of rules that a configuration names and extends."""
+"""The profiles: lists of rules that a configuration selects and extends."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -7,8 +7,8 @@ from charlm.errors import CharlmError
 from charlm.text.cleaning.engine import check_rule
 from charlm.text.cleaning.rules import BUILTINS, DOCUMENT_RULES, DocumentRule, Rule
 
-# What the notebook's code does, said in RE2, whose \S is ASCII alone: a link ends there at what
-# Python's str.isspace() takes for white space.
+# The notebook's code as RE2, whose \S is ASCII only: a link ends at what Python's str.isspace()
+# counts as white space.
 PYTHON_SPACE = (
     r"\s\x0b\x1c-\x1f\x{85}\x{a0}\x{1680}\x{2000}-\x{200a}"
     r"\x{2028}\x{2029}\x{202f}\x{205f}\x{3000}"
@@ -39,14 +39,14 @@ INLINE_TAGS = (
     "rp|rt|rtc|ruby|s|samp|small|span|strike|strong|sub|sup|time|tt|u|var|wbr"
 )
 
-# A value in quotes may hold ">"; an apostrophe that opens no value is passed over. No tag reaches
-# beyond the next "<", so that a search never looks further than that: linear time.
+# A quoted value may contain ">"; an apostrophe that opens no value is skipped. No tag extends
+# beyond the next "<", so a search stops there and takes linear time.
 ATTRIBUTES = r"""(?:[\s/](?:[^<>"']|"[^"<]*"|'[^'<]*'|["'])*)?>"""
 
 SPACES = r"\t\v\f\x{a0}\x{1680}\x{2000}-\x{200a}\x{202f}\x{205f}\x{3000}"
 
-# A link ends before white space, quotation marks and scripts that write none of the two around it,
-# and before the punctuation of the sentence.
+# A link ends before white space, quotation marks, scripts that use neither around it, and the
+# punctuation of the sentence.
 LINK_END = (
     rf'{PYTHON_SPACE}<>"“”„«»\p{{Han}}\p{{Hiragana}}\p{{Katakana}}\p{{Hangul}}'
     r"\x{3001}-\x{303f}\x{ff00}-\x{ffef}"
@@ -54,7 +54,7 @@ LINK_END = (
 
 LINK = rf"""[^{LINK_END}]*[^{LINK_END}.,;:!?()\[\]'’…*]"""
 
-# Patterns that begin with a literal are the fastest: RE2 looks for it before anything else.
+# Patterns that begin with a literal are the fastest, since RE2 searches for it first.
 STANDARD = (
     Rule("comments", r"(?s)<!--.*?-->"),
     Rule("scripts", r"(?is)<script\b[^>]*>.*?</script\s*>", " "),
@@ -62,7 +62,7 @@ STANDARD = (
     Rule("block_tags", rf"(?i)</?(?:{BLOCK_TAGS}){ATTRIBUTES}", "\n"),
     Rule("inline_tags", rf"(?i)</?(?:{INLINE_TAGS}){ATTRIBUTES}"),
     Rule("other_tags", rf"(?i)</?[a-z][^\s/<>]*{ATTRIBUTES}|<[!?][a-z\[][^<>]*>", " "),
-    # What references stand for is as much text as the rest: `&#x2F;` in links, `&#13;`.
+    # Decoded references are text like the rest: `&#x2F;` in links, `&#13;`.
     BUILTINS["entities"],
     Rule("links", rf"(?i)https?://{LINK}", " "),
     Rule("bare_links", rf"(?i)www\.{LINK}", " "),
@@ -78,7 +78,7 @@ STANDARD = (
         r"\x{fe0e}\x{fe0f}\x{feff}\x{fff9}-\x{fffb}\x{e0001}\x{e0020}-\x{e007f}]+",
         beyond_ascii=True,
     ),
-    BUILTINS["nfc"],  # after all that can bring a letter and its mark together
+    BUILTINS["nfc"],  # after every rule that may join a letter and its mark
     Rule("spaces", rf"[ {SPACES}]{{2,}}|[{SPACES}]", " "),
     Rule("trailing_spaces", r" \n", "\n"),
     Rule("leading_spaces", r"\n ", "\n"),
@@ -99,15 +99,15 @@ PROFILES: dict[str, tuple[Rule | DocumentRule, ...]] = {
 def rules_of(
     profile: str, rules: Sequence[Mapping[str, str]] = ()
 ) -> tuple[list[Rule], list[DocumentRule]]:
-    """Return the rules of a profile with those of the user in their places.
+    """Return the rules of a profile, replaced and extended by those of the user.
 
-    Those that change texts come first, those that drop documents follow, in their own orders.
+    The first list changes texts, the second drops documents; each keeps its order.
 
     Raises:
-        CharlmError: if there is no such profile or built-in, or the engine refuses a pattern.
+        CharlmError: There is no such profile or built-in, or the engine rejects a pattern.
     """
     if profile not in PROFILES:
-        raise CharlmError(f"cleaning.profile: {profile!r} is none of {', '.join(PROFILES)}")
+        raise CharlmError(f"cleaning.profile: {profile!r} is not one of {', '.join(PROFILES)}")
     named = {rule.name: rule for rule in PROFILES[profile]}
     rule: Rule | DocumentRule
     for entry in rules:

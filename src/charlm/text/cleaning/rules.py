@@ -1,4 +1,4 @@
-"""Rules of cleaning, and those that are built in."""
+"""The classes of rules, and the built-in rules."""
 
 import html
 import re
@@ -17,9 +17,9 @@ Builtin = Callable[[str], tuple[str, int]]
 class Rule:
     """A named step of cleaning.
 
-    `pattern` is RE2; its matches become `replacement`. With a `builtin` instead, the pattern tells
-    which documents the function has to look at; it returns the new text and its count of matches.
-    `beyond_ascii` says that the pattern matches nothing in ASCII text, which is then passed over.
+    `pattern` is RE2; its matches become `replacement`. With a `builtin`, the pattern selects the
+    documents to which this function is applied; it returns the new text and the number of matches.
+    `beyond_ascii` means that the pattern matches nothing in ASCII text, which is then skipped.
     """
 
     name: str
@@ -31,7 +31,7 @@ class Rule:
 
 @dataclass(frozen=True)
 class DocumentRule:
-    """A named step that drops whole documents: `empty_documents`, `duplicates` or the like."""
+    """A named step that drops whole documents; `kind` is one of `DOCUMENT_RULES`."""
 
     name: str
     kind: str
@@ -42,7 +42,7 @@ DOCUMENT_RULES = ("empty_documents", "duplicates", "near_duplicates")
 # No name is longer than 31 letters.
 REFERENCE = re.compile(r"&(?:#[0-9]+|#[xX][0-9a-fA-F]+|[a-zA-Z][a-zA-Z0-9]{1,30});?")
 
-# Runs of emoji. Possessive, since a run can be read in exponentially many ways.
+# Runs of emoji. Possessive, since a run can be parsed in exponentially many ways.
 EMOJI = regex.compile(
     r"""
     (?: \p{Regional_Indicator}{1,2}
@@ -62,7 +62,7 @@ TWO_WORDS = regex.compile(r"[\w--[\p{Han}\p{Hiragana}\p{Katakana}]]{2}", regex.V
 
 STACKED_MARKS = regex.compile(r"(\p{M}{30})\p{M}+")
 
-# Scripts in whose spelling the zero-width joiner and non-joiner take part.
+# Scripts whose spelling uses the zero-width joiner and non-joiner.
 JOINING = (
     r"\p{Arabic}\p{Syriac}\p{Nko}\p{Mongolian}\p{Devanagari}\p{Bengali}\p{Gurmukhi}\p{Gujarati}"
     r"\p{Oriya}\p{Tamil}\p{Telugu}\p{Kannada}\p{Malayalam}\p{Sinhala}\p{Tibetan}\p{Myanmar}\p{Khmer}"
@@ -72,30 +72,30 @@ JOINERS = regex.compile(rf"(?<![{JOINING}])[\u200c\u200d]+")
 
 
 def _decode_entities(text: str) -> tuple[str, int]:
-    """Decode character references as HTML says."""
+    """Decode HTML character references."""
     found = sum(_decoded(reference) != reference for reference in REFERENCE.findall(text))
     return REFERENCE.sub(lambda match: _decoded(match[0]), text), found
 
 
 @lru_cache(1024)
 def _decoded(reference: str) -> str:
-    # Python refuses to read numbers of thousands of digits; HTML takes too large ones for unknown.
+    # Python refuses numbers of thousands of digits; HTML replaces numbers that are too large.
     return html.unescape(reference) if len(reference) < 4000 else "\N{REPLACEMENT CHARACTER}"
 
 
 def _compose(text: str) -> tuple[str, int]:
     """Return the text in NFC, and 1 if that changes it.
 
-    A letter keeps 30 marks, as in Unicode's stream-safe format: more stall any normaliser.
+    A letter keeps 30 marks, as in Unicode's stream-safe format: more stall any normalizer.
     """
     safe = STACKED_MARKS.sub(r"\1", text, concurrent=True)
-    # Arrow's normaliser, not Python's: its version of Unicode is the lock file's.
+    # Arrow's normalizer, not Python's: the lock file fixes its version of Unicode.
     composed: str = pc.utf8_normalize(pa.scalar(safe, pa.large_string()), "NFC").as_py()
     return composed, int(composed != text)
 
 
 def _remove_emoji(text: str) -> tuple[str, int]:
-    """Remove emoji as whole graphemes; those between two words leave a space."""
+    """Remove emoji as whole graphemes; those between two words become a space."""
 
     def gap(run: "regex.Match[str]") -> str:
         ends = text[max(0, run.start() - 1) : run.start()] + text[run.end() : run.end() + 1]
@@ -111,7 +111,7 @@ def _remove_joiners(text: str) -> tuple[str, int]:
 
 
 def _decode_windows_1252(text: str) -> tuple[str, int]:
-    """Take C1 control characters for Windows-1252's, as HTML does for their numbers."""
+    """Decode C1 control characters as Windows-1252, as HTML does for numeric references."""
     return re.subn("[\x80-\x9f]", lambda match: _decoded(f"&#{ord(match[0])};"), text)
 
 

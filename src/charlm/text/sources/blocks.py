@@ -9,7 +9,7 @@ import pyarrow as pa
 from charlm.text.sources.records import Request, excerpt
 
 RECORD_BYTES = 1 << 30
-"""The longest record that is read; a longer one is taken for an unclosed quote."""
+"""Size limit of a record; a longer one is treated as an unclosed quote."""
 
 
 @dataclass(frozen=True)
@@ -52,9 +52,10 @@ class FileBlock:
 def join_blocks(
     chunks: Iterable[bytes], cut: Callable[[bytes], int], request: Request, least: int = 0
 ) -> Iterator[Block]:
-    """Join chunks to blocks of whole records, of `least` bytes or more; `cut` tells where to cut.
+    """Join chunks into blocks of whole records, of at least `least` bytes.
 
-    Every block ends with a line end, added to the last one if need be.
+    `cut` returns the offset at which a block ends, or 0 if it needs more data. Every block ends
+    with a line end, which is added to the last one if missing.
     """
     pending: list[bytes] = []
     size = 0
@@ -74,12 +75,12 @@ def join_blocks(
                 f"a record is longer than {RECORD_BYTES >> 30} GiB; is a quote left open at "
                 f"{excerpt(rest[:200])!r}?"
             )
-        # Twice as much before the next look, so that a long record is looked at in linear time.
+        # Double the size before cutting again, so that a long record takes linear time.
         pending, size, wanted = [rest], len(rest), max(least, 2 * len(rest))
     yield from last_block(b"".join(pending))
 
 
 def last_block(data: bytes) -> Iterator[Block]:
-    """Yield the last block of a file, ended by a line end, unless it is empty."""
+    """Yield the last block of a file, with a line end, unless it is empty."""
     if data:
         yield Block(data if data[-1] in b"\r\n" else data + b"\n", last=True)

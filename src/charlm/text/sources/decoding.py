@@ -12,17 +12,17 @@ from charlm.errors import CharlmError
 from charlm.text.sources.records import Request
 
 READ_BYTES = 1 << 18
-"""What is read of a text file at once."""
+"""Bytes read from a text file at a time."""
 
 BYTE_ORDER_MARKS = (
     (codecs.BOM_UTF8, "utf-8"),
-    (codecs.BOM_UTF32_LE, "utf-32-le"),  # before UTF-16's, with which it begins
+    (codecs.BOM_UTF32_LE, "utf-32-le"),  # before UTF-16's, its prefix
     (codecs.BOM_UTF32_BE, "utf-32-be"),
     (codecs.BOM_UTF16_LE, "utf-16-le"),
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
 
-# Bytes that do not decode become one lone surrogate, which no encoder lets pass unseen.
+# Undecodable bytes become one lone surrogate, which `first_reason` finds.
 codecs.register_error("charlm.undecodable", lambda error: ("\udcff", error.end))  # type: ignore[attr-defined]
 
 
@@ -39,7 +39,7 @@ def check_encoding(encoding: str) -> None:
 
 
 def utf8_mark(path: Path, request: Request) -> int | None:
-    """Return the length of the byte order mark of a file of UTF-8, None of one that is not."""
+    """Return the length of a UTF-8 file's byte order mark; None for another encoding."""
     with path.open("rb") as file:
         encoding, mark = _encoding(file.read(4), request)
     return mark if encoding in ("utf-8", "utf-8-sig") else None
@@ -48,7 +48,7 @@ def utf8_mark(path: Path, request: Request) -> int | None:
 def utf8_chunks(path: Path, codec: str | None, request: Request) -> Iterator[bytes]:
     """Yield the bytes of a text file as UTF-8 without a byte order mark.
 
-    What does not decode stays in as bytes that are not UTF-8 either, for the parsers to find.
+    Undecodable bytes become invalid UTF-8, which the parsers report.
     """
     with path.open("rb") as file:
         size = os.fstat(file.fileno()).st_size
@@ -67,7 +67,7 @@ def utf8_chunks(path: Path, codec: str | None, request: Request) -> Iterator[byt
 
 
 def _encoding(start: bytes, request: Request) -> tuple[str, int]:
-    """Return the encoding of a text that starts so, and the length of its byte order mark."""
+    """Return the encoding of a text with this start, and the length of its byte order mark."""
     for mark, marked in BYTE_ORDER_MARKS:
         if start.startswith(mark):
             return marked, len(mark)
@@ -82,7 +82,7 @@ def _recoder(encoding: str) -> Callable[[bytes, bool], bytes]:
 
 
 def _check_text(start: bytes, encoding: str, request: Request) -> None:
-    """Refuse a file whose first bytes say that it is no text, or text of another encoding."""
+    """Raise an error if the first bytes are no text, or text in another encoding."""
     if start.startswith((b"\x1f\x8b", b"\x28\xb5\x2f\xfd")):
         ending = ".gz" if start.startswith(b"\x1f") else ".zst"
         raise request.error(f"it is compressed; let its name end in {ending}")

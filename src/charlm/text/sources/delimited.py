@@ -21,16 +21,16 @@ from charlm.text.sources.records import Records, Request, excerpt, first_reason
 from charlm.text.tables import ordered_map, utf8_buffer
 
 CSV_BYTES = 8 << 20
-"""What a thread parses of CSV at once."""
+"""Bytes of CSV that a thread parses at a time."""
 
 ARROW_BYTES = 1 << 19
-"""What Arrow parses of it at once."""
+"""Bytes of CSV that Arrow parses at a time."""
 
 GUESS_BYTES = (1 << 16, 1 << 20, 1 << 24)
-"""What is looked at to guess where a record of it begins, more where that shows nothing."""
+"""Sizes of the windows in which the start of a record is guessed, tried in turn."""
 
 MOST_GUESSES = 10_000
-"""So many lines are tried for the start of a record."""
+"""Lines that are tried as the start of a record."""
 
 LINE_ENDS = (b"\r", b"\n")
 
@@ -38,7 +38,7 @@ csv.field_size_limit(sys.maxsize)
 
 
 class WrongCutError(Exception):
-    """A block does not end where a record does, or no such place was found."""
+    """A block does not end at a record boundary, or no boundary was found."""
 
 
 def read_delimited(
@@ -53,7 +53,7 @@ def read_delimited(
     head = next(join_blocks(text(), partial(_header_end, delimiter=delimiter), request), Block(b""))
     names, done = _header(head.data, delimiter)
     if done == len(head) and _is_open(head.data, delimiter):
-        raise request.error("a quote in its header line is never closed; mend that line")
+        raise request.error("a quote in its header line is never closed; correct that line")
     if not names:
         raise request.error("it is empty; give a file with a header line and documents")
     hint = ""
@@ -74,11 +74,12 @@ def read_delimited(
         yield join_blocks(_skip(text(), done), likely, request, CSV_BYTES)
         yield join_blocks(_skip(text(), done), exact, request, ARROW_BYTES)
 
-    # To know where a record begins, all before it must be read: so it is guessed. A block that ends
-    # as a record does proves that the next begins as one; if it does not, the rest is read anew.
-    for way, blocks in enumerate(cut_in_blocks(), start=plain is None):
+    # Only reading everything before a record shows where it begins, so the start is guessed. If a
+    # block ends with a whole record, the next one must start with one. If not, the rest is read
+    # again with a slower method.
+    for method, blocks in enumerate(cut_in_blocks(), start=plain is None):
         try:
-            for size, parts in ordered_map(partial(layout.parse, exact=way == 2), blocks):
+            for size, parts in ordered_map(partial(layout.parse, exact=method == 2), blocks):
                 done += size
                 yield from parts
             request.check_size(path, file_size)
@@ -97,19 +98,19 @@ def _header(block: bytes, delimiter: str) -> tuple[list[str], int]:
 
 
 def _header_end(block: bytes, *, delimiter: str) -> int:
-    """Return the offset at which the first record starts; 0 if the header may go on."""
+    """Return the offset at which the first record starts; 0 if the header may be incomplete."""
     _, end = _header(block, delimiter)
     return end if end < len(block) else 0
 
 
 def _is_open(data: bytes, delimiter: str) -> bool:
-    """Tell whether the data end within quotes: whether a line added becomes part of a field."""
+    """Return whether the data end within quotes: whether an added line becomes part of a field."""
     lines = io.StringIO(data.decode("latin-1") + "\nend\n", newline="")
     return list(csv.reader(lines, delimiter=delimiter))[-1] != ["end"]
 
 
 def _records_pattern(delimiter: str, width: int) -> re.Pattern[bytes]:
-    """Return a pattern of records with quotes where RFC 4180 has them, the last one cut off."""
+    """Return a pattern of records quoted as in RFC 4180, of which the last may be cut off."""
     mark = re.escape(delimiter)
     field = rf'(?:"(?:[^"]++|"")*+"|[^"\r\n{mark}]*+)'
     record = rf"{field}(?:{mark}{field}){{{width - 1}}}+[\r\n]++"
@@ -118,10 +119,10 @@ def _records_pattern(delimiter: str, width: int) -> re.Pattern[bytes]:
 
 
 def _likely_start(text: bytes, pattern: re.Pattern[bytes]) -> int:
-    """Return the offset of a line from which on a text looks like records; 0 if there is none."""
+    """Return the offset of a line from which the text looks like records; 0 if there is none."""
     place = 0
     for _ in range(MOST_GUESSES):
-        # Half of the text must look right: a few lines do by chance.
+        # Half of the text must match, since a few lines may match by chance.
         line_end = re.compile(rb"[\r\n]+").search(text, place, len(text) // 2)
         if not line_end:
             return 0
@@ -129,7 +130,7 @@ def _likely_start(text: bytes, pattern: re.Pattern[bytes]) -> int:
         found = pattern.match(text, place)
         if found and found.end() == len(text):
             return place
-        # If this is within quotes, nothing starts before the next one.
+        # If this is within quotes, no record starts before the next quote.
         place = max(place, found.end() if found else text.find(b'"', place))
     return 0
 
@@ -161,10 +162,10 @@ def _skip(chunks: Iterable[bytes], count: int) -> Iterator[bytes]:
 
 
 def _file_blocks(path: Path, start: int, pattern: re.Pattern[bytes]) -> Iterator[Block | FileBlock]:
-    """Yield the blocks of a file of UTF-8 from `start` on, none of which is read here but the last.
+    """Yield the blocks of a UTF-8 file from `start` on, of which only the last is read here.
 
     Raises:
-        WrongCutError: no record is found to start where the next block might.
+        WrongCutError: No start of a record is found for the next block.
     """
     with path.open("rb") as file:
         size = os.fstat(file.fileno()).st_size
@@ -185,9 +186,9 @@ def _file_blocks(path: Path, start: int, pattern: re.Pattern[bytes]) -> Iterator
 
 @dataclass(frozen=True)
 class Delimited:
-    """How a file of records of `width` fields is read, of which those at `indices` are wanted.
+    """The layout of a file: records of `width` fields, of which those at `indices` are read.
 
-    `pattern` is that of regular records.
+    `pattern` matches regular records.
     """
 
     request: Request
@@ -200,11 +201,11 @@ class Delimited:
         """Return the size of a block and its records.
 
         Raises:
-            WrongCutError: the block does not end where a record does, or, not `exact`, is too
-                large for what is wrong in it.
+            WrongCutError: The block does not end at a record boundary, or, unless `exact`, it is
+                too large to be read record by record.
         """
         size = len(block)
-        parts = self._as_arrow_does(block)
+        parts = self._parse_with_arrow(block)
         if parts is not None:
             counts = [len(part[0]) for part in parts]
             return size, [
@@ -212,9 +213,9 @@ class Delimited:
                 for count, part in zip(counts, parts, strict=True)
             ]
         if size <= ARROW_BYTES or exact:
-            return size, [self._one_by_one(Block(block.data, block.last))]
-        # Most often few records are wrong, and all in one half. If it cannot be halved, smaller
-        # blocks must do: read one by one, records take a hundred times their bytes.
+            return size, [self._parse_one_by_one(Block(block.data, block.last))]
+        # Usually few records are wrong, all in one half. A block that cannot be halved is read
+        # again in smaller ones: records read one by one take a hundred times their bytes.
         data, middle = block.data, size // 2
         found = _likely_start(data[middle : middle + GUESS_BYTES[0]], self.pattern)
         if not found:
@@ -222,15 +223,15 @@ class Delimited:
         halves = Block(data[: middle + found]), Block(data[middle + found :], block.last)
         return size, [records for half in halves for records in self.parse(half)[1]]
 
-    def _as_arrow_does(self, block: Block | FileBlock) -> list[list[pa.Array]] | None:
-        """Return the wanted columns as Arrow reads them, a part of the rows after another.
+    def _parse_with_arrow(self, block: Block | FileBlock) -> list[list[pa.Array]] | None:
+        """Return the wanted columns as Arrow reads them, as a list of batches.
 
-        None where a record has not `width` fields, a text is no UTF-8 or has a NUL in it, or the
-        last record may not end with the block. Arrow and the `csv` module take quotes alike.
+        Return None if a record does not have `width` fields, a text is not UTF-8 or contains a NUL,
+        or the last record may not end with the block. Arrow treats quotes as the `csv` module does.
         """
         names = [str(index) for index in range(self.width)]
         wanted = [names[index] for index in self.indices]
-        # In small pieces Arrow takes half the time, but a record must not be longer than one.
+        # Small pieces halve Arrow's time, but a record must fit into one.
         for piece in dict.fromkeys([min(ARROW_BYTES, len(block)), len(block)]):
             try:
                 table = pcsv.read_csv(
@@ -247,7 +248,7 @@ class Delimited:
                 continue
             parts = [[part[name] for name in wanted] for part in table.to_batches()]
             low = set().union(*(_low_characters(text) for text in chain(*parts)))
-            # Arrow loses the second character of "\r\n" within quotes where a piece begins with it.
+            # Arrow loses the second character of a quoted "\r\n" if a piece begins with it.
             if "\r" in low and piece < len(block):
                 continue
             # Within open quotes the line end of the block would belong to the last field.
@@ -255,9 +256,9 @@ class Delimited:
             return None if "\0" in low or last.endswith(LINE_ENDS) else parts
         return None
 
-    def _one_by_one(self, block: Block) -> Records:
+    def _parse_one_by_one(self, block: Block) -> Records:
         text = block.data.decode("utf-8", "surrogateescape")
-        # A line added is a row of its own, or, where a quote is open, the end of the last field.
+        # The added line is a row of its own or, if a quote is open, the end of the last field.
         reader = csv.reader(io.StringIO(f"{text}end\n", newline=""), delimiter=self.delimiter)
         *rows, last = filter(None, reader)
         is_open = last != ["end"]
@@ -282,10 +283,10 @@ class Delimited:
 
 
 def _low_characters(texts: pa.Array) -> set[str]:
-    """Return which of NUL and carriage return are in the texts."""
+    """Return which of NUL and carriage return occur in the texts."""
     ends, data = utf8_buffer(texts)
     codes = np.frombuffer(data, np.uint8)[ends[0] : ends[-1]]
-    # Most texts hold nothing so low, which is seen sooner.
+    # Most texts have no such low codes, which the minimum shows faster.
     if not len(codes) or codes.min() > ord("\r"):
         return set()
     return {character for character in "\0\r" if ord(character) in codes}

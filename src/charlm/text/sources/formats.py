@@ -44,7 +44,7 @@ READERS = {
 
 
 def read_file(path: Path, request: Request, format: str) -> Iterator[Records]:
-    """Yield the records of a file, block by block and in order."""
+    """Yield the records of a file, block by block, in order."""
     ending = path.suffix.lower()
     codec = {".gz": "gzip", ".zst": "zstd"}.get(ending)
     if format == "auto":
@@ -57,7 +57,7 @@ def read_file(path: Path, request: Request, format: str) -> Iterator[Records]:
             )
         format = FORMATS[plain]
     if format not in READERS:
-        raise CharlmError(f"corpus.format: {format!r} is none of auto, {', '.join(READERS)}")
+        raise CharlmError(f"corpus.format: {format!r} is not one of auto, {', '.join(READERS)}")
     if request.name in map("package:{}".format, PACKAGES):
         check_digest(path, request)
     with _one_line_errors(request):
@@ -66,13 +66,13 @@ def read_file(path: Path, request: Request, format: str) -> Iterator[Records]:
 
 @contextmanager
 def _one_line_errors(request: Request) -> Iterator[None]:
-    """Say in one line why a file cannot be read."""
+    """Turn errors of reading a file into errors of one line."""
     try:
         yield
     except FileNotFoundError:
-        raise request.error("there is no such file; mend corpus.source") from None
+        raise request.error("there is no such file; correct corpus.source") from None
     except PermissionError:
-        raise request.error("it may not be read; mend its permissions") from None
+        raise request.error("it may not be read; change its permissions") from None
     except UnicodeError as error:
         raise request.error(f"it does not decode: {one_line(error)}; set corpus.encoding") from None
     except (OSError, EOFError, pa.ArrowException) as error:

@@ -42,24 +42,24 @@ def ingest(
 ) -> None:
     """Write `documents` (doc_id int64, text string, kept columns) and `rejected` as Parquet.
 
-    `doc_id` is the ordinal of the record over the whole source, rejected ones counted. A missing
-    text is null. `rejected` says source, row (from 1, a header not counted), reason and excerpt.
+    `doc_id` counts the records of the whole source from 0, with rejected ones. A missing text is
+    null. `rejected` has the columns source, row (from 1, without the header), reason and excerpt.
 
     Args:
-        source: paths, globs or `package:NAME`; see `resolve_source`.
-        documents: the table to write.
-        rejected: the table of unusable records to write.
-        format: `csv`, `tsv`, `jsonl`, `parquet`, `text`, or `auto`: by the file's ending.
-        text_columns: columns whose texts are joined by `separator`; plain text has none.
-        keep_columns: columns carried along.
-        separator: what stands between the texts of several columns.
-        encoding: of text files without a byte order mark.
-        max_documents: take so many of the documents that have a text, evenly spaced.
-        max_rejected_fraction: of the records; more of them stop the stage.
-        paths: where the source's files lie, if elsewhere than it says: copies of remote ones.
+        source: Paths, globs or `package:NAME`; see `resolve_source`.
+        documents: The table to write.
+        rejected: The table of unusable records to write.
+        format: `csv`, `tsv`, `jsonl`, `parquet`, `text`, or `auto`: by the file's suffix.
+        text_columns: Columns whose texts are joined by `separator`; empty for plain text.
+        keep_columns: Other columns to keep.
+        separator: The string between the texts of several columns.
+        encoding: Encoding of text files without a byte order mark.
+        max_documents: Take at most this many of the documents with text, evenly spaced.
+        max_rejected_fraction: Raise an error if a larger fraction of the records is rejected.
+        paths: Local copies of the source's files, if they are remote.
 
     Raises:
-        CharlmError: if the source cannot be read, has no such columns, no text, or too many
+        CharlmError: The source cannot be read, lacks a column, or has no text or too many
             unusable records.
     """
     files = named_files(source)
@@ -136,11 +136,11 @@ def ingest(
 
 
 def _report(first: tuple[str, int, str], unusable: int, total: int, limit: float) -> None:
-    """Say how many records cannot be used; raise if they are too many."""
+    """Report how many records cannot be used; raise an error if they are too many."""
     name, row, reason = first
     share = f"{unusable:,} of {total:,} records cannot be used ({unusable / total:.2%})"
     if unusable > limit * total:
-        cure = "mend the source"
+        cure = "correct the source"
         if reason.startswith(UNDECODABLE):
             cure = "set corpus.encoding (cp1252, say)"
         raise CharlmError(

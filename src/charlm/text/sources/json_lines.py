@@ -1,4 +1,4 @@
-"""Files of JSON objects, one a line."""
+"""Files of JSON objects, one per line."""
 
 import json
 from collections.abc import Iterator

@@ -22,11 +22,11 @@ def resolve_source(source: str | Sequence[str]) -> list[Path | str]:
     """Return the files that `corpus.source` names, in the order in which they are read.
 
     Args:
-        source: a path, a glob, `package:NAME`, the address of an object in a store, or a list of
-            these. An address, `s3://bucket/posts.csv` say, is returned as it is, unseen.
+        source: A path, a glob, `package:NAME`, the address of an object in a store, or a list of
+            these. An address such as `s3://bucket/posts.csv` is returned unchanged and unchecked.
 
     Raises:
-        CharlmError: if one of them names no readable file.
+        CharlmError: One of them names no readable file.
     """
     return [name if is_remote(name) else path for name, path in named_files(source)]
 
@@ -49,12 +49,12 @@ def named_files(source: str | Sequence[str]) -> list[tuple[str, Path]]:
             files.append((entry, Path(entry)))
             continue
         entry = os.path.expanduser(entry)
-        # A file may well be called "notes [old].csv", so a path that exists is no pattern.
+        # A path that exists is not a pattern: a file may be called "notes [old].csv".
         found = [entry] if os.path.lexists(entry) else sorted(glob.glob(entry, recursive=True))
         paths = [Path(name) for name in found if len(found) == 1 or not os.path.isdir(name)]
         if not paths:
-            raise CharlmError(f"{entry}: there is no such file; mend corpus.source")
-        # No absolute path goes into a result: it would differ from machine to machine.
+            raise CharlmError(f"{entry}: there is no such file; correct corpus.source")
+        # Results contain no absolute paths, which differ between machines.
         files += [(path.name if path.is_absolute() else str(path), path) for path in paths]
     if not files:
         raise CharlmError("corpus.source: it names no file")
@@ -62,7 +62,7 @@ def named_files(source: str | Sequence[str]) -> list[tuple[str, Path]]:
         if path.is_dir():
             raise CharlmError(f"{name}: is a directory; name its files, as in {name}/*.csv")
         if path.is_symlink() and not path.exists():
-            raise CharlmError(f"{name}: is a link to a file that does not exist; mend the link")
+            raise CharlmError(f"{name}: is a link to a file that does not exist; correct the link")
         if path.exists() and not path.is_file():
             raise CharlmError(f"{name}: is a pipe or a device; save what it gives to a file")
     return files
@@ -86,4 +86,4 @@ def check_digest(path: Path, request: Request) -> None:
     with path.open("rb") as file:
         digest = file_digest(file, "sha256").hexdigest()
     if digest != PACKAGES[request.name.removeprefix("package:")][1]:
-        raise request.error("its sha256 is not the expected one; install the package anew")
+        raise request.error("its sha256 is not the expected one; reinstall the package")

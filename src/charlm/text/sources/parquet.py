@@ -17,7 +17,7 @@ from charlm.text.tables import BLOCK_BYTES, ordered_map
 
 def read_parquet(path: Path, codec: str | None, request: Request) -> Iterator[Records]:
     """Return the records of a Parquet file."""
-    # Read through a buffer, since a row group may hold gigabytes.
+    # Read through a buffer, since a row group may have gigabytes.
     source = _unpacked(path, codec) if codec else path
     file = pq.ParquetFile(source, buffer_size=BLOCK_BYTES, pre_buffer=False)
     request.indices(file.schema_arrow.names)
@@ -29,7 +29,7 @@ def read_parquet(path: Path, codec: str | None, request: Request) -> Iterator[Re
 
 
 def _unpacked(path: Path, codec: str) -> IO[bytes]:
-    """Return a temporary file of what a compressed file holds, for a format read from its end."""
+    """Decompress a file into a temporary one, since Parquet is read from its end."""
     unpacked = tempfile.TemporaryFile()  # noqa: SIM115 - its reader closes it
     with path.open("rb") as file:
         shutil.copyfileobj(pa.CompressedInputStream(file, codec), unpacked)

@@ -1,4 +1,4 @@
-"""Plain text files, each one document."""
+"""Plain text files, each of them one document."""
 
 from collections.abc import Iterator
 from pathlib import Path

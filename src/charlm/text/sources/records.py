@@ -1,4 +1,4 @@
-"""The records of a file: what is asked of it, and what a reader returns."""
+"""What is requested of a source file, and the records that a reader returns."""
 
 import difflib
 import re
@@ -21,7 +21,7 @@ MISSING = pa.array(
      "<NA>", "N/A", "NA", "NULL", "NaN", "None", "n/a", "nan", "null"]
 )
 # fmt: on
-"""What `pandas.read_csv` takes for a missing value."""
+"""Values that `pandas.read_csv` treats as missing."""
 
 LONGEST_MISSING = max(map(len, MISSING.to_pylist()))
 
@@ -32,10 +32,10 @@ UNUSABLE = re.compile("[\0\ud800-\udfff]")
 
 @dataclass
 class Records:
-    """The records of one block: `total` of them, of which those at `places` (from 0) are usable.
+    """The `total` records of one block, of which those at `places` (from 0) are usable.
 
-    `text` (string, null where missing) and the `kept` columns hold the usable ones alone;
-    `rejected` holds place, reason and excerpt of the others.
+    `text` (string, null if missing) and the `kept` columns hold only usable records; `rejected`
+    holds place, reason and excerpt of the others.
     """
 
     total: int
@@ -47,7 +47,7 @@ class Records:
 
 @dataclass(frozen=True)
 class Request:
-    """What is asked of a file, which messages call `name`."""
+    """The columns to read from a file, and how; messages call the file `name`."""
 
     name: str
     text_columns: tuple[str, ...]
@@ -57,7 +57,7 @@ class Request:
 
     @property
     def columns(self) -> list[str]:
-        """The columns to read, those of text first."""
+        """The columns to read, text columns first."""
         return [*self.text_columns, *self.keep_columns]
 
     def error(self, message: str) -> CharlmError:
@@ -65,10 +65,10 @@ class Request:
         return CharlmError(f"{self.name}: {message}")
 
     def check_size(self, path: Path, before: int) -> None:
-        """Check that a file has lost no bytes while it was read.
+        """Check that a file did not shrink while it was read.
 
         Raises:
-            CharlmError: It has.
+            CharlmError: It did.
         """
         if (after := path.stat().st_size) < before:
             raise self.error(
@@ -77,7 +77,7 @@ class Request:
             )
 
     def indices(self, names: Sequence[str], hint: str = "") -> list[int]:
-        """Return where the wanted columns stand among `names`, each of which must be there once."""
+        """Return the indices of the requested columns in `names`, where each must occur once."""
         if not self.text_columns:
             raise self.error("which column is the text? name it in corpus.text_columns")
         for wanted in self.columns:
@@ -100,14 +100,14 @@ class Request:
         missing: bool = False,
         rejected: Sequence[tuple[int, str, str]] = (),
     ) -> Records:
-        """Join the text columns, `missing` values of pandas taken for null, and keep the others."""
+        """Join the text columns and keep the others; with `missing`, map pandas' NAs to null."""
         texts = columns[: len(self.text_columns) or 1]
         kept = columns[len(texts) :]
         if missing:
             texts = [_without_missing(text) for text in texts]
         if len(texts) > 1:
             none = reduce(pc.and_, [text.is_null() for text in texts])
-            # Arrow leaves rows out of the result if all their values are null and skipped.
+            # Arrow drops rows in which all values are null and skipped.
             first = pc.if_else(none, "", texts[0])
             joined = pc.binary_join_element_wise(
                 first, *texts[1:], self.separator, null_handling="skip"
@@ -122,7 +122,7 @@ class Request:
         rejected: Sequence[tuple[int, str, str]],
         missing: bool = False,
     ) -> Records:
-        """Do the same for records that are lists of values."""
+        """Do the same for records given as lists of values."""
         columns = [
             pa.array([values[index] for _, values in usable], pa.string())
             for index in range(max(1, len(self.columns)))
@@ -140,7 +140,7 @@ def _without_missing(texts: pa.Array) -> pa.Array:
 
 
 def first_reason(values: Sequence[str | None], request: Request) -> str | None:
-    """Tell why these values cannot be used: the first undecodable or NUL character in them."""
+    """Return why these values cannot be used: their first undecodable or NUL character."""
     names = request.columns or ["text"]
     for name, value in zip(names, values, strict=False):
         if value and (found := UNUSABLE.search(value)):
@@ -158,5 +158,5 @@ def excerpt(text: str | bytes) -> str:
 
 
 def one_line(error: BaseException) -> str:
-    """Return an error's own words on one line."""
+    """Return an error's message on one line."""
     return " ".join((getattr(error, "strerror", None) or str(error)).split())
