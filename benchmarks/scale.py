@@ -27,7 +27,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from charlm.pipeline.config import resolve
-from charlm.text.sources import resolve_source
+from charlm.text.sources.locations import resolve_source
 
 ROOT = Path(__file__).parent.parent
 SIZES = {
@@ -61,7 +61,7 @@ def settings(**changes: Any) -> dict[str, Any]:
 
 
 def ingest(folder: Path, config: Mapping[str, Any]) -> None:
-    from charlm.text.sources import ingest
+    from charlm.text.sources.ingest import ingest
 
     ingest(
         str(folder / "source.csv"),
@@ -72,7 +72,7 @@ def ingest(folder: Path, config: Mapping[str, Any]) -> None:
 
 
 def clean_shard(folder: Path, config: Mapping[str, Any], shards: int = 1) -> None:
-    from charlm.text.cleaning import clean_shard
+    from charlm.text.cleaning.clean_shard import clean_shard
 
     for shard in range(shards):
         clean_shard(
@@ -86,9 +86,9 @@ def clean_shard(folder: Path, config: Mapping[str, Any], shards: int = 1) -> Non
 
 
 def clean(folder: Path, config: Mapping[str, Any], shards: int = 1) -> None:
-    from charlm.text.cleaning import gather
+    from charlm.text.cleaning.clean import clean
 
-    gather(
+    clean(
         [folder / f"shard{shard}.parquet" for shard in range(shards)],
         folder / "corpus.parquet",
         folder / "cleaning.tsv",
@@ -104,7 +104,7 @@ def vocabulary(folder: Path, config: Mapping[str, Any]) -> None:
 
 
 def encode(folder: Path, config: Mapping[str, Any]) -> None:
-    from charlm.text.tokens import encode
+    from charlm.text.encode import encode
 
     encode(folder / "corpus.parquet", folder / "vocabulary.json", folder / "tokens")
 

@@ -21,9 +21,15 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from charlm.text.cleaning import apply_rules, clean, rules_of
-from charlm.text.sources import Request, ingest, read_file, resolve_source
-from charlm.text.tokens import encode
+from charlm.text.cleaning.clean import clean
+from charlm.text.cleaning.clean_shard import clean_shard
+from charlm.text.cleaning.engine import apply_rules
+from charlm.text.cleaning.profiles import rules_of
+from charlm.text.encode import encode
+from charlm.text.sources.formats import read_file
+from charlm.text.sources.ingest import ingest
+from charlm.text.sources.locations import resolve_source
+from charlm.text.sources.records import Request
 from charlm.text.vocabulary import build_vocabulary
 
 SPLITS = {"method": "document", "validation": 0.1, "test": 0.1, "key": "charlm"}
@@ -59,7 +65,9 @@ def by_hand(texts: list[str]) -> None:
 
 def stages(folder: Path, profile: str) -> None:
     corpus, vocabulary = folder / "corpus.parquet", folder / "vocabulary.json"
-    clean(folder / "documents.parquet", corpus, folder / "c.tsv", profile=profile, splits=SPLITS)
+    part, options = folder / "part.parquet", {"profile": profile, "splits": SPLITS}
+    clean_shard(folder / "documents.parquet", part, **options)
+    clean([part], corpus, folder / "c.tsv", **options)
     build_vocabulary(corpus, vocabulary)
     encode(corpus, vocabulary, folder / "tokens")
 
@@ -141,8 +149,11 @@ def memory(gigabytes: float) -> None:
         rejected, summary = folder / "rejected.parquet", folder / "cleaning.tsv"
         in_a_process(ingest, str(path), documents, rejected, text_columns=["text"])
         path.unlink()
-        in_a_process(clean, documents, corpus, summary, splits=SPLITS)
+        part = folder / "part.parquet"
+        in_a_process(clean_shard, documents, part, splits=SPLITS)
         documents.unlink()
+        in_a_process(clean, [part], corpus, summary, splits=SPLITS)
+        part.unlink()
         in_a_process(build_vocabulary, corpus, vocabulary)
         in_a_process(encode, corpus, vocabulary, folder / "tokens")
         tokens = np.load(folder / "tokens" / "train.npy", mmap_mode="r")

@@ -247,6 +247,7 @@ def tests_of(module: str) -> tuple[str, ...]:
     """Return the test files that own a module."""
     path = Path(module)
     tests = sorted((ROOT / "tests" / path.parent).glob(f"test_*{path.stem}*.py"))
+    tests += sorted((ROOT / "tests" / path.parent.parent).glob(f"test_*{path.parent.name}*.py"))
     tests += [ROOT / "tests" / name for name in SETTINGS["tests"].get(module, ())]
     if not tests:
         sys.exit(f"{module}: no tests; name some in {Path(__file__).with_suffix('.toml')}")

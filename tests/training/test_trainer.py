@@ -22,7 +22,8 @@ from charlm.model.devices import choose_precision
 from charlm.model.network import load_model
 from charlm.model.scoring import validation_loss
 from charlm.pipeline import config
-from charlm.text.tokens import TokenSplit, encode
+from charlm.text.encode import encode
+from charlm.text.tokens import TokenSplit
 from charlm.text.vocabulary import Vocabulary, build_vocabulary
 from charlm.training.trainer import Trainer, train
 

@@ -18,11 +18,11 @@ from charlm.model.card import write_card
 from charlm.model.sampling import sample
 from charlm.pipeline.config import resolve
 from charlm.report.page import compared, write_report
-from charlm.text.cleaning import clean
-from charlm.text.sources import ingest
-from charlm.text.tokens import encode
+from charlm.text.encode import encode
+from charlm.text.sources.ingest import ingest
 from charlm.text.vocabulary import build_vocabulary
 from charlm.training.trainer import train
+from tests.text.test_cleaning import clean_documents
 
 MODELS = {
     "lstm": {"hidden_size": 8, "embedding_size": 4},
@@ -64,7 +64,9 @@ def run_chain(folder: Path, texts: str | list[str], **settings: Any) -> Path:
     read = {key: value for key, value in config["corpus"].items() if key != "name"}
     ingest(documents=documents, rejected=results / "rejected.parquet", paths=[source], **read)
     splits = config["splits"]
-    clean(documents, corpus, results / "cleaning.tsv", splits=splits, **config["cleaning"])
+    clean_documents(
+        documents, corpus, results / "cleaning.tsv", splits=splits, **config["cleaning"]
+    )
     build_vocabulary(corpus, vocabulary, **config["vocabulary"])
     encode(corpus, vocabulary, tokens)
     one_stream = splits["method"] == "contiguous"

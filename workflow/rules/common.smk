@@ -8,8 +8,8 @@ from charlm.pipeline.config import resolve
 from charlm.errors import CharlmError
 from charlm.pipeline.model_dependencies import FILES, KEYS, Origins
 from charlm.code_digest import code_digest
-from charlm.text.cleaning import rules_of
-from charlm.text.sources import is_remote, resolve_source
+from charlm.text.cleaning.profiles import rules_of
+from charlm.text.sources.locations import is_remote, resolve_source
 from charlm.training.settings import decisive
 
 # A --configfile stands alone: it replaces the demo's settings and is not merged into them.

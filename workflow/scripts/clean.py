@@ -3,11 +3,11 @@
 from snakemake.iocontainers import Snakemake
 
 from charlm.pipeline.stage import stage
-from charlm.text.cleaning import gather
+from charlm.text.cleaning.clean import clean
 
 
 def main(snakemake: Snakemake) -> None:
-    gather(
+    clean(
         snakemake.input.parts,
         snakemake.output.corpus,
         snakemake.output.summary,

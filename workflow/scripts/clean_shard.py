@@ -3,7 +3,7 @@
 from snakemake.iocontainers import Snakemake
 
 from charlm.pipeline.stage import stage
-from charlm.text.cleaning import clean_shard
+from charlm.text.cleaning.clean_shard import clean_shard
 
 
 def main(snakemake: Snakemake) -> None:

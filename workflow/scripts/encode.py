@@ -3,7 +3,7 @@
 from snakemake.iocontainers import Snakemake
 
 from charlm.pipeline.stage import stage
-from charlm.text.tokens import encode
+from charlm.text.encode import encode
 
 
 def main(snakemake: Snakemake) -> None:

@@ -3,7 +3,7 @@
 from snakemake.iocontainers import Snakemake
 
 from charlm.pipeline.stage import stage
-from charlm.text.sources import ingest
+from charlm.text.sources.ingest import ingest
 
 
 def main(snakemake: Snakemake) -> None:

@@ -3,7 +3,7 @@
 from snakemake.iocontainers import Snakemake
 
 from charlm.pipeline.stage import stage
-from charlm.text.cleaning import write_plain_text
+from charlm.text.cleaning.plain_text import write_plain_text
 
 
 def main(snakemake: Snakemake) -> None:

@@ -30,7 +30,7 @@ from charlm import __version__
 from charlm.files import write_text
 from charlm.report import figures
 from charlm.report.playground import pack
-from charlm.text.cleaning import rule_examples
+from charlm.text.cleaning.examples import rule_examples
 
 TEMPLATES = Path(__file__).parent / "templates"
 

@@ -62,7 +62,7 @@ def build_vocabulary(
     """Write `vocabulary`: JSON with unit, symbols in id order, their counts, and special ids.
 
     Args:
-        corpus: the table that `charlm.text.cleaning.clean` wrote.
+        corpus: the table that `charlm.text.cleaning.clean.clean` wrote.
         vocabulary: the file to write.
         unit: `character` (code point), `grapheme` (extended cluster of UAX #29) or `byte` (all 256
             bytes of UTF-8, in order, so that nothing is ever unknown).

@@ -1,0 +1,79 @@
+"""The formats of source files, and the reader of each."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+
+import pyarrow as pa
+
+from charlm.errors import CharlmError
+from charlm.text.sources.delimited import read_delimited
+from charlm.text.sources.json_lines import read_json_lines
+from charlm.text.sources.locations import PACKAGES, check_digest
+from charlm.text.sources.parquet import read_parquet
+from charlm.text.sources.plain_text import read_plain_text
+from charlm.text.sources.records import Records, Request, one_line
+
+FORMATS = {
+    ".csv": "csv",
+    ".tsv": "tsv",
+    ".tab": "tsv",
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".json": "jsonl",
+    ".parquet": "parquet",
+    ".pq": "parquet",
+    ".txt": "text",
+}
+
+UNREADABLE = dict.fromkeys([".zip", ".bz2", ".xz", ".7z", ".tar", ".tgz"], "unpack it") | {
+    ".xlsx": "save its sheet as CSV",
+    ".xls": "save its sheet as CSV",
+}
+
+
+READERS: dict[str, Callable[[Path, str | None, Request], Iterator[Records]]]
+READERS = {
+    "csv": partial(read_delimited, delimiter=","),
+    "tsv": partial(read_delimited, delimiter="\t"),
+    "jsonl": read_json_lines,
+    "parquet": read_parquet,
+    "text": read_plain_text,
+}
+
+
+def read_file(path: Path, request: Request, format: str) -> Iterator[Records]:
+    """Yield the records of a file, block by block, in order."""
+    ending = path.suffix.lower()
+    codec = {".gz": "gzip", ".zst": "zstd"}.get(ending)
+    if format == "auto":
+        plain = Path(path.stem).suffix.lower() if codec else ending
+        if plain in UNREADABLE:
+            raise request.error(f"{plain} is not read; {UNREADABLE[plain]}")
+        if plain not in FORMATS:
+            raise request.error(
+                f"its ending tells no format; set corpus.format to {', '.join(READERS)}"
+            )
+        format = FORMATS[plain]
+    if format not in READERS:
+        raise CharlmError(f"corpus.format: {format!r} is not one of auto, {', '.join(READERS)}")
+    if request.name in map("package:{}".format, PACKAGES):
+        check_digest(path, request)
+    with _one_line_errors(request):
+        yield from READERS[format](path, codec, request)
+
+
+@contextmanager
+def _one_line_errors(request: Request) -> Iterator[None]:
+    """Turn errors of reading a file into errors of one line."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise request.error("there is no such file; correct corpus.source") from None
+    except PermissionError:
+        raise request.error("it may not be read; change its permissions") from None
+    except UnicodeError as error:
+        raise request.error(f"it does not decode: {one_line(error)}; set corpus.encoding") from None
+    except (OSError, EOFError, pa.ArrowException) as error:
+        raise request.error(f"it is damaged or cut off: {one_line(error)}") from None

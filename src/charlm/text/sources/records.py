@@ -1,0 +1,162 @@
+"""What is requested of a source file, and the records that a reader returns."""
+
+import difflib
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import reduce
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from charlm.errors import CharlmError
+from charlm.text.tables import utf8_buffer
+
+# fmt: off
+MISSING = pa.array(
+    ["", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN",
+     "<NA>", "N/A", "NA", "NULL", "NaN", "None", "n/a", "nan", "null"]
+)
+# fmt: on
+"""Values that `pandas.read_csv` treats as missing."""
+
+LONGEST_MISSING = max(map(len, MISSING.to_pylist()))
+
+UNDECODABLE = "bytes that do not decode"
+
+UNUSABLE = re.compile("[\0\ud800-\udfff]")
+
+
+@dataclass
+class Records:
+    """The `total` records of one block, of which those at `places` (from 0) are usable.
+
+    `text` (string, null if missing) and the `kept` columns hold only usable records; `rejected`
+    holds place, reason and excerpt of the others.
+    """
+
+    total: int
+    places: NDArray[np.int64]
+    text: pa.Array
+    kept: list[pa.Array]
+    rejected: list[tuple[int, str, str]]
+
+
+@dataclass(frozen=True)
+class Request:
+    """The columns to read from a file, and how; messages call the file `name`."""
+
+    name: str
+    text_columns: tuple[str, ...]
+    keep_columns: tuple[str, ...]
+    separator: str
+    encoding: str
+
+    @property
+    def columns(self) -> list[str]:
+        """The columns to read, text columns first."""
+        return [*self.text_columns, *self.keep_columns]
+
+    def error(self, message: str) -> CharlmError:
+        """Return an error that names the file."""
+        return CharlmError(f"{self.name}: {message}")
+
+    def check_size(self, path: Path, before: int) -> None:
+        """Check that a file did not shrink while it was read.
+
+        Raises:
+            CharlmError: It did.
+        """
+        if (after := path.stat().st_size) < before:
+            raise self.error(
+                f"it shrank while it was read, from {before:,} to {after:,} bytes; "
+                "run again when nothing writes to it"
+            )
+
+    def indices(self, names: Sequence[str], hint: str = "") -> list[int]:
+        """Return the indices of the requested columns in `names`, where each must occur once."""
+        if not self.text_columns:
+            raise self.error("which column is the text? name it in corpus.text_columns")
+        for wanted in self.columns:
+            if wanted not in names:
+                near = difflib.get_close_matches(wanted, names, 1, 0.5)
+                if not hint:
+                    key = "text_columns" if wanted in self.text_columns else "keep_columns"
+                    hint = f"did you mean {near[0]!r}?" if near else f"name yours in corpus.{key}"
+                known = ", ".join(repr(name[:80]) for name in names[:50])
+                raise self.error(f"there is no column {wanted!r}; the columns are {known}; {hint}")
+            if list(names).count(wanted) > 1:
+                raise self.error(f"the column {wanted!r} is there twice; rename one of them")
+        return [list(names).index(wanted) for wanted in self.columns]
+
+    def records(
+        self,
+        total: int,
+        places: NDArray[np.int64],
+        columns: list[pa.Array],
+        missing: bool = False,
+        rejected: Sequence[tuple[int, str, str]] = (),
+    ) -> Records:
+        """Join the text columns and keep the others; with `missing`, map pandas' NAs to null."""
+        texts = columns[: len(self.text_columns) or 1]
+        kept = columns[len(texts) :]
+        if missing:
+            texts = [_without_missing(text) for text in texts]
+        if len(texts) > 1:
+            none = reduce(pc.and_, [text.is_null() for text in texts])
+            # Arrow drops rows in which all values are null and skipped.
+            first = pc.if_else(none, "", texts[0])
+            joined = pc.binary_join_element_wise(
+                first, *texts[1:], self.separator, null_handling="skip"
+            )
+            texts = [pc.if_else(none, None, joined)]
+        return Records(total, places.astype(np.int64), texts[0], kept, list(rejected))
+
+    def collect(
+        self,
+        total: int,
+        usable: Sequence[tuple[int, Sequence[str | None]]],
+        rejected: Sequence[tuple[int, str, str]],
+        missing: bool = False,
+    ) -> Records:
+        """Do the same for records given as lists of values."""
+        columns = [
+            pa.array([values[index] for _, values in usable], pa.string())
+            for index in range(max(1, len(self.columns)))
+        ]
+        places = np.array([place for place, _ in usable], np.int64)
+        return self.records(total, places, columns, missing, rejected)
+
+
+def _without_missing(texts: pa.Array) -> pa.Array:
+    ends, _ = utf8_buffer(texts)
+    if (np.diff(ends) > LONGEST_MISSING).all():
+        return texts
+    found = pc.is_in(texts, MISSING)
+    return pc.if_else(found, None, texts) if pc.any(found).as_py() else texts
+
+
+def first_reason(values: Sequence[str | None], request: Request) -> str | None:
+    """Return why these values cannot be used: their first undecodable or NUL character."""
+    names = request.columns or ["text"]
+    for name, value in zip(names, values, strict=False):
+        if value and (found := UNUSABLE.search(value)):
+            what = "a NUL byte" if found[0] == "\0" else UNDECODABLE
+            return f"{what} at character {found.start() + 1} of column {name!r}"
+    return None
+
+
+def excerpt(text: str | bytes) -> str:
+    """Return the start of a text on one line, for a message."""
+    start = text[:200]
+    if isinstance(start, str):
+        start = start.encode("utf-8", "replace")
+    return " ".join(start.decode("utf-8", "replace").split())[:80]
+
+
+def one_line(error: BaseException) -> str:
+    """Return an error's message on one line."""
+    return " ".join((getattr(error, "strerror", None) or str(error)).split())
