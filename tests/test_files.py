@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from charlm.files import atomic, write_text
+from charlm.files import atomic, sha256_of, write_text
 
 
 def test_a_file_appears_whole_when_the_block_ends(tmp_path: Path) -> None:
@@ -72,3 +72,8 @@ def test_data_reach_the_disk_before_the_name_and_the_name_before_the_end(
     data, folder = synced
     assert data == (path.stat().st_ino, len("whole"), "old")
     assert (folder[0], folder[2]) == (tmp_path.stat().st_ino, "whole")
+
+
+def test_a_hash_is_that_of_the_content(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"abc")
+    assert sha256_of(tmp_path / "file").startswith("ba7816bf8f01cfea")  # FIPS 180-2, B.1

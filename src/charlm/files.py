@@ -1,5 +1,6 @@
-"""Files that are either whole or absent."""
+"""Files: atomic writes and hashes."""
 
+import hashlib
 import os
 import tempfile
 from collections.abc import Iterator
@@ -44,3 +45,9 @@ def write_text(path: str | Path, text: str) -> None:
     """Write `text` to `path` atomically, as UTF-8 with line feeds on every system."""
     with atomic(path) as temporary:
         temporary.write_text(text, encoding="utf-8", newline="\n")
+
+
+def sha256_of(path: str | Path) -> str:
+    """Return the SHA-256 of a file's content in hexadecimal."""
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 import rocrate
 
-from charlm.pipeline.verification import Record, sha256_of
+from charlm.files import sha256_of
+from charlm.pipeline.verification import Record
 from tests.conftest import TINY, Checkout
 
 CRATE = ("crate", "--configfile", TINY)

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from charlm.pipeline.verification import CONFIG, RECORD, sha256_of, with_digest
+from charlm.files import sha256_of
+from charlm.pipeline.verification import CONFIG, RECORD, with_digest
 from tests.conftest import TINY, Checkout
 
 

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 from tests.report.conftest import report_of, write_json, write_results
 
-from charlm.report.page import _corpus_sizes, compared, percent
+from charlm.report.results import corpus_sizes
 
 MODELS = {"lstm": {"seeds": [1, 2, 7], "hidden_size": 77, "num_layers": 3}, "gru": {"cell": "gru"}}
 SCORES = {  # validation, test
@@ -313,7 +313,7 @@ def test_documents_that_are_cut_are_counted_once(tmp_path: Path) -> None:
     splits = ["train"] * 65536 + ["validation"] + ["test"] * 4464
     table = {"doc_id": pa.array(ids), "split": splits, "text": ["é漢"] * len(ids)}
     pq.write_table(pa.table(table), tmp_path / "corpus.parquet")
-    assert _corpus_sizes(tmp_path / "corpus.parquet") == {
+    assert corpus_sizes(tmp_path / "corpus.parquet") == {
         "train": {"documents": 65536, "characters": 131072},
         "validation": {"documents": 1, "characters": 2},
         "test": {"documents": 4464, "characters": 8928},
@@ -569,25 +569,3 @@ def test_the_timing(page: Page) -> None:
         ["lstm.seed7", "14.2", "34,569"],
         ["gru", "15.2", "34,570"],
     ]
-
-
-@pytest.mark.parametrize(
-    ("share", "text"),
-    [(0, "0.0"), (0.0004, "under 0.1"), (0.0005, "0.1"), (0.12345, "12.3"), (1, "100.0")],
-)
-def test_shares_in_percent(share: float, text: str) -> None:
-    assert percent(share) == f"{text}\u2009%"
-
-
-@pytest.mark.parametrize(
-    ("score", "other", "text"),
-    [
-        (1.5, 2.0, "25\u2009% fewer than"),
-        (2.5, 2.0, "25\u2009% more than"),
-        (1.986, 2.0, "1\u2009% fewer than"),
-        (2.014, 2.0, "1\u2009% more than"),
-        (1.994, 2.0, "about as many as"),
-    ],
-)
-def test_how_much_less_one_score_is(score: float, other: float, text: str) -> None:
-    assert compared(score, other) == text

@@ -14,7 +14,7 @@ import yaml
 from tests.report.conftest import CONFIG, HOSTILE, Browser, report_of, write_comparison, write_json
 
 from charlm.pipeline.config import resolve
-from charlm.report.page import compared, shown, shown_change, shown_sample, write_report
+from charlm.report.page import write_report
 
 
 class Elements(HTMLParser):
@@ -192,38 +192,6 @@ def test_the_configuration_shown_resolves_to_the_same(
     assert again == resolved
 
 
-def test_shown_writes_out_what_is_invisible() -> None:
-    assert shown("a\u200db\n") == "<bdi>a\u200db\n</bdi>"
-    assert shown("\x00") == ('<bdi><span class="code-point" title="null">U+0000</span></bdi>')
-    assert shown("abcdef", 3) == "<bdi>abc…</bdi>"
-    assert shown("<&>") == "<bdi>&lt;&amp;&gt;</bdi>"
-
-
-@pytest.mark.parametrize(
-    ("before", "after", "marked"),
-    [
-        ("to watch.<br /><br />He is", "to watch.\n\nHe is so", ("<br·/><br·/>", "↵↵")),
-        ("a &amp; b", "a & b", ("amp;", "")),
-        ("the end.  ", "the end.", ("··", "")),
-        ("see http://a.org/long/pa", "see ", ("http://a.org/long/pa", "")),
-        ("see http://a.org/long/pa", "see   and so on", ("http://a.org/long/pa", "··and·so·on")),
-        ("\u200bx", "x", ("U+200B", "")),
-    ],
-)
-def test_what_a_rule_changed_is_marked(before: str, after: str, marked: tuple[str, str]) -> None:
-    for text, expected in zip(shown_change(before, after), marked, strict=True):
-        found = re.findall("<mark>(.*?)</mark>", text)
-        assert [html.unescape(re.sub("<.*?>", "", each)) for each in found] == [expected] * bool(
-            expected
-        )
-
-
-def test_compared() -> None:
-    assert compared(1.84, 2.0) == "8\u2009% fewer than"
-    assert compared(2.2, 2.0) == "10\u2009% more than"
-    assert compared(2.0, 2.001) == "about as many as"
-
-
 def test_the_page_says_who_is_better_and_how_sure_that_is(results: Path) -> None:
     text = _flowing(report_of(results))
     assert "lstm gru 0.360 -0.010 to +0.500 no" in text
@@ -251,13 +219,8 @@ def _chosen_comparison(record: dict[str, Any]) -> dict[str, Any]:
     return record
 
 
-def test_copied_passages_are_marked(results: Path) -> None:
+def test_copying_is_compared_with_held_out_text(results: Path) -> None:
     assert "people (held-out text) – 1 31 31 –" in _flowing(report_of(results))
-    sample = {"text": "abc<defghij", "longest": [1, 5], "passages": [[3, 6], [9, 11]]}
-    assert shown_sample(sample, 10) == (
-        '<bdi>a<u>bc</u><mark class="copied"><u>&lt;d</u></mark><mark class="copied">e</mark>'
-        'fgh<mark class="copied">i</mark>…</bdi>'
-    )
 
 
 def test_rules_are_shown_at_work(results: Path) -> None:

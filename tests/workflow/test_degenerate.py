@@ -17,7 +17,7 @@ from charlm.evaluation.memorization import measure_memorization
 from charlm.model.card import write_card
 from charlm.model.sampling import sample
 from charlm.pipeline.config import resolve
-from charlm.report.page import compared, write_report
+from charlm.report.page import write_report
 from charlm.text.encode import encode
 from charlm.text.sources.ingest import ingest
 from charlm.text.vocabulary import build_vocabulary
@@ -164,22 +164,6 @@ def test_what_cannot_be_done_is_said_in_one_line(
         run_chain(tmp_path, texts, **settings)
     assert line in str(raised.value)
     assert len(str(raised.value).splitlines()) == 1
-
-
-@pytest.mark.parametrize(
-    ("score", "other", "words"),
-    [
-        (1.0, 2.0, "50\u2009% fewer than"),
-        (3.0, 2.0, "50\u2009% more than"),
-        (2.001, 2.0, "about as many as"),
-        (0.5, 0.0, "more than"),
-        (0.5, 1e-9, "more than"),
-        (0.0, 0.0, "about as many as"),
-        (0.0, 2.0, "100\u2009% fewer than"),
-    ],
-)
-def test_scores_are_compared_in_words(score: float, other: float, words: str) -> None:
-    assert compared(score, other) == words
 
 
 LITTLE_MEMORY = """

@@ -86,7 +86,7 @@ def write_card(
     others = json.loads(Path(baselines).read_text(encoding="utf-8"))
     rows = {name: scores}
     for key, record in others.items():
-        rows[f"{record['order']}-gram" if "order" in record else key] = record
+        rows[baseline_label(key, record)] = record
     write_text(
         card,
         CARD.format(
@@ -104,6 +104,11 @@ def write_card(
             **{key: scores[key] for key in ("parameters", "steps", "device", "precision")},
         ),
     )
+
+
+def baseline_label(name: str, record: Mapping[str, Any]) -> str:
+    """Return the name of a baseline for readers: an n-gram's is that of its order."""
+    return f"{record['order']}-gram" if "order" in record else name
 
 
 def _architecture(settings: Mapping[str, Any], symbols: int) -> str:

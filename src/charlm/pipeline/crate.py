@@ -27,8 +27,8 @@ from snakemake.persistence.file import FilePersistence
 
 from charlm import __version__
 from charlm.errors import CharlmError
-from charlm.files import write_text
-from charlm.pipeline.verification import CONFIG, files, processor, sha256_of, with_digest
+from charlm.files import sha256_of, write_text
+from charlm.pipeline.verification import CONFIG, files, processor, with_digest
 
 RO_CRATE = "1.1"  # on which version 0.5 of the profiles is built
 PROFILES = {

@@ -20,17 +20,12 @@ from typing import Any
 from urllib.parse import unquote
 
 from charlm.errors import CharlmError
+from charlm.files import sha256_of
 
 RECORD = "ro-crate-metadata.json"
 CONFIG = "config.yaml"
 # Besides the record itself, work in progress and what Snakemake leaves in folders that it made.
 UNRECORDED = {RECORD, "checkpoints", ".snakemake_timestamp"}
-
-
-def sha256_of(path: str | Path) -> str:
-    """Return the SHA-256 of a file's content, in hexadecimal digits."""
-    with Path(path).open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def files(folder: Path) -> list[Path]:

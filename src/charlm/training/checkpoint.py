@@ -17,7 +17,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
 from torch import Tensor
 
-from charlm.files import atomic
+from charlm.files import atomic, sha256_of
 
 log = logging.getLogger(__name__)
 
@@ -33,7 +33,7 @@ def fingerprint(settings: Mapping[str, Any], files: Mapping[str, str | Path]) ->
     """
     plain = {name: json.dumps(value, sort_keys=True) for name, value in settings.items()}
     digests = {name: hashlib.sha256(text.encode()).hexdigest() for name, text in plain.items()}
-    return digests | {name: _digest(Path(file)) for name, file in files.items()}
+    return digests | {name: sha256_of(file) for name, file in files.items()}
 
 
 class Checkpoints:
@@ -65,7 +65,7 @@ class Checkpoints:
                 part.unlink()
             with atomic(written) as temporary:
                 temporary.write_bytes(save(copies, header))
-            name = f"step-{record['step']:09}.{_digest(written)[:16]}.safetensors"
+            name = f"step-{record['step']:09}.{sha256_of(written)[:16]}.safetensors"
             self._own = [*self._own, written.rename(self.folder / name)][-KEPT:]
             for path in self._newest_first():
                 if path not in self._own:
@@ -87,7 +87,7 @@ class Checkpoints:
         """
         for path in self._newest_first():
             try:
-                if _digest(path)[:16] != path.name.split(".")[1]:
+                if sha256_of(path)[:16] != path.name.split(".")[1]:
                     log.warning("%s: damaged; trying the one before it", path)
                     continue
                 with safe_open(path, framework="pt") as file:
@@ -112,8 +112,3 @@ class Checkpoints:
 
     def _newest_first(self) -> list[Path]:
         return sorted(self.folder.glob("step-*.*.safetensors"), reverse=True)
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

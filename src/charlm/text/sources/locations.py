@@ -4,10 +4,10 @@ import glob
 import importlib.metadata
 import os
 from collections.abc import Sequence
-from hashlib import file_digest
 from pathlib import Path
 
 from charlm.errors import CharlmError
+from charlm.files import sha256_of
 from charlm.text.sources.records import Request
 
 PACKAGES = {
@@ -83,7 +83,5 @@ def _packaged(entry: str) -> Path:
 
 def check_digest(path: Path, request: Request) -> None:
     """Check that the file of a data package is the expected one, by its SHA-256."""
-    with path.open("rb") as file:
-        digest = file_digest(file, "sha256").hexdigest()
-    if digest != PACKAGES[request.name.removeprefix("package:")][1]:
+    if sha256_of(path) != PACKAGES[request.name.removeprefix("package:")][1]:
         raise request.error("its sha256 is not the expected one; reinstall the package")

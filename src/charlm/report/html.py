@@ -1,0 +1,154 @@
+"""HTML of the page: its templates, filters and content security policy.
+
+All text from the corpus is untrusted. Jinja escapes it, `shown` makes control characters harmless,
+and the content security policy allows no scripts but the page's own.
+"""
+
+import base64
+import hashlib
+import unicodedata
+from collections.abc import Iterable, Mapping
+from itertools import pairwise, takewhile
+from operator import eq
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup, escape
+
+TEMPLATES = Path(__file__).parent / "templates"
+
+ALIKE = 4
+"""Characters that two texts must share after a change for the change to end."""
+CONTROLS = {"\t": "tab", "\n": "line feed", "\r": "carriage return", "\0": "null"}
+
+
+def environment() -> Environment:
+    """Return the environment of the templates, with the filters and functions that they use."""
+    made = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    made.filters["shown"] = shown
+    made.filters["number"] = "{:,}".format
+    made.filters["bits"] = "{:.3f}".format
+    made.filters["sample"] = shown_sample
+    made.filters["percent"] = percent
+    made.globals["compared"] = compared
+    made.globals["shown_change"] = shown_change
+    return made
+
+
+def asset(name: str) -> Markup:
+    """Return one of the page's own style sheets or scripts."""
+    return Markup((TEMPLATES / name).read_text(encoding="utf-8"))
+
+
+def security_policy(scripts: Iterable[str], style: str) -> str:
+    """Return a content security policy that allows these scripts and this style sheet only."""
+    return "; ".join(
+        [
+            "default-src 'none'",
+            f"script-src {' '.join(map(_source_hash, scripts))}",
+            f"style-src {_source_hash(style)}",
+            "base-uri 'none'",
+            "form-action 'none'",
+        ]
+    )
+
+
+def _source_hash(text: str) -> str:
+    """Return how a content security policy names an inline script or style sheet."""
+    digest = hashlib.sha256(text.encode()).digest()
+    return f"'sha256-{base64.b64encode(digest).decode()}'"
+
+
+def shown(text: str, longest: int | None = None) -> Markup:
+    """Return `text` as HTML that cannot affect the page around it.
+
+    The text is escaped, isolated from the surrounding text direction and cut to `longest`
+    characters. Control and formatting characters are written out as code points, except for the
+    line feed, the tab and the joiners.
+    """
+    cut = text if longest is None or len(text) <= longest else text[:longest].rstrip() + "…"
+    return Markup("<bdi>{}</bdi>").format(_escaped(cut))
+
+
+def _escaped(text: str) -> Markup:
+    pieces = [
+        Markup('<span class="code-point" title="{}">U+{:04X}</span>').format(
+            character_name(character), ord(character)
+        )
+        if is_control(character)
+        else escape(character)
+        for character in text
+    ]
+    return Markup("").join(pieces)
+
+
+def is_control(character: str) -> bool:
+    """Return whether a character is written out as its code point; see `shown`."""
+    categories = ("Cc", "Cf", "Cn", "Co", "Cs", "Zl", "Zp")
+    return unicodedata.category(character) in categories and character not in "\n\t\u200c\u200d"
+
+
+def character_name(character: str) -> str:
+    """Return a character's name: Unicode's, or a plain one for control characters."""
+    known = CONTROLS.get(character) or unicodedata.name(character, "").lower()
+    return known or f"U+{ord(character):04X}"
+
+
+def shown_sample(sample: Mapping[str, Any], longest: int) -> Markup:
+    """Return a sample's text as HTML, cut to `longest` characters, with copied passages marked."""
+    text = sample["text"][:longest]
+    low, high = sample["longest"]
+    ends = [end for passage in sample["passages"] for end in passage]
+    bounds = sorted({0, len(text), *(end for end in (low, high, *ends) if end < len(text))})
+    parts = []
+    for start, stop in pairwise(bounds):
+        part = _escaped(text[start:stop])
+        if low <= start < high:
+            part = Markup("<u>{}</u>").format(part)
+        if any(first <= start < last for first, last in sample["passages"]):
+            part = Markup('<mark class="copied">{}</mark>').format(part)
+        parts.append(part)
+    ending = "…" if len(sample["text"]) > longest else ""
+    return Markup("<bdi>{}{}</bdi>").format(Markup("").join(parts), ending)
+
+
+def shown_change(before: str, after: str) -> tuple[Markup, Markup]:
+    """Return two texts as HTML with their first difference marked and its white space visible."""
+    start = sum(takewhile(bool, map(eq, before, after)))
+    # The shortest change after which both texts continue alike.
+    old, new = next(
+        (total - added, added)
+        for total in range(len(before) + len(after) + 1)
+        for added in range(max(0, total - len(before) + start), total + 1)
+        if before[start + total - added :][:ALIKE] == after[start + added :][:ALIKE]
+    )
+    marked = []
+    for text, length in ((before, old), (after, new)):
+        text = text.replace("\n", "\u21b5")
+        changed = text[start : start + length].replace(" ", "\u00b7").replace("\t", "\u21e5")
+        mark = Markup("<mark>{}</mark>").format(_escaped(changed)) if changed else ""
+        left, right = _escaped(text[:start]), _escaped(text[start + length :])
+        marked.append(Markup("<bdi>{}{}{}</bdi>").format(left, mark, right))
+    return marked[0], marked[1]
+
+
+def compared(score: float, other: float) -> str:
+    """Say how much less, or more, `score` is than `other`, in whole percent."""
+    if round(other, 3) == 0:  # shown as 0.000; a share of nothing has no percent
+        return "about as many as" if round(score, 3) == 0 else "more than"
+    percent = round(100 * (1 - score / other))
+    if percent == 0:
+        return "about as many as"
+    return f"{abs(percent)}\u2009% {'fewer' if percent > 0 else 'more'} than"
+
+
+def percent(share: float) -> str:
+    """Format a share in percent; a tiny share is not shown as zero."""
+    return "under 0.1\u2009%" if 0 < share < 0.0005 else f"{100 * share:.1f}\u2009%"
