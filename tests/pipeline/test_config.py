@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from charlm.errors import CharlmError
-from charlm.pipeline import config
+from charlm.pipeline import config, config_reference, config_schema
 
 ROOT = Path(__file__).parents[2]
 CORPUS = {"name": "posts", "source": "posts.csv"}
@@ -154,7 +154,7 @@ def test_settings_of_the_text_without_effect_are_refused() -> None:
 
 def numeric_settings() -> Iterator[tuple[str, str, bool]]:
     """Yield the section and the key of every setting that takes numbers, and whether as a list."""
-    for name, section in config.Config.model_json_schema()["$defs"].items():
+    for name, section in config_schema.Config.model_json_schema()["$defs"].items():
         for key, schema in section["properties"].items():
             for option in schema.get("anyOf", [schema]):
                 kind = option.get("items", option).get("type")
@@ -249,9 +249,11 @@ def test_the_demo_and_the_presets_are_valid(path: str) -> None:
 
 
 def test_schema_and_reference_are_those_of_the_code() -> None:
-    assert (ROOT / config.SCHEMA_FILE).read_text() == config.json_schema(), "run `make docs`"
-    page = (ROOT / config.REFERENCE_FILE).read_text()
-    assert page == config.with_reference(page), "run `make docs`"
+    assert (ROOT / config_reference.SCHEMA_FILE).read_text() == config_reference.json_schema(), (
+        "run `make docs`"
+    )
+    page = (ROOT / config_reference.REFERENCE_FILE).read_text()
+    assert page == config_reference.with_reference(page), "run `make docs`"
 
 
 @pytest.mark.parametrize(
