@@ -46,7 +46,7 @@ lint: .venv/installed-lint
 
 # The generated schema and reference of the configuration.
 docs: .venv/installed
-	.venv/bin/python -m charlm.pipeline.config
+	.venv/bin/python -m charlm.pipeline.config_reference
 
 # New pins of all that pyproject.toml allows; `make lock UPGRADE=--upgrade` takes the newest.
 lock: .venv/installed-lint

@@ -178,8 +178,9 @@ def memorization(folder: Path, config: Mapping[str, Any]) -> None:
 
     measure_memorization(
         folder / "corpus.parquet",
-        {"lstm": folder / "models/lstm/samples.jsonl"},
+        [folder / "models/lstm/samples.jsonl"],
         folder / "memorization.json",
+        models=["lstm"],
     )
 
 

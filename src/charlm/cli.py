@@ -264,14 +264,14 @@ def _train(config: str, model: str, results: str | None) -> None:
             f"{config}: there is no model '{model}'; choose one of {', '.join(settings['models'])}"
         )
     folder = Path(results or Path("results", settings["corpus"]["name"]))
-    from charlm.pipeline.model_dependencies import Origins
+    from charlm.pipeline.model_dependencies import ModelDependencies
     from charlm.training.trainer import train
 
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     architecture = dict(settings["models"][model])
     training = architecture.pop("training")
     try:
-        Origins(settings, folder, models=[model]).check(config)
+        ModelDependencies(settings, folder, models=[model]).check(config)
         train(
             folder / "vocabulary.json",
             folder / "tokens",

@@ -66,7 +66,8 @@ def test_a_run_of_fifty_characters_counts(tmp_path: Path) -> None:
     pq.write_table(pa.table({"split": ["train"], "text": [train]}), tmp_path / "corpus.parquet")
     samples = tmp_path / "samples.jsonl"
     samples.write_text("".join(json.dumps({"text": train[:n]}) + "\n" for n in (49, 50, 60)))
-    measure_memorization(tmp_path / "corpus.parquet", {"gru": samples}, tmp_path / "m.json")
+    places = (tmp_path / "corpus.parquet", [samples], tmp_path / "m.json")
+    measure_memorization(*places, models=["gru"])
     assert json.loads((tmp_path / "m.json").read_text()) == {
         "run": 50,
         "models": {
@@ -90,7 +91,8 @@ def test_a_hundred_pieces_of_held_out_text_are_evenly_spaced(tmp_path: Path) -> 
     pq.write_table(pa.table({"split": splits, "text": texts}), tmp_path / "corpus.parquet")
     samples = tmp_path / "samples.jsonl"
     samples.write_text("".join(json.dumps({"text": "y" * n}) + "\n" for n in (7, 400, 300)))
-    measure_memorization(tmp_path / "corpus.parquet", {"gru": samples}, tmp_path / "m.json")
+    places = (tmp_path / "corpus.parquet", [samples], tmp_path / "m.json")
+    measure_memorization(*places, models=["gru"])
     record = json.loads((tmp_path / "m.json").read_text())
     # Of texts as long as the longest sample, and cut to its length: numbers 0, 4, 8 ... 396.
     assert [each["longest"] for each in record["held_out"]] == [[0, 4 * n] for n in range(100)]
@@ -106,7 +108,8 @@ def test_samples_and_held_out_text_are_measured_alike(tmp_path: Path) -> None:
     lines = [json.dumps({"text": text}) + "\n" for text in samples]
     (tmp_path / "samples.jsonl").write_text("".join(lines))
     output = tmp_path / "memorization.json"
-    measure_memorization(tmp_path / "corpus.parquet", {"lstm": tmp_path / "samples.jsonl"}, output)
+    places = (tmp_path / "corpus.parquet", [tmp_path / "samples.jsonl"], output)
+    measure_memorization(*places, models=["lstm"])
     record = json.loads(output.read_text())
     first, second = record["models"]["lstm"]
     (passage,) = first["passages"]

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
-from charlm.model.card import write_card
+from charlm.model.card import write_model_card
 
 VOCABULARY = {"unit": "character", "symbols": [*"abc"], "counts": [1, 1, 1], "special": {}}
 TRAINED = {"parameters": 1234, "steps": 20, "device": "cpu", "precision": "float32"}
@@ -33,7 +33,9 @@ def test_the_card_tells_the_models_scores(
     baselines = {"ngram": {"order": 5, "validation": validation, "test": score(2.5)}}
     (tmp_path / "baselines.json").write_text(json.dumps(baselines))
     card = folder / "README.md"
-    write_card(folder, folder / "metrics.json", tmp_path / "baselines.json", card, corpus="tiny")
+    write_model_card(
+        folder, folder / "metrics.json", tmp_path / "baselines.json", card, corpus="tiny"
+    )
 
     _, header, text = card.read_text(encoding="utf-8").split("---\n", 2)
     metadata = yaml.safe_load(header)
@@ -68,7 +70,9 @@ def test_every_number_of_the_card(tmp_path: Path) -> None:
     }
     (tmp_path / "baselines.json").write_text(json.dumps(baselines))
     card = folder / "README.md"
-    write_card(folder, folder / "metrics.json", tmp_path / "baselines.json", card, corpus="tiny")
+    write_model_card(
+        folder, folder / "metrics.json", tmp_path / "baselines.json", card, corpus="tiny"
+    )
 
     _, header, text = card.read_text(encoding="utf-8").split("---\n", 2)
     (index,) = yaml.safe_load(header)["model-index"]

@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from charlm.errors import CharlmError
-from charlm.pipeline import config
+from charlm.pipeline import config, config_schema
 
 ROOT = Path(__file__).parents[2]
 CORPUS = {"name": "posts", "source": "posts.csv"}
@@ -82,79 +82,9 @@ def line_of(**values: object) -> str:
     return ""
 
 
-ONE_PROCESS = "'minutes' needs a single process"
-
-
-@pytest.mark.parametrize(
-    ("training", "model", "line"),
-    [
-        ({"processes": 2}, {"minutes": 1}, f"models.a: {ONE_PROCESS}"),
-        ({"minutes": 1}, {"processes": 2}, f"models.a: {ONE_PROCESS}"),
-        ({"minutes": 1, "processes": 2}, {}, f"training: {ONE_PROCESS}"),
-        ({"minutes": 1, "processes": 2}, {"processes": 1}, ""),
-        ({"minutes": 1, "processes": 2}, {"epochs": 1}, ""),
-        ({"minutes": 1}, {"processes": 2, "steps": 9}, ""),
-        ({"batch_size": 6}, {"processes": 4}, "models.a: a 'batch_size' of 6 cannot be shared"),
-        ({"batch_size": 6}, {"processes": 3}, ""),
-        ({"optimizer": "ntasgd"}, {"average": 0.9}, "models.a: 'optimizer: ntasgd' and 'average'"),
-        ({"optimizer": "ntasgd", "average": 0.9}, {"optimizer": "adamw"}, ""),
-        ({}, {"teacher_weight": 0.2}, "models.a.teacher_weight: has no effect without 'teacher'"),
-        ({"teacher_weight": 0.2}, {}, "training.teacher_weight: has no effect without 'teacher'"),
-        ({"teacher_weight": 0.2}, {"teacher": "x"}, ""),
-        ({"teacher": "x"}, {"teacher_weight": 0.2}, ""),
-    ],
-)
-def test_what_training_and_a_model_give_together_is_checked(
-    training: dict[str, object], model: dict[str, object], line: str
-) -> None:
-    found = line_of(training=training, models={"a": model})
-    assert found.startswith(f"config: {line}") if line else not found
-
-
-@pytest.mark.parametrize(
-    ("setting", "needed"),
-    [
-        ({"embedding_size": 8, "one_hot": True}, {"one_hot": False}),
-        ({"ngram_weight": 0.4}, {"ngram_order": 8}),
-        ({"locked_dropout": True}, {"output_dropout": 0.1}),
-        ({"locked_dropout": True}, {"layer_dropout": 0.1, "num_layers": 2}),
-        ({"layer_dropout": 0.1}, {"num_layers": 2}),
-    ],
-)
-def test_a_setting_without_effect_is_refused(
-    setting: dict[str, object], needed: dict[str, object]
-) -> None:
-    assert f"config: models.a.{next(iter(setting))}: " in line_of(models={"a": setting})
-    assert not line_of(models={"a": setting | needed})
-
-
-def test_a_setting_that_is_switched_off_on_purpose_is_not() -> None:
-    assert not line_of(models={"a": {"ngram_weight": 0.4, "ngram_order": 0}})
-    assert not line_of(models={"a": {"locked_dropout": True, "output_dropout": 0.0}})
-    assert not line_of(models={"a": {"teacher_weight": 0.2, "teacher": None}})
-
-
-@pytest.mark.parametrize(
-    "setting", [{"keep": "best"}, {"patience": 2}, {"optimizer": "ntasgd"}], ids=str
-)
-def test_what_needs_validation_text_is_refused_without(setting: dict[str, object]) -> None:
-    [key] = setting
-    assert f"training: '{key}" in line_of(training=setting, splits={"validation": 0})
-    assert f"models.a: '{key}" in line_of(models={"a": setting}, splits={"validation": 0})
-    assert not line_of(models={"a": setting})
-
-
-def test_settings_of_the_text_without_effect_are_refused() -> None:
-    contiguous = {"method": "contiguous", "key": "another"}
-    assert "splits.key: has no effect" in line_of(splits=contiguous)
-    assert not line_of(splits=contiguous | {"method": "document"})
-    assert "corpus.separator: joins" in line_of(corpus=CORPUS | {"separator": ""})
-    assert not line_of(corpus=CORPUS | {"separator": "", "text_columns": ["title", "text"]})
-
-
 def numeric_settings() -> Iterator[tuple[str, str, bool]]:
     """Yield the section and the key of every setting that takes numbers, and whether as a list."""
-    for name, section in config.Config.model_json_schema()["$defs"].items():
+    for name, section in config_schema.Config.model_json_schema()["$defs"].items():
         for key, schema in section["properties"].items():
             for option in schema.get("anyOf", [schema]):
                 kind = option.get("items", option).get("type")
@@ -246,12 +176,6 @@ def test_resolving_is_idempotent_in_what_it_fills_in() -> None:
 )
 def test_the_demo_and_the_presets_are_valid(path: str) -> None:
     assert config.resolve(config.load_file(ROOT / path), path)["models"]
-
-
-def test_schema_and_reference_are_those_of_the_code() -> None:
-    assert (ROOT / config.SCHEMA_FILE).read_text() == config.json_schema(), "run `make docs`"
-    page = (ROOT / config.REFERENCE_FILE).read_text()
-    assert page == config.with_reference(page), "run `make docs`"
 
 
 @pytest.mark.parametrize(

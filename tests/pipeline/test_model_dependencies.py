@@ -13,7 +13,7 @@ import torch
 from charlm.errors import CharlmError
 from charlm.model.network import make_model, save_model
 from charlm.pipeline.config import resolve
-from charlm.pipeline.model_dependencies import Origins, check_vocabulary
+from charlm.pipeline.model_dependencies import ModelDependencies, match_vocabulary
 from charlm.text.vocabulary import Vocabulary
 
 LETTERS = [*"abc", "<unknown>", "<end_of_document>"]
@@ -40,10 +40,10 @@ def write_model(folder: Path, symbols: list[str] = LETTERS, **settings: Any) -> 
 
 
 def lines_of(models: dict[str, Any], prefix: str = "", **config: Any) -> list[str]:
-    """Return the lines by which the origins of some models are refused."""
+    """Return the errors of the dependencies of some models."""
     resolved = resolve({"corpus": {"name": "c", "source": "c.csv"}, "models": models} | config)
     try:
-        Origins(resolved, f"{prefix}results/c", prefix=prefix).check("f.yaml")
+        ModelDependencies(resolved, f"{prefix}results/c", prefix=prefix).check("f.yaml")
     except CharlmError as error:
         return str(error).splitlines()
     return []
@@ -212,13 +212,13 @@ def test_vocabularies_match_symbol_by_symbol(here: Path) -> None:
     write_model(here / "old", **SMALL)
     path = here / "vocabulary.json"
     path.write_text(json.dumps({"symbols": LETTERS}))
-    check_vocabulary(path, ["old"])
+    match_vocabulary(path, ["old/model.json"])
     write_model(here / "other", [*"abd", *LETTERS[3:]], **SMALL)
     with pytest.raises(CharlmError, match=r"^other: .* another vocabulary, which lacks 'c'; name"):
-        check_vocabulary(path, ["old", "other"])
+        match_vocabulary(path, ["old/model.json", "other/model.json"])
     write_model(here / "turned", [*"acb", *LETTERS[3:]], **SMALL)
     with pytest.raises(CharlmError, match="which has more or other ids"):
-        check_vocabulary(path, ["turned"])
+        match_vocabulary(path, ["turned/model.json"])
 
 
 def test_the_command_refuses_the_same(here: Path) -> None:

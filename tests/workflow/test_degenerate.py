@@ -14,7 +14,7 @@ from charlm.evaluation.baselines import baseline
 from charlm.evaluation.compare import compare
 from charlm.evaluation.evaluate import evaluate
 from charlm.evaluation.memorization import measure_memorization
-from charlm.model.card import write_card
+from charlm.model.card import write_model_card
 from charlm.model.sampling import sample
 from charlm.pipeline.config import resolve
 from charlm.report.page import write_report
@@ -84,11 +84,11 @@ def run_chain(folder: Path, texts: str | list[str], **settings: Any) -> Path:
         )
         evaluate(model, tokens, *written, one_stream=one_stream, device="cpu")
         sample(model, model / "samples.jsonl", device="cpu", **config["sampling"])
-        write_card(model, model / "metrics.json", baselines, model / "README.md", corpus="c")
+        write_model_card(model, model / "metrics.json", baselines, model / "README.md", corpus="c")
     of_documents = [model / "document_scores.parquet" for model in folders.values()]
     compare(scores, of_documents, results / "comparison.json", models=list(folders))
-    samples = {name: model / "samples.jsonl" for name, model in folders.items()}
-    measure_memorization(corpus, samples, results / "memorization.json")
+    samples = [model / "samples.jsonl" for model in folders.values()]
+    measure_memorization(corpus, samples, results / "memorization.json", models=list(folders))
     write_report(results, results / "report.html", models=list(folders), config=config)
     return results
 

@@ -19,6 +19,9 @@ rule clean_shard:
     resources:
         mem_mb=1024,
     params:
+        # A scatter item is named 1-of-4 and so on.
+        shard=lambda wildcards: int(wildcards.scatteritem.split("-of-")[0]) - 1,
+        shards=lambda wildcards: int(wildcards.scatteritem.split("-of-")[1]),
         cleaning=lookup("cleaning", within=config),
         splits=lookup("splits", within=config),
         code=code_of("clean_shard"),

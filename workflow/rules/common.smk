@@ -6,7 +6,7 @@ from snakemake.exceptions import WorkflowError
 
 from charlm.pipeline.config import resolve
 from charlm.errors import CharlmError
-from charlm.pipeline.model_dependencies import FILES, KEYS, Origins
+from charlm.pipeline.model_dependencies import FILES, KEYS, ModelDependencies
 from charlm.code_digest import code_digest
 from charlm.text.cleaning.profiles import rules_of
 from charlm.text.sources.locations import is_remote, resolve_source
@@ -62,7 +62,7 @@ if workflow.is_main_process:
         file = source.flags.get("storage_object")
         if file is not None and not is_stored(file):
             raise WorkflowError(
-                f"{file.query}: no such object or bucket; mend corpus.source"
+                f"{file.query}: no such object or bucket; fix corpus.source"
             )
     store = workflow.storage_registry.default_storage_provider
     if store is not None:
@@ -72,10 +72,10 @@ if workflow.is_main_process:
 
 CORPUS = config["corpus"]["name"]
 RESULTS = f"results/{CORPUS}"
-ORIGINS = Origins(config, PREFIX + RESULTS, prefix=PREFIX)
+DEPENDENCIES = ModelDependencies(config, PREFIX + RESULTS, prefix=PREFIX)
 if workflow.is_main_process:
     try:
-        ORIGINS.check(CONFIG_NAME)
+        DEPENDENCIES.check(CONFIG_NAME)
     except CharlmError as error:
         raise WorkflowError(str(error)) from None
 MODEL = f"{RESULTS}/models/{{model}}"
@@ -122,35 +122,43 @@ def training_settings(wildcards):
     return config["models"][wildcards.model]["training"]
 
 
-def origin(key):
-    """Return a function that gives the files of what a training's key names, none for null."""
+def dependency_files(key, files=FILES):
+    """Return a function that returns files of the model that a training key names, if any."""
 
-    def files_of(wildcards):
+    def of_model(wildcards):
         folder = training_settings(wildcards)[key]
-        made = folder and ORIGINS.made(folder)
-        if made:
-            return expand(f"{MODEL}/{{file}}", model=made, file=FILES)
-        return given(os.path.normpath(f"{folder}/{file}") for file in FILES if folder)
+        model = folder and DEPENDENCIES.trained_here(folder)
+        if model:
+            return expand(f"{MODEL}/{{file}}", model=model, file=files)
+        return given(os.path.normpath(f"{folder}/{file}") for file in files if folder)
 
-    return files_of
+    return of_model
 
 
-def origin_folders(wildcards, input):
-    """Return where Snakemake has those origins of a training that this run makes."""
+def dependency_descriptions(wildcards):
+    """Return the descriptions of the models that a training depends on."""
+    return [
+        file
+        for key in KEYS
+        for file in dependency_files(key, ["model.json"])(wildcards)
+    ]
+
+
+def dependency_folders(wildcards, input):
+    """Return the folders of the models that a training depends on and this run trains."""
     return {
         key: os.path.dirname(input[key][0])
-        for key, folder in ORIGINS.given(wildcards.model)
-        if ORIGINS.made(folder)
+        for key, folder in DEPENDENCIES.of(wildcards.model)
+        if DEPENDENCIES.trained_here(folder)
     }
 
 
 def vocabulary_match(wildcards):
-    """Return the file that stands for a training's origins having this corpus's vocabulary."""
-    origins = [folder for _, folder in ORIGINS.given(wildcards.model)]
-    others = [folder for folder in origins if not ORIGINS.made(folder)]
-    return expand(
-        f"{RESULTS}/matches/{{model}}", model=wildcards.model if others else []
-    )
+    """Return the file that shows that a training's dependencies have this corpus's vocabulary."""
+    folders = [folder for _, folder in DEPENDENCIES.of(wildcards.model)]
+    if all(map(DEPENDENCIES.trained_here, folders)):
+        return []
+    return expand(f"{RESULTS}/matches/{{model}}", model=wildcards.model)
 
 
 def architecture(wildcards):

@@ -16,7 +16,7 @@ rule ingest:
     resources:
         mem_mb=1024,
     params:
-        corpus=lookup("corpus", within=config),
+        corpus={key: value for key, value in config["corpus"].items() if key != "name"},
         code=code_of("ingest"),
     script:
         "../scripts/ingest.py"

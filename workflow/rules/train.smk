@@ -7,8 +7,8 @@ rule train_model:
     input:
         vocabulary=f"{RESULTS}/vocabulary.json",
         tokens=f"{RESULTS}/tokens",
-        init_from=origin("init_from"),
-        teacher=origin("teacher"),
+        init_from=dependency_files("init_from"),
+        teacher=dependency_files("teacher"),
         match=vocabulary_match,
     output:
         weights=f"{MODEL}/model.safetensors",
@@ -35,12 +35,11 @@ rule train_model:
         checkpoints=lambda wildcards, output: f"{Path(output.weights).parents[2]}/checkpoints/{wildcards.model}",
         folder=subpath(output.weights, parent=True),
         architecture=architecture,
-        training=lambda wildcards: decisive(training_settings(wildcards)),
-        # Changes nothing in the outputs: as a function of `output` it is not compared with the last run's.
-        checkpoint_every=lambda wildcards, output: training_settings(wildcards)[
-            "checkpoint_every"
-        ],
-        origins=origin_folders,
+        # Snakemake compares a param with that of the last run unless it is a function of `output`.
+        # Only the settings that change the outputs are to be compared.
+        training=lambda wildcards, output: training_settings(wildcards),
+        compared=lambda wildcards: decisive(training_settings(wildcards)),
+        origins=dependency_folders,
         code=code_of("train_model"),
     script:
         "../scripts/train_model.py"
@@ -50,8 +49,7 @@ rule train_model:
 rule match_vocabulary:
     input:
         vocabulary=f"{RESULTS}/vocabulary.json",
-        init_from=origin("init_from"),
-        teacher=origin("teacher"),
+        descriptions=dependency_descriptions,
     output:
         match=temp(touch(f"{RESULTS}/matches/{{model}}")),
     log:

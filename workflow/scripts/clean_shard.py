@@ -7,12 +7,11 @@ from charlm.text.cleaning.clean_shard import clean_shard
 
 
 def main(snakemake: Snakemake) -> None:
-    shard, shards = snakemake.wildcards.scatteritem.split("-of-")
     clean_shard(
         snakemake.input.documents,
         snakemake.output.part,
-        shard=int(shard) - 1,
-        shards=int(shards),
+        shard=snakemake.params.shard,
+        shards=snakemake.params.shards,
         splits=snakemake.params.splits,
         **snakemake.params.cleaning,
     )

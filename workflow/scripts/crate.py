@@ -1,7 +1,5 @@
 """Rule `crate`: all results -> ro-crate-metadata.json, run/."""
 
-from pathlib import Path
-
 from snakemake.iocontainers import Snakemake
 
 from charlm.pipeline.crate import write_crate
@@ -15,7 +13,7 @@ def main(snakemake: Snakemake) -> None:
         snakemake.output.run,
         corpus=snakemake.params.corpus,
         config=snakemake.params.config,
-        workflow=Path(snakemake.scriptdir).parent,
+        scripts=snakemake.scriptdir,
     )
 
 

@@ -7,13 +7,11 @@ from charlm.text.sources.ingest import ingest
 
 
 def main(snakemake: Snakemake) -> None:
-    settings = dict(snakemake.params.corpus)
-    del settings["name"]
     ingest(
         documents=snakemake.output.documents,
         rejected=snakemake.output.rejected,
         paths=snakemake.input,
-        **settings,
+        **snakemake.params.corpus,
     )
 
 

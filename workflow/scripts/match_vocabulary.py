@@ -1,16 +1,13 @@
-"""Rule `match_vocabulary`: vocabulary.json, the models that a training names -> that they match."""
-
-from pathlib import Path
+"""Rule `match_vocabulary`: vocabulary.json, the model.json of others -> matches/{model}."""
 
 from snakemake.iocontainers import Snakemake
 
-from charlm.pipeline.model_dependencies import check_vocabulary
+from charlm.pipeline.model_dependencies import match_vocabulary
 from charlm.pipeline.stage import stage
 
 
 def main(snakemake: Snakemake) -> None:
-    weights = [*snakemake.input.init_from[:1], *snakemake.input.teacher[:1]]
-    check_vocabulary(snakemake.input.vocabulary, [Path(file).parent for file in weights])
+    match_vocabulary(snakemake.input.vocabulary, snakemake.input.descriptions)
 
 
 if __name__ == "__main__":

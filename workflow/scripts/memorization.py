@@ -9,8 +9,9 @@ from charlm.pipeline.stage import stage
 def main(snakemake: Snakemake) -> None:
     measure_memorization(
         snakemake.input.corpus,
-        dict(zip(snakemake.params.models, snakemake.input.samples, strict=True)),
+        snakemake.input.samples,
         snakemake.output.memorization,
+        models=snakemake.params.models,
     )
 
 

@@ -2,12 +2,12 @@
 
 from snakemake.iocontainers import Snakemake
 
-from charlm.model.card import write_card
+from charlm.model.card import write_model_card
 from charlm.pipeline.stage import stage
 
 
 def main(snakemake: Snakemake) -> None:
-    write_card(
+    write_model_card(
         snakemake.params.folder,
         snakemake.input.metrics,
         snakemake.input.baselines,

@@ -13,10 +13,7 @@ def main(snakemake: Snakemake) -> None:
         snakemake.params.folder,
         snakemake.params.checkpoints,
         architecture=snakemake.params.architecture,
-        training={
-            **snakemake.params.training,
-            "checkpoint_every": snakemake.params.checkpoint_every,
-        },
+        training=snakemake.params.training,
         origins=snakemake.params.origins,
     )
 

@@ -2,7 +2,7 @@
 
 import json
 from bisect import bisect_left
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from itertools import takewhile
 from operator import eq
 from pathlib import Path
@@ -57,23 +57,26 @@ class VerbatimIndex:
 
 def measure_memorization(
     corpus: str | Path,
-    samples: Mapping[str, str | Path],
+    samples: Sequence[str | Path],
     memorization: str | Path,
+    *,
+    models: Sequence[str],
 ) -> None:
     """Look for what models wrote in the training text, and for real held-out text beside it.
 
     Args:
         corpus: The clean text, with its splits.
-        samples: The file `samples.jsonl` of each model by its name.
+        samples: The file `samples.jsonl` of each model.
         memorization: The JSON file to write. `run` is the length that counts as copied. `models`
             has a list for each model with a record for each of its samples; see `copied`.
             `held_out` is a list of such records for the beginnings of held-out documents, as long
             as the samples; empty where no text was held out.
+        models: The names of the models.
     """
     rows = pq.read_table(corpus, columns=["split", "text"]).to_pandas()
     written = {
         model: [json.loads(line)["text"] for line in _lines(path)]
-        for model, path in samples.items()
+        for model, path in zip(models, samples, strict=True)
     }
     length = max((len(text) for texts in written.values() for text in texts), default=0)
     held_out = rows["text"][(rows["split"] != "train") & (rows["text"].str.len() >= length)]

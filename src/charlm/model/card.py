@@ -58,7 +58,7 @@ text, unwelcome ones too, and may repeat passages of it word for word.
 """
 
 
-def write_card(
+def write_model_card(
     model_folder: str | Path,
     metrics: str | Path,
     baselines: str | Path,

@@ -1,16 +1,13 @@
 """The record of a run beside its results: a Provenance Run Crate, one of RO-Crate's profiles.
 
-It is made of what Snakemake keeps of each job (`.snakemake/metadata`, the benchmarks beside the
-logs) and of the files themselves. `charlm.pipeline.verification` reads it.
+It is made from Snakemake's records of the jobs (`charlm.pipeline.jobs`) and from the files.
+`charlm.pipeline.verification` reads it.
 """
 
-import csv
 import json
 import mimetypes
-import re
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -21,15 +18,14 @@ from packaging.requirements import Requirement
 from rocrate.model import ComputationalWorkflow, ContextEntity, Dataset, Entity, File
 from rocrate.model.computerlanguage import snakemake
 from rocrate.rocrate import ROCrate
-from snakemake.io import IOFile
-from snakemake.persistence import MetadataRecord
-from snakemake.persistence.file import FilePersistence
 
 from charlm import __version__
 from charlm.errors import CharlmError
 from charlm.files import sha256_of, write_text
+from charlm.pipeline.jobs import Job, find_jobs
 from charlm.pipeline.verification import CONFIG, files, processor, with_digest
 
+BENCHMARK = "https://snakemake.readthedocs.io/en/stable/snakefiles/rules.html"
 RO_CRATE = "1.1"  # on which version 0.5 of the profiles is built
 PROFILES = {
     "https://w3id.org/ro/wfrun/process/0.5": "Process Run Crate",
@@ -42,31 +38,6 @@ LICENSE = (
     "None is given: the results derive from the user's corpus, whose licence governs them. The "
     "workflow itself is under the MIT licence."
 )
-# Columns of Snakemake's benchmarks, with their units' codes of UN/CEFACT.
-BENCHMARK = "https://snakemake.readthedocs.io/en/stable/snakefiles/rules.html"
-USAGE = {"cpu_time": "SEC", "max_rss": "E63"}  # seconds, mebibytes
-
-
-@dataclass
-class Job:
-    """One job as Snakemake recorded it; times are seconds since the epoch."""
-
-    name: str
-    rule: str
-    script: str
-    inputs: Mapping[str, str | None]
-    """The files it read, with the SHA-256 that Snakemake took of them then."""
-    outputs: list[str]
-    params: list[str]
-    start: float
-    end: float
-    benchmark: Path
-
-    @property
-    def code(self) -> str:
-        """The digest of the code that ran, which each rule has among its parameters."""
-        found = [param[1:-1] for param in self.params if re.fullmatch("'[0-9a-f]{16}'", param)]
-        return found[0] if found else "unknown"
 
 
 def write_crate(
@@ -76,76 +47,33 @@ def write_crate(
     *,
     corpus: str,
     config: Mapping[str, Any],
-    workflow: str | Path,
+    scripts: str | Path,
 ) -> None:
-    """Write `ro-crate-metadata.json` and, beside it, what was run.
+    """Write `ro-crate-metadata.json` and, beside it, the configuration and the workflow.
 
     Args:
-        targets: The files that the run was for, relative to Snakemake's working directory.
+        targets: The files that were asked for, relative to Snakemake's working directory.
         record: The file to write, in the folder of the results.
         run: The folder to write, in the same folder: the configuration and the workflow.
         corpus: The name of the corpus.
-        config: The configuration as the user gave it.
-        workflow: The folder of the Snakefile.
+        config: The configuration as the user wrote it.
+        scripts: The folder of the workflow's scripts, which is in the folder of the Snakefile.
 
     Raises:
-        CharlmError: Snakemake does not know how a file was made, or a file is not the one that a
-            later stage read.
+        CharlmError: Snakemake has no record of how a file was made, or a file has changed since a
+            later stage read it.
     """
     results, run = Path(record).parent, Path(run)
-    shutil.copytree(workflow, run / "workflow", ignore=shutil.ignore_patterns("__pycache__"))
+    ignored = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(Path(scripts).parent, run / "workflow", ignore=ignored)
     plain = json.loads(json.dumps(config))
     write_text(run / CONFIG, yaml.safe_dump(plain, sort_keys=False, allow_unicode=True))
     document = _Crate(results, run, find_jobs(targets, results)).document(targets, corpus)
     write_text(record, json.dumps(document, indent=2, ensure_ascii=False) + "\n")
 
 
-def find_jobs(targets: Sequence[str], results: Path) -> list[Job]:
-    """Return the jobs that made `targets` and all that they were made of, in the order they began.
-
-    Raises:
-        CharlmError: Snakemake does not know how one of the targets was made.
-    """
-    persistence = FilePersistence(path=Path(".snakemake").resolve())
-    jobs: dict[str, Job] = {}
-    waiting, seen = list(targets), set(targets)
-    for path in waiting:  # which grows
-        made = persistence.metadata(IOFile(path))
-        if made is None:
-            if path in targets:
-                raise CharlmError(
-                    f"{path}: .snakemake does not say how it was made; remove it and run again"
-                )
-        elif made.log[0] not in jobs:
-            jobs[made.log[0]] = _job(made)
-            waiting += [input for input in made.input if input not in seen]
-            seen.update(made.input)
-    for path in sorted({*seen, *map(str, results.rglob("*"))}):
-        made = persistence.metadata(IOFile(path))
-        if made is not None and made.log[0] in jobs:
-            jobs[made.log[0]].outputs.append(path)
-    return sorted(jobs.values(), key=lambda job: (job.start, job.name))
-
-
-def _job(made: MetadataRecord) -> Job:
-    log = Path(made.log[0])
-    checksums = made.input_checksums or {}
-    return Job(
-        # logs/{corpus}/train/lstm.log is of the job train/lstm.
-        name=Path(*log.with_suffix("").parts[log.parts.index("logs") + 2 :]).as_posix(),
-        rule=made.rule,
-        script=Path(made.code.strip().strip('"')).name,
-        inputs={path: (checksums.get(path) or ":").split(":")[1] or None for path in made.input},
-        outputs=[],
-        params=made.params,
-        start=made.starttime,
-        end=made.endtime,
-        benchmark=log.with_suffix(".benchmark.tsv"),
-    )
-
-
 class _Crate:
-    """The crate of some results, filled in entity by entity."""
+    """Builds the crate of a folder of results, entity by entity."""
 
     def __init__(self, results: Path, run: Path, jobs: list[Job]):
         self.results, self.run, self.jobs = results, run, jobs
@@ -162,7 +90,7 @@ class _Crate:
         }
 
     def document(self, targets: Sequence[str], corpus: str) -> dict[str, Any]:
-        """Return the whole as JSON-LD."""
+        """Return the crate as JSON-LD."""
         workflow = self._workflow()
         actions = {job.name: self._action(job) for job in self.jobs}
         whole = self._whole_run(workflow, targets, corpus)
@@ -196,7 +124,7 @@ class _Crate:
         return self.crate.add(entity)
 
     def _file(self, path: Path, kind: type[File] = File) -> Entity:
-        """Return the entity of a file in the folder, with its size and hash."""
+        """Return the entity of a file in the results, with its size and hash."""
         if path not in self.entities:
             name = path.relative_to(self.results).as_posix()
             properties = {
@@ -229,12 +157,12 @@ class _Crate:
         return entity
 
     def _elsewhere(self, path: Path, checksum: str | None) -> Entity:
-        """Return the entity of a file outside the folder: the user's, or one that is gone."""
+        """Return the entity of a file that is not in the results: the user's, or a deleted one."""
         if checksum is None and path.is_file():
             checksum = sha256_of(path)
         properties = {"name": path.name}
-        # Where the workflow is a module, its user's files are absolute, which no path in a result
-        # may be: other machines have them elsewhere.
+        # A workflow that is used as a module reads its user's files by absolute paths, which differ
+        # between machines and so may not be in a result.
         path = path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
         if not path.is_absolute():
             properties["alternateName"] = path.as_posix()
@@ -243,7 +171,7 @@ class _Crate:
         return self._add(f"#{checksum or path.as_posix()}", "CreativeWork", **properties)
 
     def _workflow(self) -> Entity:
-        """Return the entity of the Snakefile, the crate's main one."""
+        """Return the entity of the Snakefile, the main entity of the crate."""
         path, version = self.run / "workflow/Snakefile", metadata.version("snakemake")
         workflow = self._file(path, ComputationalWorkflow)
         workflow.properties()["@type"].append("HowTo")
@@ -271,7 +199,7 @@ class _Crate:
         return self._add(id, "SoftwareApplication", name=name, softwareVersion=version)
 
     def _whole_run(self, workflow: Entity, targets: Sequence[str], corpus: str) -> Entity:
-        """Return the action of the whole run: what the user gave, and what came out."""
+        """Return the action of the whole run, from the user's files to the targets."""
         made = {path for job in self.jobs for path in job.outputs}
         given = dict.fromkeys(path for job in self.jobs for path in job.inputs if path not in made)
         return self.crate.add_action(
@@ -287,7 +215,7 @@ class _Crate:
         )
 
     def _action(self, job: Job) -> Entity:
-        """Return the action of a job: its script, what it read and made, and what that took."""
+        """Return the action of a job: its script, inputs, outputs and resource usage."""
         script = self.run / "workflow/scripts" / job.script
         tool = self._file(script)
         tool.properties()["@type"] = ["File", "SoftwareSourceCode"]
@@ -310,14 +238,14 @@ class _Crate:
                         unitCode=unit,
                         value=value,
                     )
-                    for column, unit, value in _usage(job.benchmark)
+                    for column, unit, value in job.usage()
                 ],
                 **_times(job.start, job.end),
             },
         )
 
     def _steps(self, workflow: Entity, actions: Mapping[str, Entity], whole: Entity) -> None:
-        """Add the plan, a step for each rule, and how Snakemake carried it out."""
+        """Add the plan, with a step for each rule, and its execution by Snakemake."""
         tools = {job.rule: actions[job.name]["instrument"] for job in self.jobs}
         steps = {
             rule: self._add(
@@ -347,7 +275,7 @@ class _Crate:
 
 
 def requirements() -> list[str]:
-    """Return the names of the packages that charlm and its workflow ask for."""
+    """Return the names of charlm and of the packages that it and its workflow require."""
     asked = map(Requirement, metadata.requires("charlm") or [])
     extras = {"extra": "workflow"}
     return [
@@ -357,18 +285,8 @@ def requirements() -> list[str]:
 
 
 def _times(start: float, end: float) -> dict[str, str]:
-    """Return a start and an end, in seconds since the epoch, as the profiles want them."""
+    """Return a start and an end, in seconds since the epoch, in the format of the profiles."""
     return {
         key: datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")
         for key, seconds in (("startTime", start), ("endTime", end))
     }
-
-
-def _usage(benchmark: Path) -> Iterator[tuple[str, str, str]]:
-    """Yield what Snakemake measured of a job: the column, the unit's code, the value."""
-    if benchmark.exists():
-        with benchmark.open(encoding="utf-8") as file:
-            *_, row = csv.DictReader(file, delimiter="\t")
-        for column, unit in USAGE.items():
-            if re.fullmatch(r"[\d.]+", row.get(column) or ""):
-                yield column, unit, row[column]

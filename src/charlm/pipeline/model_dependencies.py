@@ -1,7 +1,7 @@
 """The models that a training starts from (`init_from`) or learns from (`teacher`).
 
-What is wrong with them is said before a job runs: Snakemake deletes a finished model as soon as the
-job that would replace it starts.
+They are checked before any job runs, because Snakemake deletes a finished model as soon as the job
+that would replace it starts.
 """
 
 import difflib
@@ -19,14 +19,14 @@ KEYS = ("init_from", "teacher")
 FILES = ("model.safetensors", "model.json")
 
 
-class Origins:
-    """The origins of the models that a run trains.
+class ModelDependencies:
+    """The models that each model of a run starts from or learns from.
 
     Args:
         config: The resolved configuration; see `charlm.pipeline.config.resolve`.
         results: The folder of the corpus's results.
         models: The names of the models that the run trains; None for all.
-        prefix: What Snakemake puts before the paths of a workflow that is used as a module. The
+        prefix: The prefix of Snakemake for the paths of a workflow that is used as a module. The
             configuration names the run's models without it.
     """
 
@@ -44,42 +44,42 @@ class Origins:
         self.prefix = prefix
 
     def folder(self, model: str) -> Path:
-        """Return where a model of the run goes."""
+        """Return the folder of a model of the run."""
         return self.results / "models" / model
 
-    def made(self, folder: str) -> str | None:
-        """Return the model of the run that a folder named in the configuration is, if any."""
-        return self._at(os.path.join(self.prefix, folder))
+    def trained_here(self, folder: str) -> str | None:
+        """Return the name of the run's model whose folder the configuration names, if any."""
+        return self._model_at(os.path.join(self.prefix, folder))
 
-    def _at(self, place: str) -> str | None:
+    def _model_at(self, place: str) -> str | None:
         return next((name for name in self.models if _same(place, self.folder(name))), None)
 
-    def given(self, model: str) -> Iterator[tuple[str, str]]:
-        """Yield the key and the folder of each origin of a model."""
+    def of(self, model: str) -> Iterator[tuple[str, str]]:
+        """Yield the key and the folder of each model that `model` depends on."""
         for key in KEYS:
             if folder := self.models[model]["training"][key]:
                 yield key, folder
 
     def check(self, file: str) -> None:
-        """Raise an error if it is known already that a training cannot use its origins.
+        """Raise an error if a model is already known to be unable to use its dependencies.
 
         Args:
             file: The name of the configuration, for errors.
 
         Raises:
-            CharlmError: One line a mistake: an origin is the model itself, is missing, has another
-                vocabulary or, for `init_from`, another architecture, or waits for the model.
+            CharlmError: One line per mistake: a dependency is the model itself, is missing, has
+                another vocabulary or, for `init_from`, another architecture, or is circular.
         """
         mistakes = []
         waits: dict[str, set[str]] = {name: set() for name in self.models}
         for name in self.models:
-            for key, folder in self.given(name):
-                origin = self.made(folder)
-                if name in (origin, self._at(folder)):
+            for key, folder in self.of(name):
+                other = self.trained_here(folder)
+                if name in (other, self._model_at(folder)):
                     mistake: str | None = self._itself(name, key, folder)
-                elif origin:
-                    waits[name].add(origin)
-                    mistake = self._other_architecture(name, key, self.models[origin], None)
+                elif other:
+                    waits[name].add(other)
+                    mistake = self._other_architecture(name, key, self.models[other], None)
                 else:
                     mistake = self._unusable(name, key, folder)
                 if mistake:
@@ -107,7 +107,7 @@ class Origins:
         )
 
     def _unusable(self, name: str, key: str, folder: str) -> str | None:
-        if made := self._at(folder):
+        if made := self._model_at(folder):
             plain = os.path.relpath(self.folder(made), self.prefix)
             return f"is a model of this run; name it without the module's prefix: {plain}"
         for file in FILES:
@@ -131,9 +131,9 @@ class Origins:
     def _other_architecture(
         self, name: str, key: str, other: Mapping[str, Any], symbols: int | None
     ) -> str | None:
-        """Say how another model's weights differ in shape, if `init_from` is to load them.
+        """Return how the weights of another model differ in shape, if `init_from` loads them.
 
-        `symbols` is the size of the vocabulary of both, None if that is not known yet.
+        `symbols` is the size of both models' vocabulary, None if it is not known yet.
         """
         if key != "init_from":
             return None
@@ -151,7 +151,7 @@ class Origins:
 
 
 def _shape(architecture: Mapping[str, Any], symbols: int | None) -> dict[str, Any]:
-    """Return the settings that weights have their shapes from; None for one not known."""
+    """Return the settings that determine the shapes of the weights; None for unknown ones."""
     keys = ("cell", "members", "num_layers", "one_hot", "hidden_size", "embedding_size")
     shape = {key: architecture[key] for key in keys}
     if shape["hidden_size"] == "vocabulary":
@@ -162,7 +162,7 @@ def _shape(architecture: Mapping[str, Any], symbols: int | None) -> dict[str, An
 
 
 def _other_vocabulary(settings: Mapping[str, Any], other: Mapping[str, Any]) -> str | None:
-    """Say how another model's vocabulary differs from all that the settings can give."""
+    """Return how another model's vocabulary differs from any that the settings can give."""
     unknown = settings["unit"] != "byte" and (
         settings["fit_on"] == "train" or settings["min_count"] > 1
     )
@@ -184,31 +184,31 @@ def _other_vocabulary(settings: Mapping[str, Any], other: Mapping[str, Any]) -> 
     return None
 
 
-def check_vocabulary(vocabulary: str | Path, folders: Iterable[str | Path]) -> None:
+def match_vocabulary(vocabulary: str | Path, descriptions: Iterable[str | Path]) -> None:
     """Raise an error unless models have the vocabulary of a corpus.
 
     Args:
         vocabulary: The file `vocabulary.json` of the corpus.
-        folders: The folders of the models.
+        descriptions: The files `model.json` of the models.
 
     Raises:
-        CharlmError: One of them has another.
+        CharlmError: A model has another vocabulary.
     """
     symbols = json.loads(Path(vocabulary).read_bytes())["symbols"]
-    for folder in folders:
-        other = json.loads(Path(folder, "model.json").read_bytes())["vocabulary"]["symbols"]
+    for description in descriptions:
+        other = json.loads(Path(description).read_bytes())["vocabulary"]["symbols"]
         if other != symbols:
             known = set(other)
-            strange = [symbol for symbol in symbols if symbol not in known][:5]
-            lacks = f"lacks {', '.join(map(repr, strange))}" if strange else "has more or other ids"
+            missing = [symbol for symbol in symbols if symbol not in known][:5]
+            lacks = f"lacks {', '.join(map(repr, missing))}" if missing else "has more or other ids"
             raise CharlmError(
-                f"{folder}: training.init_from or training.teacher names a model of another "
-                f"vocabulary, which {lacks}; name one of the same corpus"
+                f"{Path(description).parent}: training.init_from or training.teacher names a model "
+                f"of another vocabulary, which {lacks}; name one of the same corpus"
             )
 
 
 def _same(one: str | Path, other: str | Path) -> bool:
-    """Return whether two paths are one folder, which need not be there."""
+    """Return whether two paths are the same folder, which may not exist."""
     if os.path.realpath(one) == os.path.realpath(other):
         return True
     try:

@@ -1,4 +1,4 @@
-"""What is wrong with a Slurm cluster, or what it did to a job, said in one line."""
+"""Problems of a Slurm cluster, and jobs that it killed, each reported in one line."""
 
 import re
 import shutil
@@ -18,14 +18,14 @@ ENDS = (
         "out of time; give it more, --set-resources {rule}:runtime=MINUTES",
     ),
 )
-"""What slurmstepd writes into the log of a job that it kills, and what to say of it."""
+"""What slurmstepd logs when it kills a job, and how it is reported."""
 
 
 def check_cluster(partitions: Iterable[str]) -> None:
-    """Raise an error where no Slurm answers, or where it lacks one of `partitions`.
+    """Raise an error unless Slurm answers and has all of `partitions`.
 
     Raises:
-        CharlmError: One line: no Slurm on this machine, none that answers, or no such partition.
+        CharlmError: Slurm is not installed, does not answer or lacks a partition.
     """
     if shutil.which("sinfo") is None:
         raise CharlmError(
@@ -36,7 +36,7 @@ def check_cluster(partitions: Iterable[str]) -> None:
         ["sinfo", "--noheader", "--format=%R"], capture_output=True, text=True, check=False
     )
     if asked.returncode:
-        # Of several lines the last but hints is the cause: "... Munge encode failed: ...".
+        # The cause is the line about munge if there is one, else the last line.
         said = re.sub(r"^\w+: (?:fatal|error): ", "", asked.stderr.strip(), flags=re.MULTILINE)
         lines = said.splitlines() or ["no word from sinfo"]
         cause = next((line for line in lines if "munge" in line.lower()), lines[-1])
@@ -54,11 +54,11 @@ def check_cluster(partitions: Iterable[str]) -> None:
 
 
 def killed_jobs(logs: str | Path, *, since: float) -> Iterator[str]:
-    """Yield a line for each job that Slurm killed for its memory or its time.
+    """Yield a line for each job that Slurm killed because of its memory or its run time.
 
     Args:
         logs: The folder of Slurm's logs, which Snakemake's plugin sorts by rule.
-        since: Logs that were last written before this time, in seconds since 1970, are left out.
+        since: Logs last written before this time, in seconds since 1970, are ignored.
     """
     for log in sorted(Path(logs).glob("rule_*/**/*.log")):
         if log.stat().st_mtime < since:

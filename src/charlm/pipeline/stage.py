@@ -1,4 +1,4 @@
-"""How a stage speaks: its log, and one line for whatever a user can mend."""
+"""Logging and error handling for the scripts of the rules."""
 
 import logging
 import sys
@@ -11,10 +11,10 @@ from charlm.errors import CharlmError
 
 @contextmanager
 def stage(log_file: str | Path) -> Iterator[None]:
-    """Send log records to `log_file` and to standard error, and end on errors as users expect.
+    """Log to `log_file` and to standard error, and handle errors.
 
-    What a user can cause ends in one line and exit status 1; a defect of ours leaves its traceback
-    in the log.
+    An error that the user can fix is logged in one line and ends the process with exit status 1. A
+    defect of charlm is logged with its traceback.
     """
     log_file = Path(log_file)
     log_file.parent.mkdir(parents=True, exist_ok=True)
@@ -34,7 +34,7 @@ def stage(log_file: str | Path) -> Iterator[None]:
         _end(str(error))
     except OSError as error:
         place = f"{error.filename}: " if error.filename else ""
-        _end(f"{place}{error.strerror or error}; mend this and run again")
+        _end(f"{place}{error.strerror or error}; fix this and run again")
     except MemoryError:
         _end("out of memory; close other programs or use less text at a time, and run again")
     except KeyboardInterrupt:

