@@ -11,20 +11,9 @@ WORKFLOW = ROOT / "workflow"
 HELPERS = {"charlm.pipeline.stage"}
 """What every script uses beside the function that it calls."""
 
-# The functions that are not named like their rule.
-OTHER_FUNCTIONS = {
-    "clean": "gather",
-}
-
 # The modules that are not named like their rule.
 OTHER_MODULES = {
-    # Several rules share a module.
-    "clean": "charlm.text.cleaning",
-    "clean_shard": "charlm.text.cleaning",
-    "plain_text": "charlm.text.cleaning",
     # The module holds more than the stage.
-    "encode": "charlm.text.tokens",
-    "ingest": "charlm.text.sources",
     "match_vocabulary": "charlm.pipeline.model_dependencies",
     "report": "charlm.report.page",
     "sample_model": "charlm.model.sampling",
@@ -110,13 +99,10 @@ def test_a_script_calls_what_is_named_like_its_rule(rule: str) -> None:
     [(function, module)] = imported(parsed(rule)).items()
     # `train_model` is the job of a single model, and calls `train`; `crate` calls `write_crate`.
     names = {rule, rule.removesuffix("_model")}
-    assert OTHER_FUNCTIONS.get(rule, function) == function
-    assert (function in names or re.sub("^[a-z]+_", "", function) in names) == (
-        rule not in OTHER_FUNCTIONS
-    )
+    assert function in names or re.sub("^[a-z]+_", "", function) in names
     assert OTHER_MODULES.get(rule, module) == module
     assert (module.split(".")[-1] in names) == (rule not in OTHER_MODULES)
 
 
 def test_the_exceptions_are_rules() -> None:
-    assert {*OTHER_FUNCTIONS, *OTHER_MODULES} <= set(SCRIPTS)
+    assert set(OTHER_MODULES) <= set(SCRIPTS)
