@@ -1,4 +1,4 @@
-"""Memory for passes, kept for the next one."""
+"""A pool of memory, which each pass reuses."""
 
 import itertools
 import math
@@ -9,20 +9,20 @@ import numpy as np
 import torch
 from torch import Tensor
 
-# Memory that no tensor needs any more, for the next pass, and when it came back, counted in
-# allocations; the longest unused comes first.
+# Blocks that no tensor uses any more, each with the number of the allocation after which it came
+# back; the longest unused comes first.
 _spare: list[tuple[int, np.ndarray[Any, np.dtype[np.uint8]]]] = []
 _allocations = itertools.count()
 _KEPT = 64
-"""Allocations, those of a few passes, after which a block that none of them took is given back."""
+"""An unused block is freed after so many allocations, those of a few passes."""
 
 
 def empty(*shape: int, kind: torch.dtype = torch.float32) -> Tensor:
     """Allocate memory that starts at a cache line, from what earlier passes left if it fits.
 
-    A sequence's gates are tens of megabytes. To get them from the system anew at each pass, page by
-    page, would take longer than the point-wise part; so blocks are kept, and the large ones
-    are in huge pages, which NumPy asks for.
+    A sequence's gates are tens of megabytes. The system would take longer to provide them at each
+    pass, page by page, than the point-wise part takes; so blocks are kept. Large ones are in huge
+    pages, which NumPy asks for.
     """
     size = math.prod(shape) * kind.itemsize
     if size < 2**16:

@@ -1,4 +1,4 @@
-"""What the kernels do beside the steps: products of matrices, and sums of rows."""
+"""Matrix products and sums of rows, compiled by Numba."""
 
 # mypy: ignore-errors
 # (The compiled half is in Numba's language, whose types mypy does not know.)
@@ -13,7 +13,7 @@ from charlm.recurrent.cpu.vectors import pack, read, read_integer, write
 def add_rows(kind, wide, a):
     """Add each row of numbers to a row of sums, in the rows' order.
 
-    To the one that its index names, or without indices to the one of its step, of `batch` rows.
+    The index of a row gives its row of sums; without indices, it is the step, of `batch` rows.
     """
     team, count, width, numbers = a[0], a[2], a[3], a[4]
     indices, batch, sums = a[5], a[6], a[7]

@@ -1,4 +1,4 @@
-"""The layers of a stack at work at the same time."""
+"""Runs the layers of a stack at the same time."""
 
 import itertools
 from collections.abc import Callable, Sequence
@@ -21,8 +21,8 @@ def overlapped(
     """Run a stack of layers at the same time, on two streams that take turns.
 
     A layer works on a stretch of steps while the one below it works on the next stretch. Autograd
-    goes back on the streams of the way there, so that the same holds for the backward pass. What
-    is added up in which order does not depend on which stream is ahead.
+    runs the backward pass of an operation on the stream of its forward pass, so the backward passes
+    overlap too. The order of summation does not depend on which stream is ahead.
 
     Args:
         run_layer: ``(layer, inputs, indices, state, at_once) -> (outputs, state)``, where the

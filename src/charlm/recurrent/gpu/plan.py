@@ -19,7 +19,7 @@ class Tile(NamedTuple):
     """What a program multiplies at once."""
 
     batch: int  # examples
-    depth: int  # units to be summed over; on the way back, in each of 8 parts
+    depth: int  # units to sum over; backward, in each of 8 parts
     warps: int
 
 
