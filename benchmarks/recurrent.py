@@ -108,16 +108,16 @@ PRODUCT = 2 * 1024**3  # operations
 
 def products() -> dict[str, Run]:
     """Large matrix products in both precisions, torch's and ours: the fastest is the bound."""
-    from charlm.recurrent import cpu
+    from charlm.recurrent.cpu.launch import can_run_kernels, matrix_product, target
 
     runs: dict[str, Run] = {}
     # Where the processor has no product in bfloat16, the engine multiplies in float32.
-    half = torch.bfloat16 if cpu.kernels and cpu.kernels.FAST_BFLOAT16 else torch.float32
+    half = torch.bfloat16 if target and target.FAST_BFLOAT16 else torch.float32
     for name, kind in ((torch.float32, torch.float32), (torch.bfloat16, half)):
         a, b = torch.randn(1024, 1024).to(kind), torch.randn(1024, 1024).to(kind)
         runs[f"{name} torch"] = partial(torch.mm, a, b)
-        if cpu.usable(torch.float32):
-            runs[f"{name} ours"] = partial(cpu._product, a, b)
+        if can_run_kernels(torch.float32):
+            runs[f"{name} ours"] = partial(matrix_product, a, b)
     return runs
 
 

@@ -166,18 +166,19 @@ def training(make: Callable[[nn.Module, int], Run]) -> None:
 
 
 def loops() -> None:
-    """What `charlm.recurrent.gpu` has, against what it picks: for its table `MEASURED`."""
-    from charlm.recurrent import gpu
+    """What the GPU engine has, against what it picks: for `MEASURED` of its module `plan`."""
+    from charlm.recurrent.gpu import overlap
+    from charlm.recurrent.gpu.plan import MEASURED
 
     @contextmanager
     def chosen(measured: dict[tuple[str, int, int], str], stretch: int) -> Iterator[None]:
-        kept = dict(gpu.MEASURED), gpu.STRETCH
-        gpu.MEASURED.update(measured)
-        gpu.STRETCH = stretch
+        kept = dict(MEASURED), overlap.STRETCH
+        MEASURED.update(measured)
+        overlap.STRETCH = stretch
         yield
-        gpu.MEASURED.clear()
-        gpu.MEASURED.update(kept[0])
-        gpu.STRETCH = kept[1]
+        MEASURED.clear()
+        MEASURED.update(kept[0])
+        overlap.STRETCH = kept[1]
 
     def under(run: Run, measured: dict[tuple[str, int, int], str], stretch: int) -> Run:
         def inside() -> None:

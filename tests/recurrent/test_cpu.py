@@ -12,7 +12,7 @@ import torch
 from charlm.errors import CharlmError
 from charlm.recurrent import GRU, LSTM
 
-kernels = pytest.importorskip("charlm.recurrent.kernels", reason="Numba is missing")
+target = pytest.importorskip("charlm.recurrent.cpu.target", reason="Numba is missing")
 
 CELLS = (LSTM, GRU)
 # Largest difference allowed, as a part of the largest number of the tensor compared.
@@ -78,7 +78,7 @@ def test_autocast_selects_bfloat16(cell):
     single, _ = layer(inputs)
     layer.precision = "bfloat16"
     torch.testing.assert_close(outputs, layer(inputs)[0], rtol=0, atol=0)
-    assert torch.equal(outputs, single) != kernels.FAST_BFLOAT16
+    assert torch.equal(outputs, single) != target.FAST_BFLOAT16
 
 
 @pytest.mark.parametrize("cell", CELLS)
@@ -201,7 +201,10 @@ def test_without_numba_torch_s_layers_run_and_one_line_says_so():
 
 def test_other_processors(tmp_path):
     """Without AVX-512, tiles are smaller and bfloat16 is computed as float32."""
-    before = "from charlm.recurrent import kernels as k; assert not k.FAST_BFLOAT16 and k.ROWS == 6"
+    before = (
+        "from charlm.recurrent.cpu import target\n"
+        "assert not target.FAST_BFLOAT16 and target.ROWS == 6"
+    )
     run(
         AGREES.format(before=before, tolerance=1e-5),
         NUMBA_CPU_NAME="haswell",

@@ -16,12 +16,17 @@ from tests.recurrent.test_sharing import check_nothing_is_shared
 
 from charlm.errors import CharlmError
 from charlm.recurrent import GRU, LSTM
-from charlm.recurrent.reference import Reference
+from charlm.recurrent.engines.base import Parameters
+from charlm.recurrent.engines.reference import Reference
 
 pytest.importorskip("triton", reason="Triton is missing (its wheels come with torch's CUDA builds)")
 import triton
 
-from charlm.recurrent import gpu, gpu_kernels, layers
+from charlm.recurrent import layers
+from charlm.recurrent.gpu import engine as gpu_engine
+from charlm.recurrent.gpu import graphs, kernels, overlap
+from charlm.recurrent.gpu.plan import MEASURED, Plan, Tile, plan
+from charlm.recurrent.gpu.stepper import GPUStepper
 
 on_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA GPU here")
 INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
@@ -48,8 +53,8 @@ def test_under_the_interpreter():
 def one_program_a_group(cell, size, batch, kind, device, at_once=1):
     units = triton.next_power_of_2(size)
     depth = max(16, units)
-    forward, backward = gpu.Tile(8, depth, 8), gpu.Tile(8, depth // 2, 8)
-    return gpu.Plan(True, min(2, batch), units, forward, backward)
+    forward, backward = Tile(8, depth, 8), Tile(8, depth // 2, 8)
+    return Plan(True, min(2, batch), units, forward, backward)
 
 
 def check(cell, precision, hidden, batch, steps, with_table, device="cpu"):
@@ -64,12 +69,14 @@ def check(cell, precision, hidden, batch, steps, with_table, device="cpu"):
     tensors = [t.detach().double() for t in (inputs, *state, *exact.parameters())]
     found = []
     for engine, dtype, place in (
-        (gpu.Fused, torch.float32, device),
+        (gpu_engine.FusedGPU, torch.float32, device),
         (Reference, torch.float64, "cpu"),
     ):
         leaves = [t.to(place, dtype).requires_grad_() for t in tensors]
         rows = indices if indices is None else indices.to(place)
-        results = getattr(engine, cell.cell)(leaves[0], rows, *leaves[1:], precision)
+        results = getattr(engine, cell.cell)(
+            leaves[0], rows, leaves[1:-4], Parameters(*leaves[-4:]), precision
+        )
         loss = sum((r * r.detach().cos()).sum() for r in results)
         found.append([*results, *torch.autograd.grad(loss, leaves)])
     for ours, theirs in zip(*found, strict=True):
@@ -94,22 +101,22 @@ def test_interpreter_matches_the_equations(
 ):
     torch.manual_seed(0)
     if resident:
-        monkeypatch.setattr(gpu, "_plan", one_program_a_group)
+        monkeypatch.setattr(gpu_engine, "plan_on", one_program_a_group)
     for _ in range(2):  # the second time in the memory of the first
         check(cell, precision, hidden, batch, steps, with_table)
-    assert all(len(loops) == 1 for loops in gpu._idle.values())
+    assert all(len(loops) == 1 for loops in graphs._idle.values())
 
 
 @pytest.fixture
 def triton_on_cpu(monkeypatch):
-    monkeypatch.setattr(layers, "_fused", lambda device: gpu.Fused)
+    monkeypatch.setattr(layers, "_fused", lambda device: gpu_engine.FusedGPU)
 
 
 @interpreted
 @pytest.mark.parametrize("cell", CELLS)
 @pytest.mark.parametrize("with_table", [False, True])
 def test_interpreter_runs_stretches_as_a_whole(cell, with_table, triton_on_cpu, monkeypatch):
-    monkeypatch.setattr(gpu, "STRETCH", 2)
+    monkeypatch.setattr(overlap, "STRETCH", 2)
     options = {"dropout": 0.5, "locked_dropout": True, "weight_dropout": 0.5}
     inputs = torch.randn(4, 3) if with_table else torch.randn(5, 2, 3)
     indices = torch.randint(4, (5, 2))
@@ -137,7 +144,7 @@ def check_stepper(cell, precision, device):
     with torch.no_grad():
         expected, last = layer.forward_indices(indices, table, first)
     for rows in (indices, table[indices]):
-        stepper = gpu.FusedStepper(layer, 3, table if rows is indices else None, precision)
+        stepper = GPUStepper(layer, 3, table if rows is indices else None, precision)
         for part in stepper._read_state():
             assert not part.any()
         stepper.state = first
@@ -162,7 +169,7 @@ def test_interpreter_shares_no_memory(
     cell, precision, resident, hidden, triton_on_cpu, monkeypatch
 ):
     if resident:
-        monkeypatch.setattr(gpu, "_plan", one_program_a_group)
+        monkeypatch.setattr(gpu_engine, "plan_on", one_program_a_group)
     for with_table in (False, True):
         layer = cell(32, hidden, engine="fused", precision=precision)
         check_nothing_is_shared(layer, 2, 2, with_table)
@@ -235,10 +242,10 @@ def resources(kernel, folder):
 @pytest.mark.parametrize(("size", "batch"), [(512, 64), (1024, 256)])
 @pytest.mark.parametrize("way", ["forward", "backward"])
 def test_weights_stay_resident_on_an_h100(cell, size, batch, way, tmp_path):
-    shares = gpu.plan(size, batch, torch.bfloat16, **H100)
+    shares = plan(size, batch, torch.bfloat16, **H100)
     assert shares.resident
     assert shares.groups * triton.cdiv(size, shares.units) <= H100["processors"]
-    kernel = compiled(getattr(gpu_kernels, way), shares, cell, size)
+    kernel = compiled(getattr(kernels, way), shares, cell, size)
     registers, spilled = resources(kernel, tmp_path)
     print(f"{registers} registers a thread, {kernel.metadata.shared // 1024} KB of shared memory")
     assert spilled == 0
@@ -260,9 +267,9 @@ def test_weights_stay_resident_on_an_h100(cell, size, batch, way, tmp_path):
 @pytest.mark.parametrize(("cell", "precision"), [("lstm", "bfloat16"), ("gru", "float32")])
 @pytest.mark.parametrize("way", ["forward", "backward"])
 def test_steps_compile_for_an_h100(cell, precision, way, tmp_path):
-    shares = gpu.plan(2048, 64, getattr(torch, precision), **H100)
+    shares = plan(2048, 64, getattr(torch, precision), **H100)
     assert not shares.resident
-    kernel = compiled(getattr(gpu_kernels, way), shares, cell, 2048, precision)
+    kernel = compiled(getattr(kernels, way), shares, cell, 2048, precision)
     assert resources(kernel, tmp_path)[1] == 0
     assert kernel.metadata.shared <= H100["shared_memory"]
 
@@ -319,7 +326,7 @@ def test_gpu_overlaps_layers_rightly(cell, layer_count, monkeypatch):
     inputs = torch.randn(300, 24, 32, device="cuda")
     found = []
     for stretch in (64, 1000):
-        monkeypatch.setattr(gpu, "STRETCH", stretch)
+        monkeypatch.setattr(overlap, "STRETCH", stretch)
         found.append(training_pass(layer, inputs, None))
     for ours, theirs in zip(*found, strict=True):
         error = (ours - theirs).abs().max() / theirs.abs().max()
@@ -332,11 +339,11 @@ def test_gpu_programs_wait_for_each_other():
     layer = LSTM(8, 1024, engine="fused", precision="bfloat16", device="cuda")
     inputs = torch.randn(5000, 32, 8, device="cuda")
     resident = training_pass(layer, inputs, None)
-    gpu.MEASURED["lstm", 1024, 32] = "replayed"
+    MEASURED["lstm", 1024, 32] = "replayed"
     try:
         stepped = training_pass(layer, inputs, None)
     finally:
-        del gpu.MEASURED["lstm", 1024, 32]
+        del MEASURED["lstm", 1024, 32]
     for ours, theirs in zip(resident, stepped, strict=True):
         error = (ours - theirs).abs().max() / theirs.abs().max()
         assert error < TOLERANCE["bfloat16"]
@@ -349,7 +356,7 @@ def test_gpu_steps_as_it_runs(cell, precision):
     check_stepper(cell, precision, "cuda")
     layer = cell(5, 20, engine="fused", precision=precision, device="cuda")
     stepper = layer.stepper(3)
-    assert isinstance(stepper, gpu.FusedStepper)
+    assert isinstance(stepper, GPUStepper)
     inputs = torch.randn(3, 5, device="cuda")
     stepper(inputs)
     before = torch.cuda.memory_stats()["allocation.all.allocated"]

@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -12,7 +13,7 @@ from numba.core.dispatcher import Dispatcher
 
 import charlm
 
-kernels = pytest.importorskip("charlm.recurrent.kernels", reason="Numba is missing")
+target = pytest.importorskip("charlm.recurrent.cpu.target", reason="Numba is missing")
 
 VARIANTS = tuple(itertools.product(("LSTM", "GRU"), ("float32", "bfloat16")))
 
@@ -79,10 +80,30 @@ def test_kernels_of_several_processes_work_in_one(
 
 
 def test_every_compiled_function_has_a_name_of_its_own() -> None:
-    names = [f.__name__ for f in vars(kernels).values() if isinstance(f, Dispatcher)]
-    assert len(names) > 10
-    assert len(set(names)) == len(names)
-    assert all(name.endswith(kernels._DIGEST) for name in names)
+    from charlm.recurrent.cpu import kernels, products, threads, tiles, vectors
+
+    functions = {
+        f
+        for module in (kernels, products, threads, tiles, vectors)
+        for f in vars(module).values()
+        if isinstance(f, Dispatcher)
+    }
+    names = {f.__name__ for f in functions}
+    assert len(names) == len(functions) > 10
+    assert all(name.endswith(target.DIGEST) for name in names)
+
+
+def test_the_digest_is_of_every_file_that_is_compiled() -> None:
+    folder = Path(target.__file__).parent
+    waiting, found = ["kernels.py"], set()
+    while waiting:
+        file = waiting.pop()
+        found.add(file)
+        modules = re.findall(
+            r"from charlm\.recurrent\.cpu\.(\w+) import", (folder / file).read_text()
+        )
+        waiting += {f"{module}.py" for module in modules} - found
+    assert found == set(target.SOURCES)
 
 
 def test_another_version_in_the_same_place_is_compiled_anew(tmp_path: Path) -> None:
@@ -90,7 +111,7 @@ def test_another_version_in_the_same_place_is_compiled_anew(tmp_path: Path) -> N
     path = {"PYTHONPATH": str(tmp_path)}
     variant = ("GRU", "float32")
     run(tmp_path / "cache", variant, **path)
-    file = package / "recurrent/kernels.py"
+    file = package / "recurrent/cpu/vectors.py"
     source, times = file.read_text(), file.stat()
     changed = source.replace(
         "return e / (e + spread(np.float32(2)))", "return e / (e + e + e     )"

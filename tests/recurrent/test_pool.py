@@ -7,10 +7,12 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from charlm.recurrent import LSTM, cpu
+from charlm.recurrent import LSTM
+from charlm.recurrent.cpu.launch import can_run_kernels
+from charlm.recurrent.cpu.memory import empty
 
 pytestmark = pytest.mark.skipif(
-    not cpu.usable(torch.float32), reason="the fused engine cannot run here"
+    not can_run_kernels(torch.float32), reason="the fused engine cannot run here"
 )
 
 
@@ -60,13 +62,13 @@ def test_what_a_long_sequence_took_is_given_back(traced: None) -> None:
 
 
 def test_memory_that_came_back_is_used_again_but_never_twice() -> None:
-    first, second = cpu._empty(1000, 100), cpu._empty(1000, 100)
+    first, second = empty(1000, 100), empty(1000, 100)
     place = first.data_ptr()
     assert place % 64 == second.data_ptr() % 64 == 0
     assert abs(second.data_ptr() - place) >= 400_000
     view = first[10:20, 5:]
     del first
-    assert cpu._empty(1000, 100).data_ptr() != place, "a view still needs it"
+    assert empty(1000, 100).data_ptr() != place, "a view still needs it"
     del view
-    assert place in [each.data_ptr() for each in [cpu._empty(1000, 100) for _ in range(2)]]
-    assert cpu._empty(1000, 99).data_ptr() != place, "it has another size"
+    assert place in [each.data_ptr() for each in [empty(1000, 100) for _ in range(2)]]
+    assert empty(1000, 99).data_ptr() != place, "it has another size"

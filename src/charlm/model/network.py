@@ -18,7 +18,7 @@ from charlm.files import atomic, write_text
 from charlm.model.kneser_ney import Ngram
 from charlm.recurrent import GRU, LSTM
 from charlm.recurrent.dropout import dropout_mask
-from charlm.recurrent.layers import Engine, Precision
+from charlm.recurrent.layers import EngineName, Precision
 from charlm.text.vocabulary import Vocabulary
 
 State = Any
@@ -69,7 +69,7 @@ class CharacterLanguageModel(nn.Module):
         output_dropout: float = 0.0,
         weight_dropout: float = 0.0,
         locked_dropout: bool = False,
-        engine: Engine = "auto",
+        engine: EngineName = "auto",
         precision: Precision = "float32",
     ) -> None:
         super().__init__()
@@ -448,7 +448,7 @@ def read_description(folder: str | Path) -> dict[str, Any]:
 def load_model(
     folder: str | Path,
     *,
-    engine: Engine = "auto",
+    engine: EngineName = "auto",
     precision: Precision = "float32",
     device: str | torch.device = "cpu",
 ) -> tuple[LanguageModel, Vocabulary]:

@@ -1,4 +1,4 @@
-"""Recurrent layers from scratch: `LSTM` and `GRU` take the places of torch's."""
+"""Recurrent layers from scratch: `LSTM` and `GRU`, drop-in replacements for torch's."""
 
 from charlm.recurrent.layers import GRU, LSTM
 from charlm.recurrent.stepper import Stepper

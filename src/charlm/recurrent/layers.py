@@ -13,20 +13,24 @@ from torch.nn import functional
 from torch.nn.utils.rnn import PackedSequence
 
 from charlm.errors import CharlmError
-from charlm.recurrent import cpu
+from charlm.recurrent.cpu.engine import FusedCPU
+from charlm.recurrent.cpu.launch import can_run_kernels
+from charlm.recurrent.cpu.stepper import CPUStepper
 from charlm.recurrent.dropout import dropout_mask
 from charlm.recurrent.eager import is_eager
+from charlm.recurrent.engines.base import Engine, Parameters
+from charlm.recurrent.engines.reference import Reference
+from charlm.recurrent.engines.torch import Torch
 from charlm.recurrent.errors import LayerRuntimeError, LayerTypeError, LayerValueError
-from charlm.recurrent.reference import Reference, Torch
 from charlm.recurrent.stepper import Stepper, check_eager
 
-Engine = Literal["auto", "reference", "fused", "torch"]
+EngineName = Literal["auto", "reference", "fused", "torch"]
 Precision = Literal["float32", "bfloat16"]
 
 # What `auto` picks by device, cell, precision and hidden size: the engine that was the faster one
 # over the batches and lengths measured (docs/speed.md). A row holds for hidden sizes up to its own,
 # and the first that fits counts. Where none does, nothing was measured, and torch's layers run.
-_FASTEST: tuple[tuple[str, str, Precision, float, Engine], ...] = (
+_FASTEST: tuple[tuple[str, str, Precision, float, EngineName], ...] = (
     ("cpu", "lstm", "float32", math.inf, "fused"),
     ("cpu", "lstm", "bfloat16", math.inf, "fused"),
     ("cpu", "gru", "float32", math.inf, "fused"),
@@ -53,19 +57,19 @@ def _fastest(device: str, cell: str, precision: str, hidden_size: int) -> str:
 
 
 @cache
-def _fused(device: str) -> Any:
+def _fused(device: str) -> Engine:
     """Find the fused engine for a kind of device, or say once that it has none."""
     if device == "cpu":
-        return cpu.Fused
+        return FusedCPU
     if device == "cuda":
         try:
-            from charlm.recurrent import gpu
+            from charlm.recurrent.gpu.engine import FusedGPU
         except ImportError:
             _log.warning(
                 "recurrent engine fused: Triton is missing; torch's own layers run instead"
             )
         else:
-            return gpu.Fused
+            return FusedGPU
     else:
         _log.warning("recurrent engine fused: none for %s; torch's own layers run instead", device)
     return Torch
@@ -109,7 +113,7 @@ class _Recurrent(nn.RNNBase):
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
         *,
-        engine: Engine = "auto",
+        engine: EngineName = "auto",
         precision: Precision = "float32",
         locked_dropout: bool = False,
         weight_dropout: float = 0.0,
@@ -223,13 +227,13 @@ class _Recurrent(nn.RNNBase):
         if table is not None:
             self._check_inputs("table", table, weight)
         engine = self._picked(weight)
-        if engine == "fused" and weight.device.type == "cpu" and cpu.usable(weight.dtype):
-            return cpu.FusedStepper(self, batch_size, table, self._precision(weight))
+        if engine == "fused" and weight.device.type == "cpu" and can_run_kernels(weight.dtype):
+            return CPUStepper(self, batch_size, table, self._precision(weight))
         if engine == "fused" and weight.is_cuda and weight.dtype == torch.float32:
             with suppress(ImportError):  # no Triton
-                from charlm.recurrent import gpu
+                from charlm.recurrent.gpu.stepper import GPUStepper
 
-                return gpu.FusedStepper(self, batch_size, table, self._precision(weight))
+                return GPUStepper(self, batch_size, table, self._precision(weight))
         return Stepper(self, batch_size, table)
 
     def _forward(self, input: Any, hx: Any) -> tuple[Tensor, Any]:
@@ -280,7 +284,7 @@ class _Recurrent(nn.RNNBase):
 
         # What is drawn at random holds for all steps, also where a layer runs stretch by stretch.
         @cache
-        def weights(layer: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        def weights(layer: int) -> Parameters:
             return self._weights(parameters[layer], training)
 
         @cache
@@ -291,7 +295,7 @@ class _Recurrent(nn.RNNBase):
             layer: int, inputs: Tensor, indices: Tensor | None, state: Any, **options: Any
         ) -> tuple[Tensor, list[Tensor]]:
             outputs, *final = getattr(engine, self.cell)(
-                inputs, indices, *state, *weights(layer), precision, **options
+                inputs, indices, state, weights(layer), precision, **options
             )
             if layer < self.num_layers - 1:
                 locked = self.locked_dropout
@@ -302,9 +306,7 @@ class _Recurrent(nn.RNNBase):
         outputs, finals = stack(run, inputs, indices, list(zip(*initial, strict=True)))
         return outputs, tuple(torch.stack(part) for part in zip(*finals, strict=True))
 
-    def _weights(
-        self, parameters: list[nn.Parameter], training: bool
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def _weights(self, parameters: list[nn.Parameter], training: bool) -> Parameters:
         """The weights and biases of a layer, its recurrent weights thinned in training.
 
         DropConnect on the recurrent weights, one draw for all steps: Merity, Keskar, Socher,
@@ -316,8 +318,8 @@ class _Recurrent(nn.RNNBase):
             thinned = weight_hh * dropout_mask(weight_hh, self.weight_dropout)
         if not biases:
             zero = weight_ih.new_zeros(weight_ih.shape[0])
-            return weight_ih, thinned, zero, zero
-        return weight_ih, thinned, biases[0], biases[1]
+            return Parameters(weight_ih, thinned, zero, zero)
+        return Parameters(weight_ih, thinned, *biases)
 
     def _drop(self, outputs: Tensor, training: bool) -> Tensor:
         """Dropout between layers; locked: one draw for all steps (Gal and Ghahramani, 2016)."""
@@ -334,14 +336,15 @@ class _Recurrent(nn.RNNBase):
         if self.engine != "auto":
             return self.engine
         device = weight.device.type
-        if device == "cpu" and not cpu.usable(weight.dtype):
+        if device == "cpu" and not can_run_kernels(weight.dtype):
             return "torch"
         return _fastest(device, self.cell, self._precision(weight), self.hidden_size)
 
-    def _engine(self, weight: Tensor) -> Any:
+    def _engine(self, weight: Tensor) -> Engine:
         picked = self._picked(weight)
-        plain = {"reference": Reference, "torch": Torch}
-        return plain[picked] if picked in plain else _fused(weight.device.type)
+        if picked == "reference":
+            return Reference
+        return Torch if picked == "torch" else _fused(weight.device.type)
 
     def _precision(self, weight: Tensor) -> str:
         """`precision` as asked for, or bfloat16 inside ``torch.autocast(…, torch.bfloat16)``."""

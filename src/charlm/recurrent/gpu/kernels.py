@@ -1,6 +1,6 @@
 # mypy: ignore-errors
 # ruff: noqa: D417, N803, N806 (Triton's constants are written in capitals; see the module's text)
-"""The two loops of `charlm.recurrent.gpu` as Triton kernels: one for the way there, one for back.
+"""The loops over the steps as Triton kernels: `forward` and `backward`.
 
 A program works for UNITS hidden units and one group of the batch's examples. What it multiplies by
 lies in tiles with the weights' rows first, (weights' rows, examples), so that even 8 examples fill

@@ -1,0 +1,1 @@
+"""The fused engine on the CPU: kernels compiled by Numba."""

@@ -1,0 +1,1 @@
+"""The fused engine on a GPU: kernels compiled by Triton."""
