@@ -81,3 +81,19 @@ def test_the_validation_loss_is_the_mean_over_the_streams(
 def test_a_short_validation_text_is_read_as_one_stream(model: CharacterLanguageModel) -> None:
     nats, _ = one_by_one(model, TEXTS[4], None)  # 300 symbols; the first is not predicted
     assert scoring.validation_loss(model, TEXTS[4]) == pytest.approx(np.mean(nats[1:]), rel=1e-5)
+
+
+def test_the_validation_loss_reads_32_streams(model: CharacterLanguageModel) -> None:
+    tokens = RANDOM.integers(0, 9, 40 * scoring.WINDOW).astype(np.uint8)
+    found = scoring.validation_loss(model, tokens)
+    assert found == scoring.validation_loss(model, tokens, batch_size=32)
+    assert found != scoring.validation_loss(model, tokens, batch_size=31)
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_the_validation_loss_leaves_the_model_as_it_was(
+    model: CharacterLanguageModel, training: bool
+) -> None:
+    model.train(training)
+    scoring.validation_loss(model, TEXTS[4])
+    assert model.training == training

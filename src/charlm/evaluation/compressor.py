@@ -28,7 +28,7 @@ def compressed_nats(
     texts = [text.tobytes() for text in (*learned, *scored)]
     compressed = lzma.compress(b"".join(texts), format=lzma.FORMAT_ALONE)
     decompressor = lzma.LZMADecompressor()
-    # What the end of the stream itself takes is nobody's: the last byte of text ends the count.
+    # The bytes that end the stream belong to no text.
     restored = np.fromiter(
         (
             0 if decompressor.eof else len(decompressor.decompress(compressed[place : place + 1]))
