@@ -25,8 +25,9 @@ settings.load_profile("few")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the tests that take minutes: of two workers, none then waits for the other."""
-    items.sort(key=lambda item: not item.path.match("*/training/test_interruption.py"))
+    """Begin with the files whose tests take minutes: of two workers, none then waits long."""
+    slowest = ("*/training/test_interruption.py", "*/workflow/test_*.py")
+    items.sort(key=lambda item: not any(map(item.path.match, slowest)))
 
 
 @dataclass(frozen=True)
