@@ -55,7 +55,7 @@ def output(path: str | Path) -> Iterator[Path]:
             yield temporary
     except OSError as error:
         reason = os.strerror(error.errno).lower() if error.errno else str(error)
-        raise CharlmError(f"{path}: cannot be written: {reason}; mend that and run again") from None
+        raise CharlmError(f"{path}: cannot be written: {reason}; fix that and run again") from None
 
 
 class TableWriter:
