@@ -14,7 +14,7 @@ SCRIPTS = PACKAGE.parent.parent / "workflow/scripts"
 # Each package or module of the top level imports from those above it and from itself.
 LAYERS = (
     ("errors", "code_digest"),
-    ("files", "progress"),
+    ("files", "progress", "settings"),
     ("text", "recurrent"),
     ("model",),
     ("training", "evaluation"),
