@@ -16,7 +16,9 @@ import torch
 
 import charlm
 from charlm.cli import main
-from charlm.model.network import CharacterLanguageModel, save_model
+from charlm.model.network import CharacterLanguageModel
+from charlm.model.store import save_model
+from charlm.settings import Architecture
 from charlm.text.vocabulary import Vocabulary
 from tests.training.test_trainer import outputs, write_corpus
 
@@ -28,8 +30,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a model."""
     path = tmp_path_factory.mktemp("model")
     torch.manual_seed(0)
-    architecture: dict[str, Any] = {"hidden_size": 8, "embedding_size": 4, "tie_weights": False}
-    model = CharacterLanguageModel(14, **architecture)
+    architecture = Architecture(hidden_size=8, embedding_size=4)
+    model = CharacterLanguageModel(14, architecture)
     symbols = [*LETTERS, "<unknown>", "<end_of_document>"]
     vocabulary = Vocabulary(symbols, [1] * 14, {"unknown": 12, "end_of_document": 13})
     save_model(path, model, vocabulary=vocabulary, architecture=architecture, training={})

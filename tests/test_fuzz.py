@@ -21,8 +21,9 @@ import charlm
 from charlm.cli import main
 from charlm.errors import CharlmError
 from charlm.model.devices import choose_device
-from charlm.model.network import make_model, save_model
 from charlm.model.sampling import Request, TrainedModel, read_prompts
+from charlm.model.store import make_model, save_model
+from charlm.settings import Architecture
 from charlm.text.vocabulary import Vocabulary, byte_symbol
 
 UNITS = {
@@ -54,13 +55,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         if unit == "character":
             special = {"unknown": len(symbols), "end_of_document": len(symbols) + 1}
             symbols = [*symbols, "<unknown>", "<end_of_document>"]
-        sizes = {"hidden_size": 8, "embedding_size": 4, "tie_weights": False}
+        architecture = Architecture(hidden_size=8, embedding_size=4)
         torch.manual_seed(0)
         save_model(
             path / unit,
-            make_model(len(symbols), **sizes),
+            make_model(len(symbols), architecture),
             vocabulary=Vocabulary(symbols, [1] * len(symbols), special, unit),
-            architecture=sizes,
+            architecture=architecture,
             training={},
         )
     (path / "empty").write_bytes(b"")

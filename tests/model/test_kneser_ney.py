@@ -101,5 +101,5 @@ def test_tensors_are_made_where_the_model_is() -> None:
     history = histories(HELD_OUT, 3)
     expected = model(history)
     with torch.device("meta"):  # where tensors land that are made without naming a device
-        assert model.fresh_history(2).tolist() == [[V, V], [V, V]]
+        assert model.initial_history(2).tolist() == [[V, V], [V, V]]
         torch.testing.assert_close(model(history), expected)

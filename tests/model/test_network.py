@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -10,14 +11,10 @@ import pytest
 import torch
 
 from charlm.errors import CharlmError
-from charlm.model.network import (
-    CharacterLanguageModel,
-    load_model,
-    make_model,
-    save_model,
-    with_ngram,
-)
+from charlm.model.network import CharacterLanguageModel
+from charlm.model.store import add_ngram, load_model, make_model, save_model
 from charlm.recurrent import GRU, LSTM
+from charlm.settings import Architecture
 from charlm.text.vocabulary import Vocabulary
 
 SYMBOLS = Vocabulary([*"abcdefg", "<unknown>"], [1] * 8, {"unknown": 7, "end_of_document": None})
@@ -28,7 +25,8 @@ TEXT = np.tile([0, 1, 2, 3, 0, 1, 5, 6], 9)
 
 def make(**architecture: Any) -> Any:
     torch.manual_seed(0)
-    return with_ngram(make_model(len(SYMBOLS), **{**SMALL, **architecture}), architecture, TEXT)
+    settings = Architecture(**{**SMALL, **architecture})
+    return add_ngram(make_model(len(SYMBOLS), settings), settings, TEXT)
 
 
 @pytest.mark.parametrize("cell", ["lstm", "gru"])
@@ -72,10 +70,10 @@ def test_steps_go_on_from_a_state(cell: str, architecture: dict[str, Any]) -> No
     symbols = torch.randint(0, 8, (9, 3))
     with torch.no_grad():
         expected, _ = model(symbols)
-        fresh, _ = model(symbols, model.fresh_state(3))
+        fresh, _ = model(symbols, model.initial_state(3))
         torch.testing.assert_close(fresh, expected, rtol=0, atol=0)
         for begin in (0, 5):
-            state = model(symbols[:begin])[1] if begin else model.fresh_state(3)
+            state = model(symbols[:begin])[1] if begin else model.initial_state(3)
             advance = model.stepper(3, state)
             logits = torch.stack([advance(each).clone() for each in symbols[begin:]])
             torch.testing.assert_close(logits, expected[begin:])
@@ -90,7 +88,11 @@ def test_the_default_dtype_changes_nothing(
 ) -> None:
     architecture = {**SMALL, **architecture}
     save_model(
-        tmp_path, make(**architecture), vocabulary=SYMBOLS, architecture=architecture, training={}
+        tmp_path,
+        make(**architecture),
+        vocabulary=SYMBOLS,
+        architecture=Architecture(**architecture),
+        training={},
     )
     symbols = torch.randint(0, 8, (9, 3))
 
@@ -99,7 +101,7 @@ def test_the_default_dtype_changes_nothing(
         with torch.no_grad():
             logits, state = model(symbols)
             advance = model.stepper(3, state)
-            return [model.at_rest(3), logits, *(advance(each).clone() for each in symbols)]
+            return [model.initial_logits(3), logits, *(advance(each).clone() for each in symbols)]
 
     expected = predictions()
     before = torch.get_default_dtype()
@@ -149,8 +151,10 @@ def test_an_ensemble_gives_its_members_mean_probability() -> None:
     assert not torch.allclose(each[0], each[1])
     torch.testing.assert_close(model(symbols)[0], each.mean(0).log())
     torch.testing.assert_close(
-        model.at_rest(1),
-        torch.stack([member.at_rest(1).softmax(-1) for member in model.members]).mean(0).log(),
+        model.initial_logits(1),
+        torch.stack([member.initial_logits(1).softmax(-1) for member in model.members])
+        .mean(0)
+        .log(),
     )
 
 
@@ -165,8 +169,10 @@ def test_a_network_and_an_ngram_model_give_their_mean_probability() -> None:
     torch.testing.assert_close(
         model(symbols)[0][:, 0].softmax(-1), 0.7 * network + 0.3 * counted, rtol=1e-4, atol=1e-6
     )
-    at_rest = 0.7 * model.network.at_rest(1).softmax(-1) + 0.3 * model.ngram(torch.full((3, 1), 8))
-    torch.testing.assert_close(model.at_rest(1).exp(), at_rest)
+    at_rest = 0.7 * model.network.initial_logits(1).softmax(-1) + 0.3 * model.ngram(
+        torch.full((3, 1), 8)
+    )
+    torch.testing.assert_close(model.initial_logits(1).exp(), at_rest)
 
 
 def test_the_loss_takes_a_distribution_in_the_place_of_each_symbol() -> None:
@@ -190,7 +196,7 @@ def test_an_ensembles_members_learn_as_if_each_were_alone() -> None:
     loss.mean().backward()
     apart = []
     for member in model.members:
-        alone = CharacterLanguageModel(8, **SMALL)
+        alone = CharacterLanguageModel(8, Architecture(**SMALL))
         alone.load_state_dict(member.state_dict())
         _, state = alone.loss(symbols[:-1], symbols[1:])
         own, _ = alone.loss(symbols[:-1], symbols[1:], tuple(part.detach() for part in state))
@@ -217,7 +223,9 @@ def test_a_loaded_model_drops_nothing_out(tmp_path: Path, more: dict[str, Any]) 
     dropouts = {"embedding_dropout": 0.5, "output_dropout": 0.5, "weight_dropout": 0.5}
     architecture = {**SMALL, **dropouts, **more}
     model = make(**architecture)
-    save_model(tmp_path, model, vocabulary=SYMBOLS, architecture=architecture, training={})
+    save_model(
+        tmp_path, model, vocabulary=SYMBOLS, architecture=Architecture(**architecture), training={}
+    )
     loaded, _ = load_model(tmp_path)
     symbols = torch.randint(0, 8, (5, 2))
     assert (loaded(symbols)[0] == loaded(symbols)[0]).all()
@@ -240,7 +248,9 @@ def test_a_saved_model_is_the_model(
 ) -> None:
     architecture = {**SMALL, "embedding_size": 6, "tie_weights": tie_weights, **more}
     model = make(**architecture).eval()
-    save_model(tmp_path, model, vocabulary=SYMBOLS, architecture=architecture, training={})
+    save_model(
+        tmp_path, model, vocabulary=SYMBOLS, architecture=Architecture(**architecture), training={}
+    )
     loaded, vocabulary = load_model(tmp_path)
     symbols = torch.randint(0, 8, (5, 2))
     assert (loaded(symbols)[0] == model(symbols)[0]).all()
@@ -250,7 +260,9 @@ def test_a_saved_model_is_the_model(
 
 
 def test_a_model_is_loaded_to_a_device(tmp_path: Path) -> None:
-    save_model(tmp_path, make(), vocabulary=SYMBOLS, architecture=SMALL, training={})
+    save_model(
+        tmp_path, make(), vocabulary=SYMBOLS, architecture=Architecture(**SMALL), training={}
+    )
     assert load_model(tmp_path, device="meta")[0].device.type == "meta"
 
 
@@ -293,9 +305,7 @@ def edit(*keys: str, value: Any) -> Any:
         ),
         (
             lambda folder: (folder / "model.json").write_text(
-                (folder / "model.json")
-                .read_text()
-                .replace('"architecture": {', '"architecture": {"ngram_order": 3,')
+                (folder / "model.json").read_text().replace('"ngram_order": 0', '"ngram_order": 3')
             ),
             "does not belong to the model.json beside it",
         ),
@@ -339,7 +349,7 @@ def edit(*keys: str, value: Any) -> Any:
 )
 def test_a_folder_that_holds_no_model(tmp_path: Path, damage: Any, message: str) -> None:
     folder = tmp_path / "model"
-    save_model(folder, make(), vocabulary=SYMBOLS, architecture=SMALL, training={})
+    save_model(folder, make(), vocabulary=SYMBOLS, architecture=Architecture(**SMALL), training={})
     damage(folder)
     with pytest.raises(CharlmError, match=message) as raised:
         load_model(folder)
@@ -353,14 +363,20 @@ def test_a_folder_that_cannot_be(name: str) -> None:
 
 
 def test_the_description_is_plain_json(tmp_path: Path) -> None:
-    save_model(tmp_path, make(), vocabulary=SYMBOLS, architecture=SMALL, training={"steps": 3})
+    save_model(
+        tmp_path,
+        make(),
+        vocabulary=SYMBOLS,
+        architecture=Architecture(**SMALL),
+        training={"steps": 3},
+    )
     description = json.loads((tmp_path / "model.json").read_text())
     assert description["vocabulary"]["symbols"] == SYMBOLS.symbols
     assert description["training"] == {"steps": 3}
 
 
 def test_by_default_nothing_is_dropped() -> None:
-    model = CharacterLanguageModel(8, num_layers=2)
+    model = CharacterLanguageModel(8, Architecture(num_layers=2))
     assert model.training
     symbols = torch.randint(0, 8, (5, 3))
     first, second = model(symbols)[0], model(symbols)[0]
@@ -375,10 +391,10 @@ def test_by_default_nothing_is_dropped() -> None:
 
 def test_the_description_is_readable(tmp_path: Path) -> None:
     symbols = Vocabulary(["é", "漢"], [3, 4], {"unknown": None, "end_of_document": None})
-    architecture = {**SMALL, "members": 2}
+    architecture = Architecture(hidden_size=6, embedding_size=4, members=2)
     save_model(
         tmp_path,
-        make_model(2, **architecture),
+        make_model(2, architecture),
         vocabulary=symbols,
         architecture=architecture,
         training={"steps": 7},
@@ -386,7 +402,7 @@ def test_the_description_is_readable(tmp_path: Path) -> None:
     text = (tmp_path / "model.json").read_text(encoding="utf-8")
     assert json.loads(text) == {
         "format": 1,
-        "architecture": architecture,
+        "architecture": asdict(architecture),
         "training": {"steps": 7},
         "vocabulary": symbols.to_dict(),
     }
@@ -403,8 +419,7 @@ def test_every_model_tells_its_size_and_place(architecture: dict[str, Any]) -> N
 
 
 def test_the_layers_have_the_settings_of_the_model() -> None:
-    layers = CharacterLanguageModel(
-        8,
+    architecture = Architecture(
         cell="gru",
         hidden_size=6,
         num_layers=2,
@@ -412,8 +427,9 @@ def test_the_layers_have_the_settings_of_the_model() -> None:
         layer_dropout=0.5,
         weight_dropout=0.25,
         locked_dropout=True,
-        engine="reference",
-        precision="bfloat16",
+    )
+    layers = CharacterLanguageModel(
+        8, architecture, engine="reference", precision="bfloat16"
     ).recurrent
     assert isinstance(layers, GRU)
     assert (layers.input_size, layers.hidden_size, layers.num_layers) == (4, 6, 2)

@@ -9,8 +9,9 @@ import pytest
 import torch
 
 from charlm.errors import CharlmError
-from charlm.model.network import load_model, make_model, save_model, with_ngram
 from charlm.model.onnx import export_onnx
+from charlm.model.store import add_ngram, load_model, make_model, save_model
+from charlm.settings import Architecture
 from charlm.text.vocabulary import Vocabulary
 
 onnxruntime = pytest.importorskip("onnxruntime")
@@ -37,10 +38,12 @@ def test_the_exported_step_is_the_models(
     settings: dict[str, Any] = {"hidden_size": 6, "embedding_size": 4, "num_layers": 1}
     settings |= {"tie_weights": False, "one_hot": False, "cell": cell, **architecture}
     torch.manual_seed(0)
-    made = make_model(8, **settings)
+    made = make_model(8, Architecture(**settings))
     for parameter in made.parameters():
         torch.nn.init.normal_(parameter)
-    save_model(tmp_path, made, vocabulary=VOCABULARY, architecture=settings, training={})
+    save_model(
+        tmp_path, made, vocabulary=VOCABULARY, architecture=Architecture(**settings), training={}
+    )
     export_onnx(tmp_path, tmp_path / "model.onnx")
 
     session = onnxruntime.InferenceSession(tmp_path / "model.onnx")
@@ -61,8 +64,7 @@ def test_the_exported_step_is_the_models(
         with torch.no_grad():
             expected, last = model(symbols)
         np.testing.assert_allclose(np.stack(logits), expected, rtol=1e-4, atol=1e-5)
-        lasts = last if cell == "lstm" else [last]
-        for part, value in zip(parts, lasts, strict=True):
+        for part, value in zip(parts, last, strict=True):
             np.testing.assert_allclose(state[part], value, rtol=1e-4, atol=1e-5)
 
     first = (tmp_path / "model.onnx").read_bytes()
@@ -74,7 +76,9 @@ def test_a_model_with_an_ngram_model_is_refused(tmp_path: Path) -> None:
     settings: dict[str, Any] = {"hidden_size": 6, "tie_weights": False, "one_hot": False}
     settings |= {"ngram_order": 3, "ngram_weight": 0.2}
     text = np.tile([0, 1, 2], 9)
-    made = with_ngram(make_model(8, **settings), settings, text)
-    save_model(tmp_path, made, vocabulary=VOCABULARY, architecture=settings, training={})
+    made = add_ngram(make_model(8, Architecture(**settings)), Architecture(**settings), text)
+    save_model(
+        tmp_path, made, vocabulary=VOCABULARY, architecture=Architecture(**settings), training={}
+    )
     with pytest.raises(CharlmError, match="ONNX has no place for its n-gram model"):
         export_onnx(tmp_path, tmp_path / "model.onnx")

@@ -14,7 +14,7 @@ import torch
 import charlm
 from charlm.errors import CharlmError
 from charlm.model import sampling
-from charlm.model.network import CharacterLanguageModel, make_model, save_model, with_ngram
+from charlm.model.network import CharacterLanguageModel
 from charlm.model.sampling import (
     ON_UNKNOWN,
     WIDTH,
@@ -28,6 +28,8 @@ from charlm.model.sampling import (
     sample,
     sample_record,
 )
+from charlm.model.store import add_ngram, make_model, save_model
+from charlm.settings import Architecture
 from charlm.text.vocabulary import Vocabulary, byte_symbol
 
 LETTERS = "abcdefghijklmnop "
@@ -43,10 +45,11 @@ def vocabulary(end_of_document: bool = True) -> Vocabulary:
 def trained(cell: str = "lstm", end_of_document: bool = True, **more: Any) -> TrainedModel:
     torch.manual_seed(1)
     symbols = vocabulary(end_of_document)
-    model = make_model(len(symbols), cell=cell, hidden_size=24, embedding_size=8, **more)
+    architecture = Architecture(**{"cell": cell, "hidden_size": 24, "embedding_size": 8, **more})
+    model = make_model(len(symbols), architecture)
     for parameter in model.parameters():
         torch.nn.init.normal_(parameter, std=0.6)
-    made = with_ngram(model, more, np.arange(200) % 7)
+    made = add_ngram(model, architecture, np.arange(200) % 7)
     return TrainedModel(made.eval(), symbols)
 
 
@@ -281,7 +284,9 @@ def test_streamed_pieces_are_the_text_in_other_units(unit: str) -> None:
         symbols = ["a", "e\u0301", "東", "🇨🇭", " ", "\r\n"]
     made = Vocabulary(symbols, [1] * len(symbols), {"unknown": None, "end_of_document": None}, unit)
     torch.manual_seed(0)
-    model = TrainedModel(CharacterLanguageModel(len(made), hidden_size=8).eval(), made)
+    model = TrainedModel(
+        CharacterLanguageModel(len(made), Architecture(hidden_size=8)).eval(), made
+    )
     for seed in range(3):
         text = model.generate("東", length=60, seed=seed)[0]
         assert "".join(model.stream("東", length=60, seed=seed)) == text
@@ -350,7 +355,13 @@ def folder(tmp_path: Path) -> Path:
     model = trained()
     sizes = {"hidden_size": 24, "embedding_size": 8, "tie_weights": False}
     path = tmp_path / "model"
-    save_model(path, model.model, vocabulary=model.vocabulary, architecture=sizes, training={})
+    save_model(
+        path,
+        model.model,
+        vocabulary=model.vocabulary,
+        architecture=Architecture(**sizes),
+        training={},
+    )
     return path
 
 

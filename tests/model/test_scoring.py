@@ -6,6 +6,7 @@ import torch
 
 from charlm.model import scoring
 from charlm.model.network import CharacterLanguageModel
+from charlm.settings import Architecture
 
 RANDOM = np.random.default_rng(0)
 # One is so long that it is read alone.
@@ -15,7 +16,7 @@ TEXTS = [RANDOM.integers(0, 9, size).astype(np.uint8) for size in (0, 1, 50, 7, 
 @pytest.fixture
 def model() -> CharacterLanguageModel:
     torch.manual_seed(0)
-    made = CharacterLanguageModel(10, cell="gru", hidden_size=12, embedding_size=4)
+    made = CharacterLanguageModel(10, Architecture(cell="gru", hidden_size=12, embedding_size=4))
     for parameter in made.parameters():
         torch.nn.init.normal_(parameter, std=0.5)
     return made.eval()

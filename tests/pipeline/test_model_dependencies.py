@@ -11,9 +11,10 @@ import pytest
 import torch
 
 from charlm.errors import CharlmError
-from charlm.model.network import make_model, save_model
+from charlm.model.store import make_model, save_model
 from charlm.pipeline.config import resolve
 from charlm.pipeline.model_dependencies import ModelDependencies, match_vocabulary
+from charlm.settings import Architecture
 from charlm.text.vocabulary import Vocabulary
 
 LETTERS = [*"abc", "<unknown>", "<end_of_document>"]
@@ -23,7 +24,8 @@ SMALL = {"hidden_size": 8, "embedding_size": 4}
 def write_model(folder: Path, symbols: list[str] = LETTERS, **settings: Any) -> Path:
     """Train nothing, but write a model of these symbols."""
     models = resolve({"corpus": {"name": "c", "source": "c.csv"}, "models": {"m": settings}})
-    architecture = {key: value for key, value in models["models"]["m"].items() if key != "training"}
+    resolved = models["models"]["m"].items()
+    architecture = Architecture(**{key: value for key, value in resolved if key != "training"})
     special = {
         name: symbols.index(f"<{name}>") if f"<{name}>" in symbols else None
         for name in ("unknown", "end_of_document")
@@ -31,7 +33,7 @@ def write_model(folder: Path, symbols: list[str] = LETTERS, **settings: Any) -> 
     torch.manual_seed(0)
     save_model(
         folder,
-        make_model(len(symbols), **architecture),
+        make_model(len(symbols), architecture),
         vocabulary=Vocabulary(symbols, [1] * len(symbols), special),
         architecture=architecture,
         training={},

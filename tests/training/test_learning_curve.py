@@ -11,7 +11,8 @@ import pytest
 import torch
 
 from charlm.evaluation.evaluate import evaluate
-from charlm.model.network import Ensemble, load_model
+from charlm.model.ensemble import Ensemble
+from charlm.model.store import load_model
 from charlm.text.tokens import TokenSplit
 from charlm.text.vocabulary import Vocabulary
 from charlm.training.streams import Streams

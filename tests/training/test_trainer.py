@@ -19,8 +19,8 @@ from torch.nn.utils import parameters_to_vector
 
 from charlm.errors import CharlmError
 from charlm.model.devices import choose_precision
-from charlm.model.network import load_model
 from charlm.model.scoring import validation_loss
+from charlm.model.store import load_model
 from charlm.pipeline import config
 from charlm.text.encode import encode
 from charlm.text.tokens import TokenSplit

@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 
 from charlm.files import write_text
-from charlm.model.network import read_description
+from charlm.model.store import read_description
 
 CARD = """\
 ---

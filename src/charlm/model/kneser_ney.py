@@ -102,7 +102,7 @@ class Ngram(nn.Module):
             arrays[f"levels.{length}.discounts"] = _discounts(level["counts"])
         return cls(vocabulary_size, arrays)
 
-    def fresh_history(self, batch_size: int) -> Tensor:
+    def initial_history(self, batch_size: int) -> Tensor:
         """Return the history before any symbol is read, (order - 1, B): V at each place."""
         shape = (self.order - 1, batch_size)
         device = self.levels[0].keys.device

@@ -9,7 +9,8 @@ from safetensors.numpy import load_file
 
 from charlm.errors import CharlmError
 from charlm.files import atomic
-from charlm.model.network import member_prefixes, read_description
+from charlm.model.ensemble import member_prefixes
+from charlm.model.store import read_description
 
 # One step of a layer, each value's name with @ in the place of the layer's own: w is W x + b_ih,
 # u is U h + b_hh, h and c are the state; charlm.recurrent.equations has the equations.
@@ -70,7 +71,7 @@ def export_onnx(model_folder: str | Path, output: str | Path) -> None:
             f"{model_folder}: ONNX has no place for its n-gram model; "
             "train one with 'ngram_order: 0'"
         )
-    members = member_prefixes(settings)
+    members = member_prefixes(settings.get("members", 1))
     for member in members:
         if settings["one_hot"]:
             weights[f"{member}embedding.weight"] = np.eye(

@@ -16,9 +16,10 @@ from torch import Tensor
 
 from charlm.errors import CharlmError
 from charlm.files import write_text
+from charlm.model.base import LanguageModel, State
 from charlm.model.devices import choose_device
-from charlm.model.network import LanguageModel, State, load_model
 from charlm.model.scoring import predictions
+from charlm.model.store import load_model
 from charlm.progress import progress
 from charlm.text.vocabulary import Vocabulary, check_unicode, split_graphemes
 
@@ -216,7 +217,7 @@ class TrainedModel:
         device = self.model.device
         advance = self.model.stepper(WIDTH, state)
         step = -1  # before the first symbol is read, the state at rest predicts it
-        logits = self.model.at_rest(WIDTH)
+        logits = self.model.initial_logits(WIDTH)
         while any(len(text) < end for text, end in zip(texts, ends, strict=True)):
             writes = [
                 len(text) == step + 1 and len(text) < end
@@ -241,7 +242,7 @@ class TrainedModel:
             read += [0] * (WIDTH - len(read))
             logits = advance(torch.tensor(read, device=device))
 
-    def _read(self, prompts: Sequence[list[int]]) -> tuple[list[list[int]], State]:
+    def _read(self, prompts: Sequence[list[int]]) -> tuple[list[list[int]], State | None]:
         """Read long prompts except for their last symbols.
 
         Returns:
@@ -252,18 +253,18 @@ class TrainedModel:
         left = [prompt[cut:] for prompt, cut in zip(prompts, cuts, strict=True)]
         if not any(cuts):
             return left, None
-        joined = self.model.fresh_state(WIDTH)
-        states: dict[tuple[int, ...], State] = {(): self.model.fresh_state(1)}
+        joined = self.model.initial_state(WIDTH)
+        states: dict[tuple[int, ...], State] = {(): self.model.initial_state(1)}
         for row, (prompt, cut) in enumerate(zip(prompts, cuts, strict=True)):
             read = tuple(prompt[:cut])
             if read not in states:
                 states[read] = self._state_after(read)
-            for whole, part in zip(_parts(joined), _parts(states[read]), strict=True):
+            for whole, part in zip(joined, states[read], strict=True):
                 whole[:, row] = part[:, 0]
         return left, joined
 
     def _state_after(self, symbols: Sequence[int]) -> State:
-        state = None
+        state = self.model.initial_state(1)
         for begin in range(0, len(symbols), WINDOW):
             window = torch.tensor(symbols[begin : begin + WINDOW], device=self.model.device)
             _, state = self.model(window[:, None], state)
@@ -296,10 +297,6 @@ class TrainedModel:
         end_of_document = self.vocabulary.end_of_document
         start = [] if end_of_document is None else [end_of_document]
         return start + [int(symbol) for symbol in self.vocabulary.encode(prompt)]
-
-
-def _parts(state: State) -> tuple[Tensor, ...]:
-    return state if isinstance(state, tuple) else (state,)
 
 
 def _chances(seed: int, prompt: Sequence[int]) -> Iterator[float]:

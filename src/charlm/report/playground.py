@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from safetensors.numpy import load_file
 
-from charlm.model.network import member_prefixes
+from charlm.model.ensemble import member_prefixes
 
 MOST_BYTES = 5_000_000
 """What the rounded weights of all models may take in the page."""
@@ -64,7 +64,7 @@ def _packed(folder: Path) -> dict[str, Any]:
     return {
         "name": f"{folder.name}{alone}",
         "cell": description["architecture"]["cell"],
-        "members": member_prefixes(description["architecture"]),
+        "members": member_prefixes(description["architecture"].get("members", 1)),
         "layers": description["architecture"]["num_layers"],
         "unit": vocabulary["unit"],
         "symbols": vocabulary["symbols"],

@@ -17,18 +17,14 @@ from torch import Tensor
 from charlm.code_digest import code_digest
 from charlm.errors import CharlmError
 from charlm.files import write_text
+from charlm.model.base import Network, State
 from charlm.model.devices import available_memory, choose_device, choose_precision, widest_float
-from charlm.model.network import (
-    Network,
-    WithNgram,
-    load_model,
-    make_model,
-    save_model,
-    with_ngram,
-)
+from charlm.model.mixture import InterpolatedModel
 from charlm.model.scoring import validation_loss
+from charlm.model.store import add_ngram, load_model, make_model, save_model
 from charlm.progress import progress
 from charlm.recurrent.layers import Precision
+from charlm.settings import Architecture
 from charlm.text.tokens import TokenSplit
 from charlm.text.vocabulary import Vocabulary
 from charlm.training.checkpoint import Checkpoints, fingerprint
@@ -161,9 +157,9 @@ def train(
     write_text(folder / "timing.json", json.dumps(trainer.timing(), indent=1) + "\n")
     save_model(
         folder,
-        with_ngram(trainer.model, architecture, trainer.text.tokens),
+        add_ngram(trainer.model, Architecture(**architecture), trainer.text.tokens),
         vocabulary=symbols,
-        architecture=architecture,
+        architecture=Architecture(**architecture),
         training={
             **settings,
             "validate_every": trainer.validate_every,
@@ -247,8 +243,8 @@ class Trainer:
         self.best: dict[str, Tensor] = {}
         self.step = 0
         self.learning_rate = 0.0
-        self.state: Any = None
-        self.teacher_state: Any = None
+        self.state: State | None = None
+        self.teacher_state: State | None = None
         # Nats, and of how many symbols.
         self.cost = torch.zeros(2, dtype=widest_float(device), device=device)
         self.shown_loss = ""
@@ -266,7 +262,9 @@ class Trainer:
         with torch.device("meta"):  # shapes alone
             weights = sum(
                 tensor.numel()
-                for tensor in make_model(len(self.vocabulary), **architecture).parameters()
+                for tensor in make_model(
+                    len(self.vocabulary), Architecture(**architecture)
+                ).parameters()
             )
         needed = 4.0 * weights * (2 + MOMENTS[self.settings["optimizer"]])
         free = available_memory(self.device)
@@ -282,7 +280,10 @@ class Trainer:
         engine = self.settings["engine"]
         try:
             return make_model(
-                len(self.vocabulary), **architecture, engine=engine, precision=precision
+                len(self.vocabulary),
+                Architecture(**architecture),
+                engine=engine,
+                precision=precision,
             )
         except RuntimeError as error:
             if "can't allocate memory" not in str(error):
@@ -297,7 +298,9 @@ class Trainer:
                 f"{folder}: training.{key} names a model of another vocabulary; "
                 "name one of the same corpus"
             )
-        return model.network if isinstance(model, WithNgram) else model
+        network = model.network if isinstance(model, InterpolatedModel) else model
+        assert isinstance(network, Network)
+        return network
 
     def _start_from(self, folder: str) -> None:
         try:
@@ -411,7 +414,7 @@ class Trainer:
         self.optimizer.step()
         if self.average is not None:
             self.average.update()
-        self.state = _detached(state)
+        self.state = tuple(tensor.detach() for tensor in state)
         self.cost += cost
         self.step += 1
         # Asking a GPU for a number makes it wait: ask now and then, and before each checkpoint.
@@ -515,7 +518,7 @@ class Trainer:
             tensors |= {f"optimizer.{index}.{name}": value for name, value in moments.items()}
         states = {"state": self.state} | ({"teacher": self.teacher_state} if self.teacher else {})
         for name, state in states.items():
-            for index, part in enumerate(_parts(state)):
+            for index, part in enumerate(state or ()):
                 tensors[f"{name}.{index}"] = self.processes.gather(part)
         if self.average:
             tensors |= {f"average.{name}": value for name, value in self.average.weights.items()}
@@ -564,9 +567,9 @@ class Trainer:
         self._seconds_before = record["seconds"]
         self._started = time.perf_counter()
 
-    def _restored_state(self, name: str, tensors: Mapping[str, Tensor]) -> Any:
-        parts = [self.processes.share(part) for _, part in sorted(_below(name, tensors).items())]
-        return tuple(parts) if len(parts) > 1 else parts[0]
+    def _restored_state(self, name: str, tensors: Mapping[str, Tensor]) -> State:
+        parts = sorted(_below(name, tensors).items())
+        return tuple(self.processes.share(part) for _, part in parts)
 
     def timing(self) -> dict[str, float]:
         """Return the seconds of training and the characters trained on in one of them."""
@@ -575,17 +578,6 @@ class Trainer:
             "seconds": round(seconds, 3),
             "characters_per_second": round(self.characters / seconds),
         }
-
-
-def _parts(state: Any) -> tuple[Tensor, ...]:
-    """Return the tensors of a recurrent state, `h` or `(h, c)`."""
-    return state if isinstance(state, tuple) else (state,)
-
-
-def _detached(state: Any) -> Any:
-    """Cut the state off its past: backpropagation through time ends here."""
-    detached = tuple(part.detach() for part in _parts(state))
-    return detached if isinstance(state, tuple) else detached[0]
 
 
 def _below(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -1,0 +1,166 @@
+"""Making, saving and loading models."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Literal, TypedDict, cast
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
+
+from charlm.errors import CharlmError
+from charlm.files import atomic, write_text
+from charlm.model.base import LanguageModel, Network
+from charlm.model.ensemble import Ensemble, member_prefixes
+from charlm.model.kneser_ney import Ngram
+from charlm.model.mixture import InterpolatedModel
+from charlm.model.network import CharacterLanguageModel
+from charlm.recurrent.layers import Precision
+from charlm.settings import Architecture, Engine
+from charlm.text.vocabulary import Vocabulary
+
+
+class ModelDescription(TypedDict):
+    """The content of `model.json`."""
+
+    format: Literal[1]
+    architecture: dict[str, Any]
+    """The fields of `charlm.settings.Architecture`."""
+    training: dict[str, Any]
+    """The settings of the training."""
+    vocabulary: dict[str, Any]
+    """As in `vocabulary.json`."""
+
+
+def make_model(
+    vocabulary_size: int,
+    architecture: Architecture,
+    *,
+    engine: Engine = "auto",
+    precision: Precision = "float32",
+) -> Network:
+    """Return a new network or ensemble, without an n-gram model, which `add_ngram` adds."""
+    kind = CharacterLanguageModel if architecture.members == 1 else Ensemble
+    return kind(vocabulary_size, architecture, engine=engine, precision=precision)
+
+
+def add_ngram(
+    network: Network, architecture: Architecture, tokens: npt.NDArray[np.integer[Any]]
+) -> LanguageModel:
+    """Interpolate a trained network with the n-gram model of its training text.
+
+    Args:
+        network: The network.
+        architecture: The network itself is returned if its `ngram_order` is 0.
+        tokens: The training text, one-dimensional.
+    """
+    if not architecture.ngram_order:
+        return network
+    ngram = Ngram.counted(tokens, network.vocabulary_size, architecture.ngram_order)
+    return InterpolatedModel(network, ngram, architecture.ngram_weight).to(network.device)
+
+
+def save_model(
+    folder: str | Path,
+    model: LanguageModel,
+    *,
+    vocabulary: Vocabulary,
+    architecture: Architecture,
+    training: Mapping[str, object],
+) -> None:
+    """Write `model.json`, then `model.safetensors`: all that `load_model` needs."""
+    folder = Path(folder)
+    description = {
+        "format": 1,
+        "architecture": asdict(architecture),
+        "training": dict(training),
+        "vocabulary": vocabulary.to_dict(),
+    }
+    write_text(folder / "model.json", json.dumps(description, indent=1, ensure_ascii=False) + "\n")
+    # The network's weights have the same names with and without an n-gram model.
+    weights = {
+        name.removeprefix("network."): tensor.detach().cpu().contiguous()
+        for name, tensor in model.state_dict().items()
+        if not (architecture.tie_weights and name.endswith("output.weight"))
+    }
+    with atomic(folder / "model.safetensors") as temporary:
+        temporary.write_bytes(save(weights))
+
+
+def read_description(folder: str | Path) -> ModelDescription:
+    """Read a trained model's `model.json`.
+
+    Raises:
+        CharlmError: The file is missing or does not describe a model.
+    """
+    path = Path(folder) / "model.json"
+    try:
+        description = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise CharlmError(
+            f"{path}: there is no such file; name the folder of a trained model"
+        ) from None
+    except OSError as error:
+        raise CharlmError(f"{path}: {error.strerror}; name the folder of a trained model") from None
+    except (ValueError, RecursionError) as error:
+        raise CharlmError(f"{path}: not JSON ({error}); train the model again") from None
+    if not isinstance(description, dict) or description.get("format") != 1:
+        raise CharlmError(f"{path}: not a model of this version of charlm; train it again")
+    return cast(ModelDescription, description)
+
+
+def load_model(
+    folder: str | Path,
+    *,
+    engine: Engine = "auto",
+    precision: Precision = "float32",
+    device: str | torch.device = "cpu",
+) -> tuple[LanguageModel, Vocabulary]:
+    """Load a trained model, in evaluation mode, and its vocabulary.
+
+    Raises:
+        CharlmError: A file is missing, damaged or foreign.
+    """
+    description = read_description(folder)
+    path = Path(folder) / "model.safetensors"
+    try:
+        vocabulary = Vocabulary.from_dict(description["vocabulary"])
+        architecture = Architecture.from_mapping(description["architecture"], "architecture")
+        network = make_model(len(vocabulary), architecture, engine=engine, precision=precision)
+        weights = load_file(path)
+        counts = {
+            name.removeprefix("ngram."): weights.pop(name)
+            for name in list(weights)
+            if name.startswith("ngram.")
+        }
+        if architecture.tie_weights:
+            for prefix in member_prefixes(architecture.members):
+                weights[f"{prefix}output.weight"] = weights[f"{prefix}embedding.weight"]
+        network.load_state_dict(weights)
+        model: LanguageModel = network
+        if architecture.ngram_order:
+            ngram = Ngram(len(vocabulary), counts)
+            model = InterpolatedModel(network, ngram, architecture.ngram_weight)
+    except FileNotFoundError:
+        raise CharlmError(f"{path}: there is no such file; train the model again") from None
+    except SafetensorError as error:
+        raise CharlmError(f"{path}: damaged ({error}); train the model again") from None
+    except OSError as error:
+        raise CharlmError(f"{path}: {error.strerror or error}; train the model again") from None
+    except (
+        CharlmError,
+        ArithmeticError,
+        AttributeError,
+        LookupError,
+        RuntimeError,
+        TypeError,
+        ValueError,
+    ):
+        raise CharlmError(
+            f"{path}: does not belong to the model.json beside it; train the model again"
+        ) from None
+    return model.to(device).eval(), vocabulary
