@@ -20,8 +20,10 @@ from torch.profiler import ProfilerActivity, profile
 
 from charlm.model.devices import choose_device, choose_precision
 from charlm.pipeline.config import resolve
+from charlm.settings import Architecture, TrainingSettings
 from charlm.text.tokens import TokenSplit
 from charlm.text.vocabulary import Vocabulary
+from charlm.training.train_model import make_trainer
 from charlm.training.trainer import Trainer
 
 SYMBOLS = 65
@@ -42,7 +44,7 @@ def trainer(device: torch.device, settings: dict[str, str]) -> Trainer:
     architecture = resolve(values)["models"]["m"]
     training = architecture.pop("training")
     tokens = np.random.default_rng(0).integers(SYMBOLS, size=1_000_000, dtype=np.uint8)
-    return Trainer(
+    return make_trainer(
         Vocabulary(
             [chr(48 + n) for n in range(SYMBOLS)],
             [1] * SYMBOLS,
@@ -50,10 +52,10 @@ def trainer(device: torch.device, settings: dict[str, str]) -> Trainer:
         ),
         split(tokens),
         split(tokens[:0]),
-        architecture=architecture,
-        training=training,
+        architecture=Architecture.from_mapping(architecture, "--set"),
+        training=(settings := TrainingSettings.from_mapping(training, "--set")),
         device=device,
-        precision=choose_precision(training["precision"], device),
+        precision=choose_precision(settings.precision, device),
     )
 
 

@@ -20,7 +20,7 @@ from charlm.model.network import CharacterLanguageModel
 from charlm.model.store import save_model
 from charlm.settings import Architecture
 from charlm.text.vocabulary import Vocabulary
-from tests.training.test_trainer import outputs, write_corpus
+from tests.training.small import outputs, write_corpus
 
 LETTERS = [*"abcdefgh ,.\n"]
 

@@ -10,7 +10,7 @@ import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
-from dataclasses import replace
+from dataclasses import asdict, replace
 from itertools import tee
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ import click
 
 from charlm import __version__
 from charlm.errors import CharlmError
+from charlm.settings import Architecture, TrainingSettings
 
 EXAMPLES = """\b
 Examples:
@@ -258,35 +259,31 @@ def _train(config: str, model: str, results: str | None) -> None:
     It is trained on an encoded corpus: what the workflow has made up to `snakemake encode`. A
     training that was interrupted goes on when this is run again.
     """
-    settings = _resolved(config)
-    if model not in settings["models"]:
+    resolved = _resolved(config)
+    models = resolved["models"]
+    if model not in models:
         raise CharlmError(
-            f"{config}: there is no model '{model}'; choose one of {', '.join(settings['models'])}"
+            f"{config}: there is no model '{model}'; choose one of {', '.join(models)}"
         )
-    folder = Path(results or Path("results", settings["corpus"]["name"]))
+    folder = Path(results or Path("results", resolved["corpus"]["name"]))
+    values = dict(models[model])
+    place = f"{config}: models.{model}"
+    training = TrainingSettings.from_mapping(values.pop("training"), f"{place}.training")
+    architecture = Architecture.from_mapping(values, place)
     from charlm.pipeline.model_dependencies import ModelDependencies
-    from charlm.training.trainer import train
+    from charlm.training.train_model import train_model
 
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    architecture = dict(settings["models"][model])
-    training = architecture.pop("training")
-    try:
-        ModelDependencies(settings, folder, models=[model]).check(config)
-        train(
-            folder / "vocabulary.json",
-            folder / "tokens",
-            folder / "models" / model,
-            folder / "checkpoints" / model,
-            architecture=architecture,
-            training=training,
-        )
-    except KeyError as error:
-        if not config.endswith(".json"):
-            raise
-        # Without pydantic, JSON that was edited is not checked before.
-        raise CharlmError(
-            f"{config}: models.{model}: no key {error}; make it from the YAML anew"
-        ) from error
+    models[model] = asdict(architecture) | {"training": asdict(training)}
+    ModelDependencies(resolved, folder, models=[model]).check(config)
+    train_model(
+        folder / "vocabulary.json",
+        folder / "tokens",
+        folder / "models" / model,
+        folder / "checkpoints" / model,
+        architecture=architecture,
+        training=training,
+    )
 
 
 def _resolved(file: str) -> dict[str, Any]:

@@ -8,7 +8,7 @@ import pytest
 from tests.conftest import ROOT
 
 WORKFLOW = ROOT / "workflow"
-HELPERS = {"charlm.pipeline.stage"}
+HELPERS = {"charlm.pipeline.stage", "charlm.settings"}
 """What every script uses beside the function that it calls."""
 
 # The modules that are not named like their rule.
@@ -17,7 +17,6 @@ OTHER_MODULES = {
     "match_vocabulary": "charlm.pipeline.model_dependencies",
     "report": "charlm.report.page",
     "sample_model": "charlm.model.sampling",
-    "train_model": "charlm.training.trainer",
     # The package or the plural says the rest.
     "baseline": "charlm.evaluation.baselines",
     "export_onnx": "charlm.model.onnx",
@@ -89,9 +88,11 @@ def test_a_script_is_one_call(rule: str) -> None:
     assert isinstance(call, ast.Call)
     assert isinstance(call.func, ast.Name)
     assert list(imported(script)) == [call.func.id]
-    # Its arguments are attributes, or single items, of Snakemake's object.
+    # Its arguments are attributes of Snakemake's object, single items, or records of settings.
+    attribute = r"snakemake(\.\w+)+(\[0\])?"
+    record = rf"(Architecture|TrainingSettings)\(\*\*{attribute}\)"
     for argument in (*call.args, *(keyword.value for keyword in call.keywords)):
-        assert re.fullmatch(r"snakemake(\.\w+)+(\[0\])?", ast.unparse(argument))
+        assert re.fullmatch(rf"{attribute}|{record}", ast.unparse(argument))
 
 
 @pytest.mark.parametrize("rule", SCRIPTS)

@@ -1,3 +1,7 @@
+from charlm.settings import TrainingSettings
+from charlm.training.settings import decisive_settings
+
+
 rule train:
     input:
         each_model("model.safetensors"),
@@ -31,21 +35,23 @@ rule train_model:
         mem_mb=4096,
         gpu=lambda wildcards: int(training_settings(wildcards)["device"] != "cpu"),
     params:
-        # Snakemake deletes the outputs of a job that fails: checkpoints lie beside them.
+        # Not beside the outputs, which Snakemake deletes when a job fails.
         checkpoints=lambda wildcards, output: f"{Path(output.weights).parents[2]}/checkpoints/{wildcards.model}",
         folder=subpath(output.weights, parent=True),
         architecture=architecture,
-        # Snakemake compares a param with that of the last run unless it is a function of `output`.
-        # Only the settings that change the outputs are to be compared.
+        # Snakemake trains again if a param has changed, but ignores functions of `output`. Only the
+        # settings that determine the outputs are to be compared.
         training=lambda wildcards, output: training_settings(wildcards),
-        compared=lambda wildcards: decisive(training_settings(wildcards)),
-        origins=dependency_folders,
+        compared=lambda wildcards: decisive_settings(
+            TrainingSettings(**training_settings(wildcards))
+        ),
+        dependency_folders=dependency_folders,
         code=code_of("train_model"),
     script:
         "../scripts/train_model.py"
 
 
-# A job of its own: Snakemake deletes a finished model as soon as the job that trains it anew starts.
+# A rule of its own: when `train_model` starts, Snakemake has deleted the finished model.
 rule match_vocabulary:
     input:
         vocabulary=f"{RESULTS}/vocabulary.json",
