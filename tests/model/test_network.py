@@ -126,12 +126,12 @@ def test_one_hot_symbols_select_columns_of_the_input_weights() -> None:
 
 def test_embedding_dropout_drops_whole_symbols() -> None:
     model = make(embedding_dropout=0.5)
-    table = model._table()
+    table = model._input_vectors()
     dropped = (table == 0).all(1)
     assert 0 < dropped.sum() < 8
     torch.testing.assert_close(table[~dropped], 2 * model.embedding.weight[~dropped])
     model.eval()
-    assert (model._table() == model.embedding.weight).all()
+    assert (model._input_vectors() == model.embedding.weight).all()
 
 
 @pytest.mark.parametrize("locked", [True, False])

@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from charlm.model.base import LanguageModel, Network, State
+from charlm.model.base import LanguageModel, State
+from charlm.model.ensemble import Network
 from charlm.model.kneser_ney import Ngram
 
 

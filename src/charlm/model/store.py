@@ -14,8 +14,8 @@ from safetensors.torch import load_file, save
 
 from charlm.errors import CharlmError
 from charlm.files import atomic, write_text
-from charlm.model.base import LanguageModel, Network
-from charlm.model.ensemble import Ensemble, member_prefixes
+from charlm.model.base import LanguageModel
+from charlm.model.ensemble import Ensemble, Network, member_prefixes
 from charlm.model.kneser_ney import Ngram
 from charlm.model.mixture import InterpolatedModel
 from charlm.model.network import CharacterLanguageModel

@@ -17,8 +17,9 @@ from torch import Tensor
 from charlm.code_digest import code_digest
 from charlm.errors import CharlmError
 from charlm.files import write_text
-from charlm.model.base import Network, State
+from charlm.model.base import State
 from charlm.model.devices import available_memory, choose_device, choose_precision, widest_float
+from charlm.model.ensemble import Network
 from charlm.model.mixture import InterpolatedModel
 from charlm.model.scoring import validation_loss
 from charlm.model.store import add_ngram, load_model, make_model, save_model
