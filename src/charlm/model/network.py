@@ -99,9 +99,8 @@ class CharacterLanguageModel(LanguageModel):
 
     def forward(self, tokens: Tensor, state: State | None = None) -> tuple[Tensor, State]:
         """Predict the token that follows each token; see `LanguageModel.forward`."""
-        hx = state[0] if state and self.recurrent.cell == "gru" else state
-        hidden, hx = self.recurrent.forward_indices(tokens, self._input_vectors(), hx)
-        return self.predict(self._drop_output(hidden)), (hx,) if isinstance(hx, Tensor) else hx
+        hidden, state = self.recurrent.forward_indices(tokens, self._input_vectors(), state)
+        return self.predict(self._drop_output(hidden)), state
 
     def loss(
         self, tokens: Tensor, targets: Tensor, state: State | None = None
@@ -138,7 +137,7 @@ class CharacterLanguageModel(LanguageModel):
         """Return a function that reads one token of each stream; see `LanguageModel.stepper`."""
         step = self.recurrent.stepper(batch_size, self._input_vectors())
         if state is not None:
-            step.state = state[0] if self.recurrent.cell == "gru" else state
+            step.state = state
         return lambda tokens: self.predict(step(tokens))
 
     def predict(self, hidden: Tensor) -> Tensor:

@@ -137,6 +137,8 @@ def load_model(
             for name in list(weights)
             if name.startswith("ngram.")
         }
+        if bool(counts) != bool(architecture.ngram_order):
+            raise ValueError("n-gram counts without an n-gram model, or the reverse")
         if architecture.tie_weights:
             for prefix in member_prefixes(architecture.members):
                 weights[f"{prefix}output.weight"] = weights[f"{prefix}embedding.weight"]
