@@ -164,9 +164,9 @@ def compare(folder: Path, config: Mapping[str, Any]) -> None:
 
 
 def sample(folder: Path, config: Mapping[str, Any]) -> None:
-    from charlm.model.sampling import sample
+    from charlm.model.sample_model import sample_model
 
-    sample(
+    sample_model(
         folder / "models/lstm",
         folder / "models/lstm/samples.jsonl",
         device="cpu",

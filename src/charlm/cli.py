@@ -167,16 +167,19 @@ def _sample(
         raise click.UsageError("--prompt and --prompts exclude each other.")
     if number < 1:
         raise CharlmError(f"--number: {number} is not 1 or more")
-    from charlm.model.sampling import Request, load, read_prompts, sample_record
+    from charlm.model.generation import encode_prompt
+    from charlm.model.sample_model import read_prompts, sample_record
+    from charlm.model.sampling import SampleRequest
+    from charlm.model.trained_model import load
 
     seed = settings.pop("seed")
     firsts = [
-        Request(each, seed=seed, **settings)
+        SampleRequest(each, seed=seed, **settings)
         for each in ([prompt or ""] if prompts is None else read_prompts(prompts))
     ]
     trained = load(model, device=device)
     for first in firsts:
-        trained.encode_prompt(first)  # unknown characters are an error before any output
+        encode_prompt(first, trained.vocabulary)  # refuse unknown characters before any output
     if number == len(firsts) == 1 and not as_json:
         _write(firsts[0].prompt)
         for piece in trained.pieces(firsts[0]):
@@ -204,7 +207,7 @@ def _score(model: str, files: Sequence[str], lines: bool, device: str) -> None:
     number of characters, and the file. The fewer bits, the less the text surprises it. Without a
     FILE, or for -, read standard input.
     """
-    from charlm.model.sampling import load
+    from charlm.model.trained_model import load
 
     trained = load(model, device=device)
     for name, text in _texts(files or ["-"], lines):

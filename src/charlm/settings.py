@@ -13,7 +13,7 @@ from charlm.errors import CharlmError
 
 Cell = Literal["lstm", "gru"]
 Device = Literal["auto", "cpu", "cuda", "mps"]
-Engine = Literal["auto", "reference", "fused", "torch"]
+EngineName = Literal["auto", "reference", "fused", "torch"]
 OptimizerName = Literal["adamw", "rmsprop", "sgd", "ntasgd"]
 ScheduleName = Literal["cosine", "step", "constant"]
 
@@ -118,7 +118,7 @@ class TrainingSettings(Settings):
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     device: Device = "auto"
     processes: int = 1
-    engine: Engine = "auto"
+    engine: EngineName = "auto"
     validate_every: int | None = None
     keep: Literal["last", "best"] = "last"
     patience: int | None = None

@@ -11,7 +11,7 @@ import torch
 from tests.report.conftest import Browser, report_of, write_comparison
 
 import charlm
-import charlm.model.sampling
+import charlm.model.trained_model
 from charlm.model.store import add_ngram, make_model, save_model
 from charlm.report.playground import quantize
 from charlm.settings import Architecture
@@ -49,7 +49,7 @@ def write_model(folder: Path, symbols: Vocabulary, **settings: Any) -> None:
     save_model(folder, both, vocabulary=symbols, architecture=architecture, training={})
 
 
-def rounded(folder: Path) -> charlm.model.sampling.TrainedModel:
+def rounded(folder: Path) -> charlm.model.trained_model.TrainedModel:
     """Load a model with its weights rounded as those in the page are."""
     loaded = charlm.load(folder)
     loaded.model = getattr(loaded.model, "network", loaded.model)

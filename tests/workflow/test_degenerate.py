@@ -14,8 +14,8 @@ from charlm.evaluation.baselines import baseline
 from charlm.evaluation.compare import compare
 from charlm.evaluation.evaluate import evaluate
 from charlm.evaluation.memorization import measure_memorization
-from charlm.model.card import write_model_card
-from charlm.model.sampling import sample
+from charlm.model.model_card import write_model_card
+from charlm.model.sample_model import sample_model
 from charlm.pipeline.config import resolve
 from charlm.report.page import write_report
 from charlm.settings import Architecture, TrainingSettings
@@ -88,7 +88,7 @@ def run_chain(folder: Path, texts: str | list[str], **settings: Any) -> Path:
             model / file for file in ("metrics.json", "document_scores.parquet", "diagnostics.json")
         )
         evaluate(model, tokens, *written, one_stream=one_stream, device="cpu")
-        sample(model, model / "samples.jsonl", device="cpu", **config["sampling"])
+        sample_model(model, model / "samples.jsonl", device="cpu", **config["sampling"])
         write_model_card(model, model / "metrics.json", baselines, model / "README.md", corpus="c")
     of_documents = [model / "document_scores.parquet" for model in folders.values()]
     compare(scores, of_documents, results / "comparison.json", models=list(folders))

@@ -16,11 +16,8 @@ OTHER_MODULES = {
     # The module holds more than the stage.
     "match_vocabulary": "charlm.pipeline.model_dependencies",
     "report": "charlm.report.page",
-    "sample_model": "charlm.model.sampling",
     # The package or the plural says the rest.
     "baseline": "charlm.evaluation.baselines",
-    "export_onnx": "charlm.model.onnx",
-    "model_card": "charlm.model.card",
 }
 
 

@@ -1,14 +1,11 @@
 """The interface of all language models."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeAlias
 
 import torch
 from torch import Tensor, nn
-
-if TYPE_CHECKING:
-    from charlm.model.network import CharacterLanguageModel
 
 State: TypeAlias = tuple[Tensor, ...]
 """What a model remembers of the streams it reads: tensors with the streams in dimension 1.
@@ -68,30 +65,4 @@ class LanguageModel(nn.Module, ABC):
         Args:
             batch_size: Number of streams.
             state: The state to start from; None for the initial state.
-        """
-
-
-class Network(LanguageModel):
-    """A language model that gradient descent can train.
-
-    Attributes:
-        members: The networks that are trained independently of each other, one or several.
-    """
-
-    members: Sequence["CharacterLanguageModel"]
-
-    @abstractmethod
-    def loss(
-        self, tokens: Tensor, targets: Tensor, state: State | None = None
-    ) -> tuple[Tensor, State]:
-        """Return the cross-entropy of each prediction, summed over the members.
-
-        Args:
-            tokens: The tokens to read, int64 of shape (length, batch).
-            targets: The token that follows each, int64 of the same shape; or a distribution over
-                all symbols instead, float32 of shape (length, batch, V).
-            state: The state before the first token; None for the initial state.
-
-        Returns:
-            Nats, float32 of shape (length, batch), and the state after the last token.
         """

@@ -7,13 +7,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from charlm.model.base import Network, State
+from charlm.model.base import LanguageModel, State
 from charlm.model.network import CharacterLanguageModel
 from charlm.recurrent.layers import Precision
-from charlm.settings import Architecture, Engine
+from charlm.settings import Architecture, EngineName
 
 
-class Ensemble(Network):
+class Ensemble(LanguageModel):
     """Networks of one architecture that are trained independently and predict together.
 
     Averaging their probabilities reduces the error that comes from random initial weights and
@@ -27,12 +27,14 @@ class Ensemble(Network):
         precision: Precision of the matrix products.
     """
 
+    members: Sequence[CharacterLanguageModel]
+
     def __init__(
         self,
         vocabulary_size: int,
         architecture: Architecture,
         *,
-        engine: Engine = "auto",
+        engine: EngineName = "auto",
         precision: Precision = "float32",
     ) -> None:
         super().__init__()
@@ -63,7 +65,7 @@ class Ensemble(Network):
     def loss(
         self, tokens: Tensor, targets: Tensor, state: State | None = None
     ) -> tuple[Tensor, State]:
-        """Return the sum of the members' losses: their gradients do not mix; see `Network.loss`."""
+        """Return the sum of the members' losses; see `CharacterLanguageModel.loss`."""
         losses, states = zip(
             *(
                 member.loss(tokens, targets, part)
@@ -95,6 +97,10 @@ class Ensemble(Network):
         if state is None:
             return [None] * count
         return list(zip(*(tensor.chunk(count) for tensor in state), strict=True))
+
+
+Network = CharacterLanguageModel | Ensemble
+"""A model that gradient descent can train."""
 
 
 def member_prefixes(members: int) -> list[str]:

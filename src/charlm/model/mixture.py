@@ -7,8 +7,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from charlm.model.base import LanguageModel, Network, State
-from charlm.model.kneser_ney import Ngram
+from charlm.model.base import LanguageModel, State
+from charlm.model.ensemble import Network
+from charlm.model.kneser_ney import KneserNey
 
 
 class InterpolatedModel(LanguageModel):
@@ -23,7 +24,7 @@ class InterpolatedModel(LanguageModel):
         weight: The n-gram model's share, between 0 and 1.
     """
 
-    def __init__(self, network: Network, ngram: Ngram, weight: float) -> None:
+    def __init__(self, network: Network, ngram: KneserNey, weight: float) -> None:
         super().__init__()
         self.network = network
         self.ngram = ngram

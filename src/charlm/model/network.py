@@ -7,14 +7,14 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from charlm.errors import CharlmError
-from charlm.model.base import Network, State
+from charlm.model.base import LanguageModel, State
 from charlm.recurrent import GRU, LSTM
 from charlm.recurrent.dropout import dropout_mask
 from charlm.recurrent.layers import Precision
-from charlm.settings import Architecture, Engine
+from charlm.settings import Architecture, EngineName
 
 
-class CharacterLanguageModel(Network):
+class CharacterLanguageModel(LanguageModel):
     """A recurrent network that predicts the next symbol.
 
     The architecture offers tied weights (Press & Wolf 2017, arXiv:1608.05859), dropout of whole
@@ -38,7 +38,7 @@ class CharacterLanguageModel(Network):
         vocabulary_size: int,
         architecture: Architecture,
         *,
-        engine: Engine = "auto",
+        engine: EngineName = "auto",
         precision: Precision = "float32",
     ) -> None:
         super().__init__()
@@ -88,8 +88,8 @@ class CharacterLanguageModel(Network):
             nn.init.uniform_(self.output.weight, -0.1, 0.1)
 
     @property
-    def members(self) -> Sequence["CharacterLanguageModel"]:  # type: ignore[override]
-        """This network alone."""
+    def members(self) -> Sequence["CharacterLanguageModel"]:
+        """The networks that are trained independently of each other: this one alone."""
         return [self]
 
     @property
@@ -99,14 +99,23 @@ class CharacterLanguageModel(Network):
 
     def forward(self, tokens: Tensor, state: State | None = None) -> tuple[Tensor, State]:
         """Predict the token that follows each token; see `LanguageModel.forward`."""
-        hx = state[0] if state and self.recurrent.cell == "gru" else state
-        hidden, hx = self.recurrent.forward_indices(tokens, self._input_vectors(), hx)
-        return self.predict(self._drop_output(hidden)), (hx,) if isinstance(hx, Tensor) else hx
+        hidden, state = self.recurrent.forward_indices(tokens, self._input_vectors(), state)
+        return self.predict(self._drop_output(hidden)), state
 
     def loss(
         self, tokens: Tensor, targets: Tensor, state: State | None = None
     ) -> tuple[Tensor, State]:
-        """Return the cross-entropy of each prediction; see `Network.loss`."""
+        """Return the cross-entropy of each prediction.
+
+        Args:
+            tokens: The tokens to read, int64 of shape (length, batch).
+            targets: The token that follows each, int64 of the same shape; or a distribution over
+                all symbols instead, float32 of shape (length, batch, V).
+            state: The state before the first token; None for the initial state.
+
+        Returns:
+            Nats, float32 of shape (length, batch), and the state after the last token.
+        """
         logits, state = self(tokens, state)
         nats = functional.cross_entropy(
             logits.flatten(0, 1), targets.flatten(0, 1), reduction="none"
@@ -128,7 +137,7 @@ class CharacterLanguageModel(Network):
         """Return a function that reads one token of each stream; see `LanguageModel.stepper`."""
         step = self.recurrent.stepper(batch_size, self._input_vectors())
         if state is not None:
-            step.state = state[0] if self.recurrent.cell == "gru" else state
+            step.state = state
         return lambda tokens: self.predict(step(tokens))
 
     def predict(self, hidden: Tensor) -> Tensor:

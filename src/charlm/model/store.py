@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Literal, TypedDict, cast
+from typing import Literal, TypedDict, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -14,33 +14,41 @@ from safetensors.torch import load_file, save
 
 from charlm.errors import CharlmError
 from charlm.files import atomic, write_text
-from charlm.model.base import LanguageModel, Network
-from charlm.model.ensemble import Ensemble, member_prefixes
-from charlm.model.kneser_ney import Ngram
+from charlm.model.base import LanguageModel
+from charlm.model.ensemble import Ensemble, Network, member_prefixes
+from charlm.model.kneser_ney import KneserNey
 from charlm.model.mixture import InterpolatedModel
 from charlm.model.network import CharacterLanguageModel
 from charlm.recurrent.layers import Precision
-from charlm.settings import Architecture, Engine
+from charlm.settings import Architecture, EngineName
 from charlm.text.vocabulary import Vocabulary
+
+
+class TrainingDescription(TypedDict):
+    """How a model was trained: all settings, of which these are read again."""
+
+    steps: int
+    device: str
+    engine: str
+    precision: str
 
 
 class ModelDescription(TypedDict):
     """The content of `model.json`."""
 
     format: Literal[1]
-    architecture: dict[str, Any]
+    architecture: Mapping[str, object]
     """The fields of `charlm.settings.Architecture`."""
-    training: dict[str, Any]
-    """The settings of the training."""
-    vocabulary: dict[str, Any]
-    """As in `vocabulary.json`."""
+    training: TrainingDescription
+    vocabulary: Mapping[str, object]
+    """The content of `vocabulary.json`."""
 
 
 def make_model(
     vocabulary_size: int,
     architecture: Architecture,
     *,
-    engine: Engine = "auto",
+    engine: EngineName = "auto",
     precision: Precision = "float32",
 ) -> Network:
     """Return a new network or ensemble, without an n-gram model, which `add_ngram` adds."""
@@ -49,7 +57,7 @@ def make_model(
 
 
 def add_ngram(
-    network: Network, architecture: Architecture, tokens: npt.NDArray[np.integer[Any]]
+    network: Network, architecture: Architecture, tokens: npt.NDArray[np.integer]
 ) -> LanguageModel:
     """Interpolate a trained network with the n-gram model of its training text.
 
@@ -60,7 +68,7 @@ def add_ngram(
     """
     if not architecture.ngram_order:
         return network
-    ngram = Ngram.counted(tokens, network.vocabulary_size, architecture.ngram_order)
+    ngram = KneserNey.from_text(tokens, network.vocabulary_size, architecture.ngram_order)
     return InterpolatedModel(network, ngram, architecture.ngram_weight).to(network.device)
 
 
@@ -113,10 +121,25 @@ def read_description(folder: str | Path) -> ModelDescription:
     return cast(ModelDescription, description)
 
 
+def read_architecture(folder: str | Path) -> tuple[Architecture, Vocabulary]:
+    """Read a trained model's architecture and vocabulary from its `model.json`.
+
+    Raises:
+        CharlmError: The file is missing or damaged.
+    """
+    description = read_description(folder)
+    try:
+        architecture = Architecture.from_mapping(description["architecture"], "architecture")
+        return architecture, Vocabulary.from_dict(description["vocabulary"])
+    except (CharlmError, AttributeError, LookupError, TypeError, ValueError):
+        path = Path(folder) / "model.json"
+        raise CharlmError(f"{path}: damaged; train the model again") from None
+
+
 def load_model(
     folder: str | Path,
     *,
-    engine: Engine = "auto",
+    engine: EngineName = "auto",
     precision: Precision = "float32",
     device: str | torch.device = "cpu",
 ) -> tuple[LanguageModel, Vocabulary]:
@@ -125,11 +148,9 @@ def load_model(
     Raises:
         CharlmError: A file is missing, damaged or foreign.
     """
-    description = read_description(folder)
+    architecture, vocabulary = read_architecture(folder)
     path = Path(folder) / "model.safetensors"
     try:
-        vocabulary = Vocabulary.from_dict(description["vocabulary"])
-        architecture = Architecture.from_mapping(description["architecture"], "architecture")
         network = make_model(len(vocabulary), architecture, engine=engine, precision=precision)
         weights = load_file(path)
         counts = {
@@ -137,13 +158,15 @@ def load_model(
             for name in list(weights)
             if name.startswith("ngram.")
         }
+        if bool(counts) != bool(architecture.ngram_order):
+            raise ValueError("n-gram counts without an n-gram model, or the reverse")
         if architecture.tie_weights:
             for prefix in member_prefixes(architecture.members):
                 weights[f"{prefix}output.weight"] = weights[f"{prefix}embedding.weight"]
         network.load_state_dict(weights)
         model: LanguageModel = network
         if architecture.ngram_order:
-            ngram = Ngram(len(vocabulary), counts)
+            ngram = KneserNey(len(vocabulary), counts)
             model = InterpolatedModel(network, ngram, architecture.ngram_weight)
     except FileNotFoundError:
         raise CharlmError(f"{path}: there is no such file; train the model again") from None
@@ -151,15 +174,7 @@ def load_model(
         raise CharlmError(f"{path}: damaged ({error}); train the model again") from None
     except OSError as error:
         raise CharlmError(f"{path}: {error.strerror or error}; train the model again") from None
-    except (
-        CharlmError,
-        ArithmeticError,
-        AttributeError,
-        LookupError,
-        RuntimeError,
-        TypeError,
-        ValueError,
-    ):
+    except (CharlmError, ArithmeticError, LookupError, RuntimeError, TypeError, ValueError):
         raise CharlmError(
             f"{path}: does not belong to the model.json beside it; train the model again"
         ) from None

@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from charlm.files import sha256_of
-from charlm.model.card import baseline_label
+from charlm.model.model_card import baseline_label
 from charlm.report import figures
 from charlm.report.html import character_name
 

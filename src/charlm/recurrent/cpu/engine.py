@@ -13,7 +13,6 @@ hidden state and in an LSTM 1 for the cell state; with bfloat16 the gates take h
 hidden state, which a GRU also keeps in float32. The outputs are the caller's, who may change them.
 """
 
-from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -34,7 +33,7 @@ from charlm.recurrent.cpu.packing import (
     unblock,
 )
 from charlm.recurrent.eager import eager_backward, linked_to, once_differentiable
-from charlm.recurrent.engines.base import Parameters
+from charlm.recurrent.engines.base import Parameters, State
 from charlm.recurrent.engines.torch import Torch
 
 
@@ -45,10 +44,10 @@ class FusedCPU:
     def lstm(
         inputs: Tensor,
         indices: Tensor | None,
-        state: Sequence[Tensor],
+        state: State,
         parameters: Parameters,
         precision: str,
-    ) -> tuple[Tensor, ...]:
+    ) -> tuple[Tensor, State]:
         """Run an LSTM layer."""
         if not can_run_kernels(inputs.dtype):
             return Torch.lstm(inputs, indices, state, parameters, precision)
@@ -58,10 +57,10 @@ class FusedCPU:
     def gru(
         inputs: Tensor,
         indices: Tensor | None,
-        state: Sequence[Tensor],
+        state: State,
         parameters: Parameters,
         precision: str,
-    ) -> tuple[Tensor, ...]:
+    ) -> tuple[Tensor, State]:
         """Run a GRU layer."""
         if not can_run_kernels(inputs.dtype):
             return Torch.gru(inputs, indices, state, parameters, precision)
@@ -72,12 +71,13 @@ def _run(
     cell: str,
     inputs: Tensor,
     indices: Tensor | None,
-    state: Sequence[Tensor],
+    state: State,
     parameters: Parameters,
     precision: str,
-) -> tuple[Tensor, ...]:
+) -> tuple[Tensor, State]:
     links = linked_to(inputs, *state, *parameters)
-    return _Layer.apply(cell, links, inputs, indices, precision, *parameters, *state)  # type: ignore[no-any-return, no-untyped-call]
+    outputs, *final = _Layer.apply(cell, links, inputs, indices, precision, *parameters, *state)  # type: ignore[no-untyped-call]
+    return outputs, tuple(final)
 
 
 class _Layer(torch.autograd.Function):

@@ -16,6 +16,7 @@ from charlm.recurrent.cpu.packing import (
     pad,
     unblock,
 )
+from charlm.recurrent.engines.base import State
 from charlm.recurrent.stepper import Stepper
 
 
@@ -66,13 +67,13 @@ class CPUStepper(Stepper):
                 )  # fmt: skip
                 self._launches[turn].append(launch)
 
-    def _read_state(self) -> tuple[Tensor, ...]:
+    def _read_state(self) -> State:
         now = [history[:, self._turn] for history in self._histories]
         if len(now) == 2:
             now[1] = torch.stack([unblock(cells) for cells in now[1]])
         return tuple(part[..., : self._outputs[0].shape[-1]].clone() for part in now)
 
-    def _write_state(self, state: tuple[Tensor, ...]) -> None:
+    def _write_state(self, state: State) -> None:
         for number, (history, given) in enumerate(zip(self._histories, state, strict=True)):
             padded = pad(given, history.shape[-1] - given.shape[-1])
             if number == 1:
