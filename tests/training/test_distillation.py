@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from charlm.errors import CharlmError
-from charlm.model.base import Network
+from charlm.model.ensemble import Network
 from charlm.model.store import load_model
 from charlm.training.distillation import Teacher
 from tests.training.small import TEXT, run, settings, write_corpus

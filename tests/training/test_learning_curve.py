@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from charlm.evaluation.evaluate import evaluate
-from charlm.model.base import Network, State
+from charlm.model.base import State
+from charlm.model.ensemble import Network
 from charlm.model.store import load_model
 from charlm.text.tokens import TokenSplit
 from charlm.text.vocabulary import Vocabulary

@@ -3,7 +3,8 @@
 import torch
 from torch import Tensor
 
-from charlm.model.base import Network, State
+from charlm.model.base import State
+from charlm.model.ensemble import Network
 
 
 class Teacher:

@@ -8,8 +8,8 @@ import torch
 from torch import nn
 
 from charlm.errors import CharlmError
-from charlm.model.base import Network
 from charlm.model.devices import available_memory
+from charlm.model.ensemble import Network
 from charlm.settings import TrainingSettings
 
 log = logging.getLogger(__name__)

@@ -5,8 +5,8 @@ from pathlib import Path
 import torch
 
 from charlm.errors import CharlmError
-from charlm.model.base import Network
 from charlm.model.devices import available_memory
+from charlm.model.ensemble import Network
 from charlm.model.mixture import InterpolatedModel
 from charlm.model.store import load_model, make_model
 from charlm.recurrent.layers import Precision

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
-from charlm.model.base import Network, State
+from charlm.model.base import State
+from charlm.model.ensemble import Network
 from charlm.training.averaging import WeightAverage, set_weights
 from charlm.training.checkpoint import Snapshot
 from charlm.training.distillation import Teacher
