@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from charlm.errors import CharlmError
-from charlm.recurrent import GRU, LSTM, layers
-from charlm.recurrent.dropout import dropout_mask
+from charlm.recurrent import GRU, LSTM, selection
+from charlm.recurrent.dropout import drop_outputs, dropout_mask
 
 PEERS = {LSTM: torch.nn.LSTM, GRU: torch.nn.GRU}
 CELLS = tuple(PEERS)
@@ -164,8 +164,7 @@ def test_dropout_between_layers_is_a_mask_of_their_outputs(cell):
 
 
 def test_locked_dropout_is_one_draw_for_all_steps():
-    layer = make(LSTM, 2, 50, engine="fused", dropout=0.5, locked_dropout=True)
-    dropped = layer._drop(torch.ones(7, 3, 50, dtype=torch.float64), training=True) == 0
+    dropped = drop_outputs(torch.ones(7, 3, 50), 0.5, locked=True) == 0
     assert dropped.any()
     assert not dropped.all()
     assert (dropped == dropped[0]).all()
@@ -295,22 +294,25 @@ def test_the_state_of_indices_and_steppers_is_a_tuple(cell):
 def test_auto_says_what_it_picks(cell, caplog):
     assert cell(5, 8, engine="torch").picked_engine == "torch"
     assert cell(5, 8, dtype=torch.float64).picked_engine == "torch"
-    layers._fastest.cache_clear()
-    with caplog.at_level("INFO", "charlm.recurrent.layers"):
+    selection._fastest.cache_clear()
+    with caplog.at_level("INFO", "charlm.recurrent.selection"):
         for _ in range(2):
             assert cell(5, 8, precision="bfloat16").picked_engine == "fused"
             cell(5, 8, precision="bfloat16")(torch.zeros(2, 1, 5))
     line = f"auto: fused for {cell.cell}, hidden size 8, bfloat16, on cpu: the fastest measured"
-    said = [each.message for each in caplog.records if each.name == "charlm.recurrent.layers"]
+    said = [each.message for each in caplog.records if each.name == "charlm.recurrent.selection"]
     assert [line in message for message in said] == [True]
 
 
 def test_auto_goes_by_the_table(monkeypatch):
-    rows = ("cpu", "lstm", "float32", 8, "fused"), ("cpu", "lstm", "float32", 16, "reference")
-    monkeypatch.setattr(layers, "_FASTEST", rows)
-    layers._fastest.cache_clear()
+    rows = (
+        selection.Measured("cpu", "lstm", "float32", 8, "fused"),
+        selection.Measured("cpu", "lstm", "float32", 16, "reference"),
+    )
+    monkeypatch.setattr(selection, "FASTEST", rows)
+    selection._fastest.cache_clear()
     picked = [LSTM(5, hidden).picked_engine for hidden in (7, 8, 9, 16, 17)]
     assert picked == ["fused", "fused", "reference", "reference", "torch"]
     assert LSTM(5, 8, precision="bfloat16").picked_engine == "torch"
     assert GRU(5, 8).picked_engine == "torch"
-    layers._fastest.cache_clear()
+    selection._fastest.cache_clear()
