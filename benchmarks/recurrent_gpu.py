@@ -183,10 +183,9 @@ def loops() -> None:
                     run()
 
             found = medians({"picked": run, "replayed": replayed}, 3)
+            milliseconds = found["picked"] * 1e3
             ratio = found["replayed"] / found["picked"]
-            print(
-                f"| {ours.__name__} | {hidden} | {batch} | {found['picked'] * 1e3:.2f} | {ratio:.2f} |"
-            )
+            print(f"| {ours.__name__} | {hidden} | {batch} | {milliseconds:.2f} | {ratio:.2f} |")
 
 
 @torch.no_grad()

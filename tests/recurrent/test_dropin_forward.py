@@ -278,9 +278,7 @@ def in_place_under_inference(new: New) -> object:
 
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize(("cell", "engine", "name"), BEHAVIOURS.cases())
-def test_forward_works_as_torch_s(
-    cell: type[Layer], engine: EngineName, name: str
-) -> None:
+def test_forward_works_as_torch_s(cell: type[Layer], engine: EngineName, name: str) -> None:
     BEHAVIOURS.check(cell, engine, name)
 
 

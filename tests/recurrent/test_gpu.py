@@ -8,16 +8,16 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import Literal
 
 import pytest
 import torch
+from tests.recurrent.common import CELLS, Layer, parameter_gradients, parts, random_state, total
 from tests.recurrent.test_sharing import check_nothing_is_shared
 
 from charlm.errors import CharlmError
-from charlm.recurrent import GRU, LSTM
+from charlm.recurrent import LSTM
 from charlm.recurrent.engines.base import Cell, Engine, Parameters, Precision
 from charlm.recurrent.engines.reference import run_reference
 
@@ -34,8 +34,6 @@ on_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA GPU h
 INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
 interpreted = pytest.mark.skipif(not INTERPRETED, reason="run by test_under_the_interpreter")
 TOLERANCE: dict[Precision, float] = {"float32": 1e-5, "bfloat16": 4e-2}
-Layer: TypeAlias = LSTM | GRU
-CELLS: list[type[Layer]] = [LSTM, GRU]
 
 
 def test_under_the_interpreter() -> None:
@@ -101,11 +99,6 @@ def check(
         assert error < TOLERANCE[precision]
 
 
-def total(results: Sequence[torch.Tensor]) -> torch.Tensor:
-    """Return a number that depends on every result."""
-    return torch.stack([(r * r.detach().cos()).sum() for r in results]).sum()
-
-
 @interpreted
 @pytest.mark.parametrize("cell", CELLS)
 @pytest.mark.parametrize(
@@ -157,7 +150,7 @@ def test_interpreter_runs_a_stack(cell: type[Layer], with_table: bool) -> None:
         torch.manual_seed(1)
         leaf = inputs.clone().requires_grad_()
         outputs, state = layer.forward_indices(indices, leaf) if with_table else layer(leaf)
-        results = [outputs, *(state if isinstance(state, tuple) else [state])]
+        results = [outputs, *parts(state)]
         gradients = torch.autograd.grad(total(results), [leaf, *layer.parameters()])
         found.append([*results, *gradients])
     for ours, theirs in zip(*found, strict=True):
@@ -168,7 +161,7 @@ def check_stepper(cell: type[Layer], precision: Precision, device: str) -> None:
     layer = cell(5, 20, 2, engine="fused", precision=precision, device=device)
     indices = torch.randint(9, (4, 3), device=device)
     table = torch.randn(9, 5, device=device)
-    first = tuple(torch.randn(2, 3, 20, device=device) for _ in range(2 if cell is LSTM else 1))
+    first = tuple(part.to(device) for part in random_state(cell, 2, 3, 20))
     with torch.no_grad():
         expected, last = layer.forward_indices(indices, table, first)
     for rows in (indices, table[indices]):
@@ -213,7 +206,7 @@ def test_interpreter_shares_no_memory(
         outputs, _ = layer(torch.ones(2, 2, 32))
         outputs = outputs.relu_() if in_place else outputs.relu()
         outputs.square().sum().backward()
-        found.append(gradients(layer))
+        found.append(parameter_gradients(layer))
     for ours, expected in zip(*found, strict=True):
         assert torch.equal(ours, expected)
 
@@ -352,16 +345,12 @@ def test_gpu_matches_the_equations(
         )
 
 
-def gradients(layer: Layer) -> list[torch.Tensor]:
-    return [p.grad.clone() for p in layer.parameters() if p.grad is not None]
-
-
 def training_pass(layer: Layer, inputs: torch.Tensor) -> list[torch.Tensor]:
     """Return the outputs and the gradients of the parameters."""
     layer.zero_grad()
     outputs, final = layer(inputs)
-    total((outputs, *(final if isinstance(final, tuple) else [final]))).backward()
-    return [outputs.detach(), *gradients(layer)]
+    total((outputs, *parts(final))).backward()
+    return [outputs.detach(), *parameter_gradients(layer)]
 
 
 @on_gpu

@@ -28,7 +28,7 @@ from charlm.recurrent.stepper import Stepper
 
 
 class _Recurrent(RecurrentModule):
-    """The methods that `LSTM` and `GRU` share. In here, a state is a tuple for both cells."""
+    """The methods that `LSTM` and `GRU` share; in them, a state is a tuple for both cells."""
 
     def forward_indices(
         self, indices: Tensor, table: Tensor, state: State | None = None
@@ -135,16 +135,16 @@ class _Recurrent(RecurrentModule):
 class LSTM(_Recurrent, nn.LSTM):
     """A stack of LSTM layers, a drop-in replacement for `torch.nn.LSTM`.
 
-    It also is one: ``isinstance(layer, torch.nn.LSTM)`` holds. Arguments, parameters, their
-    initialization, `repr` and the types of errors are torch's: a `state_dict` moves either way, and
-    the same seed gives the same parameters. Every error raised here is a `CharlmError` as well.
+    It is a subclass of `torch.nn.LSTM`, with the same arguments, parameters, initialization and
+    `repr`: a `state_dict` can be loaded into either class, and the same seed gives the same
+    parameters. Errors have the types of torch's errors, and each is a `CharlmError`, too.
 
     While torch records or transforms operations (torch.jit, torch.export, ONNX, torch.func,
     forward-mode derivatives, a dispatch mode such as FakeTensorMode), on the meta device and for
     tensor subclasses, torch's own forward pass runs, in the parameters' precision.
 
-    Refused, where torch accepts them:
-        - `bidirectional`: a language model reads one way only.
+    Not supported, although torch accepts it:
+        - `bidirectional`: a language model reads in one direction only.
         - `proj_size`: put a torch.nn.Linear after the layer.
         - A PackedSequence: pad the batch instead.
         - torch.fx.symbolic_trace, which looks into the layer; use torch.export.
@@ -157,21 +157,27 @@ class LSTM(_Recurrent, nn.LSTM):
     Other differences:
         - Inside `torch.autocast`, outputs and states keep the parameters' type. Products are
           bfloat16 where autocast asks for it, and float32 where it asks for float16.
-        - Dropout between layers draws other numbers than torch's from the same seed.
+        - With the same seed, dropout between layers drops other outputs than in torch.
         - Code that compares ``type(layer)`` with torch's class, such as dynamic quantization, does
           not recognize the layer.
 
-    Args, where they are not torch's:
-        engine: `reference` computes as `charlm.recurrent.equations` reads, in the parameters'
-            precision; `fused` runs our own kernels; `torch` runs torch's own functions; `auto`
-            takes the fastest of the last two.
-        precision: `bfloat16` multiplies in bfloat16 where the processor does so fast, and keeps
-            states and parameters in float32. ``torch.autocast`` selects it too.
-        locked_dropout: draw the dropout between layers once for all steps.
-        weight_dropout: probability with which a recurrent weight is dropped, for all steps.
+    Args, besides torch's:
+        engine: `reference` computes `charlm.recurrent.equations` as written, in the parameters'
+            precision; `fused` runs our own kernels; `torch` runs torch's functions; `auto` takes
+            the faster of `fused` and `torch`.
+        precision: `bfloat16` multiplies in bfloat16 if the processor is fast at it, and keeps
+            states and parameters in float32. ``torch.autocast`` selects it, too.
+        locked_dropout: whether dropout between layers drops the same outputs in all steps.
+        weight_dropout: the probability that a recurrent weight is dropped, for all steps.
 
     Raises:
         CharlmError: an argument is not supported or out of range; also a ValueError or TypeError.
+
+    >>> import torch
+    >>> layer = LSTM(5, 8)
+    >>> outputs, (h, c) = layer(torch.zeros(7, 3, 5))
+    >>> outputs.shape, h.shape
+    (torch.Size([7, 3, 8]), torch.Size([1, 3, 8]))
     """
 
     cell = "lstm"
@@ -201,10 +207,7 @@ class LSTM(_Recurrent, nn.LSTM):
 
 
 class GRU(_Recurrent, nn.GRU):
-    """A stack of GRU layers, a drop-in replacement for `torch.nn.GRU`.
-
-    What is said of `LSTM` holds for it, too.
-    """
+    """A stack of GRU layers, a drop-in replacement for `torch.nn.GRU`; see `LSTM` for details."""
 
     cell = "gru"
 

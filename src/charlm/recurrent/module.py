@@ -43,7 +43,7 @@ class RecurrentModule(nn.RNNBase):
         locked_dropout: bool = False,
         weight_dropout: float = 0.0,
     ) -> None:
-        self._refuse("bidirectional", bidirectional, "a language model reads one way only")
+        self._refuse("bidirectional", bidirectional, "a language model reads in one direction only")
         self._refuse("proj_size", proj_size, "put a torch.nn.Linear after the layer")
         torch_init: Callable[..., None] = super().__init__  # of torch.nn.LSTM or torch.nn.GRU
         try:

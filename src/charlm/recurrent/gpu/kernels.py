@@ -2,31 +2,31 @@
 # ruff: noqa: D417, N803, N806 (Triton's constants are written in capitals; see the module's text)
 """The loops over the steps as Triton kernels: `forward` and `backward`.
 
-A program works for UNITS hidden units and one group of the batch's examples. What it multiplies by
-lies in tiles with the weights' rows first, (weights' rows, examples), so that even 8 examples fill
-a tensor core's tile, whose weights' side is the wide one.
+A program computes UNITS hidden units for one group of the batch's examples. Products are tiles of
+(rows of the weights, examples), so that even 8 examples fill a tile of the tensor cores, whose wide
+side is that of the weights.
 
-Each kernel is used in two ways:
+Each kernel runs in one of two modes:
 
 - RESIDENT: one launch runs all steps. A program loads its part of the recurrent weights once and
-  keeps it in shared memory. Between steps the programs of a group meet: each adds 1 to a counter
-  and waits until all have. They must all be running at once, or those that wait would do so for
-  ever; under the interpreter, which runs one after another, a group is of one program.
-- otherwise one launch runs one step, and the weights are read as the product goes on.
+  keeps it in shared memory. Between steps, the programs of a group wait for each other: each adds 1
+  to a counter and waits until all have. They must all run at once, or some would wait forever.
+  Triton's interpreter runs one program after another, so there a group has one program.
+- Otherwise one launch runs one step, and the product reads the weights as it goes.
 
-Slots are what there is four times a unit: the gates i, f, g and o of an LSTM; r, z, m and n of a
-GRU, where m is the recurrent product of the candidate n, so that the hidden state meets the first
-GATES slots of either cell and these are the rows of `weight_hh` in their order.
+A unit has four slots: the gates i, f, g and o of an LSTM; r, z, m and n of a GRU, where m is the
+recurrent product of the candidate n. The first GATES slots of either cell have a recurrent product,
+and are the rows of `weight_hh` in their order.
 
-Every pointer is given at the first step that a launch runs, and moves from step to step. T is the
-number of steps, B of examples, H of units (SIZE). A tile is of BATCH examples and DEPTH units to be
-summed over. All sums are float32, in one order.
+Pointers are given at the first step that a launch runs, and move from step to step. T is the number
+of steps, B that of examples, H that of units (SIZE). A tile has BATCH examples and sums over DEPTH
+units. All sums are in float32 and in one order.
 """
 
 import triton
 import triton.language as tl
 
-# The interpreter multiplies numbers of type bfloat16 wrongly; in float32 the products are the same.
+# The interpreter multiplies bfloat16 wrongly; in float32 the products are the same.
 INTERPRETED = tl.constexpr(triton.knobs.runtime.interpret)
 
 
@@ -43,7 +43,7 @@ def _tanh(x):
 
 
 @triton.jit
-def _pair(x):
+def _add_pairs(x):
     """Add the two numbers along the last axis."""
     a, b = tl.split(x)
     return a + b
@@ -60,10 +60,10 @@ def _store(pointer, value, mask):
 
 
 @triton.jit
-def _meet(arrived, goal):
-    """Wait until `goal` arrivals were counted: what was written before is then seen by all.
+def _wait(arrived, goal):
+    """Count this program and wait until `goal` are counted; all then see what any wrote before.
 
-    Adding releases what this program's threads wrote, and reading acquires what the others' did.
+    Adding releases what this program's threads wrote; reading acquires what the others' wrote.
     """
     tl.debug_barrier()
     tl.atomic_add(arrived, 1, sem="release", scope="gpu")
@@ -75,7 +75,7 @@ def _meet(arrived, goal):
 @triton.jit
 def _forward_weights(weight, block, start, SIZE: tl.constexpr, UNITS: tl.constexpr,
                      DEPTH: tl.constexpr, GATES: tl.constexpr):  # fmt: skip
-    """A program's rows of `weight_hh`, slot by slot, from column `start`: (4·UNITS, DEPTH)."""
+    """Load a program's rows of `weight_hh`, slot by slot, from column `start`: (4·UNITS, DEPTH)."""
     row = tl.arange(0, 4 * UNITS)
     slot, unit = row // UNITS, block * UNITS + row % UNITS
     k = start + tl.arange(0, DEPTH)
@@ -85,7 +85,7 @@ def _forward_weights(weight, block, start, SIZE: tl.constexpr, UNITS: tl.constex
 
 @triton.jit
 def _forward_operand(operands, rows, here, start, SIZE: tl.constexpr, DEPTH: tl.constexpr):
-    """Hidden states from unit `start`, (DEPTH, examples), read past the caches of one processor."""
+    """Load hidden states from unit `start`, (DEPTH, BATCH), from L2: other processors wrote them."""
     k = start + tl.arange(0, DEPTH)
     there = (k < SIZE)[:, None] & here[None, :]
     place = operands + rows[None, :] * SIZE + k[:, None]
@@ -99,21 +99,21 @@ def forward(
     CELL: tl.constexpr, SIZE: tl.constexpr, UNITS: tl.constexpr, BATCH: tl.constexpr,
     DEPTH: tl.constexpr, RESIDENT: tl.constexpr,
 ):  # fmt: skip
-    """Run a layer from the state before the first step on.
+    """Run a layer from its initial state.
 
     Args:
         projected: W x of every step, (T, B, G·H).
         weight: `weight_hh`, (G·H, H).
         bias: by slots, (4·H,).
-        hidden: (T + 1, B, H), the first given.
-        operands: the hidden states as the product takes them, likewise.
-        cells: an LSTM's cell states, likewise.
+        hidden: hidden states (T + 1, B, H); the first is given, the others are written.
+        operands: the same in the dtype of the product.
+        cells: the same of an LSTM's cell states.
         gates: written by slots, (T, B, 4·H).
-        arrived: a counter a group, 32 numbers apart, zero.
+        arrived: one counter per group, 32 numbers apart, zero at first.
         steps: T.
-        advance: from a state to the next one, in numbers.
+        advance: the distance from a state to the next one, in numbers.
         batch: B.
-        group_size: examples a group.
+        group_size: examples per group.
     """
     GATES: tl.constexpr = 4 if CELL == "lstm" else 3
     group, block = tl.program_id(0), tl.program_id(1)
@@ -183,14 +183,14 @@ def forward(
         operands += advance
         cells += advance
         if RESIDENT:
-            _meet(arrived + group * 32, (t + 1) * tl.num_programs(1))
+            _wait(arrived + group * 32, (t + 1) * tl.num_programs(1))
 
 
 @triton.jit
 def _backward_place(start, DEPTH: tl.constexpr):
-    """The sum over slots and units in 8 parts, of DEPTH units each: the slots and the units.
+    """Return the slots (8, 1) and the units (8, DEPTH) of the 8 parts of a sum over both.
 
-    A warp adds up a part; then the parts are added. Shapes (8, 1) and (8, DEPTH).
+    One warp sums each part; then the parts are added.
     """
     part = tl.arange(0, 8)[:, None]
     return part // 2, start + part % 2 * DEPTH + tl.arange(0, DEPTH)[None, :]
@@ -199,7 +199,7 @@ def _backward_place(start, DEPTH: tl.constexpr):
 @triton.jit
 def _backward_weights(weight, units, start, SIZE: tl.constexpr, DEPTH: tl.constexpr,
                       GATES: tl.constexpr):  # fmt: skip
-    """A program's columns of `weight_hh`: (8, UNITS, DEPTH)."""
+    """Load a program's columns of `weight_hh`, (8, UNITS, DEPTH)."""
     slot, k = _backward_place(start, DEPTH)
     there = ((slot < GATES) & (k < SIZE))[:, None, :] & (units < SIZE)[None, :, None]
     place = weight + (slot * SIZE + k)[:, None, :] * SIZE + units[None, :, None]
@@ -209,7 +209,7 @@ def _backward_weights(weight, units, start, SIZE: tl.constexpr, DEPTH: tl.conste
 @triton.jit
 def _backward_operand(d_gates, rows, here, start, SIZE: tl.constexpr, DEPTH: tl.constexpr,
                       GATES: tl.constexpr):  # fmt: skip
-    """Gradients of the gates' arguments, (8, DEPTH, examples)."""
+    """Load gradients with respect to the gates' arguments, (8, DEPTH, BATCH)."""
     slot, k = _backward_place(start, DEPTH)
     there = ((slot < GATES) & (k < SIZE))[:, :, None] & here[None, None, :]
     place = d_gates + rows[None, None, :] * 4 * SIZE + (slot * SIZE + k)[:, :, None]
@@ -223,23 +223,23 @@ def backward(
     CELL: tl.constexpr, SIZE: tl.constexpr, UNITS: tl.constexpr, BATCH: tl.constexpr,
     DEPTH: tl.constexpr, RESIDENT: tl.constexpr,
 ):  # fmt: skip
-    """Go back through a layer, from the last step to the first.
+    """Run the backward pass of a layer, from the last step to the first.
 
     Args:
         weight: as in `forward`.
-        gates: as in `forward`, at the last step; so are the others that have steps.
-        cells: the states before the step.
-        hidden: likewise.
+        gates: as in `forward`, at the last step, as are the other tensors with steps.
+        cells: the cell states before each step, (T, B, H).
+        hidden: the hidden states before each step, (T, B, H).
         d_outputs: (T, B, H).
         d_gates: written by slots, (T + 1, B, 4·H), zero after the last step.
-        d_h: gradient with respect to the last hidden state, (B, H); of a GRU, what passes by the
-            gates from step to step, and is left of it before the first.
-        d_c: the same of an LSTM's cell state.
+        d_h: gradient with respect to the final hidden state, (B, H). A GRU replaces it by the part
+            of the gradient that does not pass through the gates, step by step.
+        d_c: gradient with respect to an LSTM's cell state, (B, H), replaced step by step.
         arrived: as in `forward`.
-        steps: likewise.
-        batch: likewise.
-        group_size: likewise.
-        d_h_counts: whether an LSTM's d_h is to be added: the launch runs the last step.
+        steps: as in `forward`.
+        batch: as in `forward`.
+        group_size: as in `forward`.
+        d_h_counts: whether to add an LSTM's d_h: the launch runs the last step.
     """
     GATES: tl.constexpr = 4 if CELL == "lstm" else 3
     group, block = tl.program_id(0), tl.program_id(1)
@@ -265,7 +265,7 @@ def backward(
                 d_output += _load(d_h + unit, there)
                 h = _load(hidden + unit, there)
 
-            # The hidden state after this step went on into the gates of the next: d_a U.
+            # The hidden state after this step is an input of the next step's gates: d_a U.
             after = d_gates + batch * 4 * SIZE
             if RESIDENT:
                 x = _backward_operand(after, rows, here, 0, SIZE, DEPTH, GATES)
@@ -277,7 +277,7 @@ def backward(
                     x = _backward_operand(after, rows, here, k, SIZE, DEPTH, GATES)
                     u += _dot(wk, x)
             u = u.reshape(2, 2, 2, UNITS, BATCH).permute(3, 4, 0, 1, 2)
-            dh = d_output + _pair(_pair(_pair(u)))
+            dh = d_output + _add_pairs(_add_pairs(_add_pairs(u)))
 
             if CELL == "lstm":
                 i, f, g, o, tanh_c = s0, s1, s2, s3, _tanh(new_c)
@@ -301,4 +301,4 @@ def backward(
         hidden -= batch * SIZE
         d_outputs -= batch * SIZE
         if RESIDENT:
-            _meet(arrived + group * 32, (t + 1) * tl.num_programs(1))
+            _wait(arrived + group * 32, (t + 1) * tl.num_programs(1))
