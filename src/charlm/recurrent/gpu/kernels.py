@@ -79,17 +79,17 @@ def _forward_weights(weight, block, start, SIZE: tl.constexpr, UNITS: tl.constex
     row = tl.arange(0, 4 * UNITS)
     slot, unit = row // UNITS, block * UNITS + row % UNITS
     k = start + tl.arange(0, DEPTH)
-    there = ((slot < GATES) & (unit < SIZE))[:, None] & (k < SIZE)[None, :]
-    return tl.load(weight + (slot * SIZE + unit)[:, None] * SIZE + k[None, :], there, other=0.0)
+    mask = ((slot < GATES) & (unit < SIZE))[:, None] & (k < SIZE)[None, :]
+    return tl.load(weight + (slot * SIZE + unit)[:, None] * SIZE + k[None, :], mask, other=0.0)
 
 
 @triton.jit
-def _forward_operand(operands, rows, here, start, SIZE: tl.constexpr, DEPTH: tl.constexpr):
-    """Load hidden states from unit `start`, (DEPTH, BATCH), from L2: other processors wrote them."""
+def _forward_operand(operands, rows, in_group, start, SIZE: tl.constexpr, DEPTH: tl.constexpr):
+    """Load hidden states from unit `start`, (DEPTH, BATCH), past the processor's own cache."""
     k = start + tl.arange(0, DEPTH)
-    there = (k < SIZE)[:, None] & here[None, :]
-    place = operands + rows[None, :] * SIZE + k[:, None]
-    return tl.load(place, there, other=0.0, cache_modifier=".cg")
+    mask = (k < SIZE)[:, None] & in_group[None, :]
+    pointers = operands + rows[None, :] * SIZE + k[:, None]
+    return tl.load(pointers, mask, other=0.0, cache_modifier=".cg")
 
 
 @triton.jit(do_not_specialize=["steps", "batch", "group_size"])
@@ -128,25 +128,25 @@ def forward(
     for t in tl.range(0, steps, num_stages=1):
         for first in tl.range(group * group_size, end, BATCH, num_stages=1):
             rows = first + tl.arange(0, BATCH)
-            here = rows < end
-            there = (units < SIZE)[:, None] & here[None, :]
+            in_group = rows < end
+            mask = (units < SIZE)[:, None] & in_group[None, :]
             unit = rows[None, :] * SIZE + units[:, None]
             x = projected + rows[None, :] * GATES * SIZE + units[:, None]
-            x0, x1 = _load(x, there) + b0, _load(x + SIZE, there) + b1
-            x2 = _load(x + 2 * SIZE, there)
+            x0, x1 = _load(x, mask) + b0, _load(x + SIZE, mask) + b1
+            x2 = _load(x + 2 * SIZE, mask)
             if CELL == "lstm":
-                x2, x3 = x2 + b2, _load(x + 3 * SIZE, there) + b3
-                c = _load(cells + unit, there)
+                x2, x3 = x2 + b2, _load(x + 3 * SIZE, mask) + b3
+                c = _load(cells + unit, mask)
             else:
-                h = _load(hidden + unit, there)
+                h = _load(hidden + unit, mask)
 
             if RESIDENT:
-                u = _dot(w, _forward_operand(operands, rows, here, 0, SIZE, DEPTH))
+                u = _dot(w, _forward_operand(operands, rows, in_group, 0, SIZE, DEPTH))
             else:
                 u = tl.zeros((4 * UNITS, BATCH), tl.float32)
                 for k in tl.range(0, SIZE, DEPTH):
                     wk = _forward_weights(weight, block, k, SIZE, UNITS, DEPTH, GATES)
-                    u += _dot(wk, _forward_operand(operands, rows, here, k, SIZE, DEPTH))
+                    u += _dot(wk, _forward_operand(operands, rows, in_group, k, SIZE, DEPTH))
             u = u.reshape(2, 2, UNITS, BATCH).permute(2, 3, 0, 1)
             u02, u13 = tl.split(u)
             u0, u2 = tl.split(u02)
@@ -160,23 +160,23 @@ def forward(
                 o = tl.sigmoid(x3 + u3)  # o = σ(W_o x + U_o h + b_o)
                 c = f * c + i * g  # c' = f ⊙ c + i ⊙ g
                 h = o * _tanh(c)  # h' = o ⊙ tanh(c')
-                _store(slot, i, there)
-                _store(slot + SIZE, f, there)
-                _store(slot + 2 * SIZE, g, there)
-                _store(slot + 3 * SIZE, o, there)
-                _store(cells + advance + unit, c, there)
+                _store(slot, i, mask)
+                _store(slot + SIZE, f, mask)
+                _store(slot + 2 * SIZE, g, mask)
+                _store(slot + 3 * SIZE, o, mask)
+                _store(cells + advance + unit, c, mask)
             else:
                 r = tl.sigmoid(x0 + u0)  # r = σ(W_r x + U_r h + b_r)
                 z = tl.sigmoid(x1 + u1)  # z = σ(W_z x + U_z h + b_z)
                 m = u2 + b2  # m = U_n h + b_m
                 n = _tanh(x2 + b3 + r * m)  # n = tanh(W_n x + b_n + r ⊙ m)
                 h = n + z * (h - n)  # h' = (1 - z) ⊙ n + z ⊙ h
-                _store(slot, r, there)
-                _store(slot + SIZE, z, there)
-                _store(slot + 2 * SIZE, m, there)
-                _store(slot + 3 * SIZE, n, there)
-            _store(hidden + advance + unit, h, there)
-            _store(operands + advance + unit, h, there)
+                _store(slot, r, mask)
+                _store(slot + SIZE, z, mask)
+                _store(slot + 2 * SIZE, m, mask)
+                _store(slot + 3 * SIZE, n, mask)
+            _store(hidden + advance + unit, h, mask)
+            _store(operands + advance + unit, h, mask)
         projected += batch * GATES * SIZE
         gates += batch * 4 * SIZE
         hidden += advance
@@ -187,7 +187,7 @@ def forward(
 
 
 @triton.jit
-def _backward_place(start, DEPTH: tl.constexpr):
+def _backward_parts(start, DEPTH: tl.constexpr):
     """Return the slots (8, 1) and the units (8, DEPTH) of the 8 parts of a sum over both.
 
     One warp sums each part; then the parts are added.
@@ -200,20 +200,20 @@ def _backward_place(start, DEPTH: tl.constexpr):
 def _backward_weights(weight, units, start, SIZE: tl.constexpr, DEPTH: tl.constexpr,
                       GATES: tl.constexpr):  # fmt: skip
     """Load a program's columns of `weight_hh`, (8, UNITS, DEPTH)."""
-    slot, k = _backward_place(start, DEPTH)
-    there = ((slot < GATES) & (k < SIZE))[:, None, :] & (units < SIZE)[None, :, None]
-    place = weight + (slot * SIZE + k)[:, None, :] * SIZE + units[None, :, None]
-    return tl.load(place, there, other=0.0)
+    slot, k = _backward_parts(start, DEPTH)
+    mask = ((slot < GATES) & (k < SIZE))[:, None, :] & (units < SIZE)[None, :, None]
+    pointers = weight + (slot * SIZE + k)[:, None, :] * SIZE + units[None, :, None]
+    return tl.load(pointers, mask, other=0.0)
 
 
 @triton.jit
-def _backward_operand(d_gates, rows, here, start, SIZE: tl.constexpr, DEPTH: tl.constexpr,
+def _backward_operand(d_gates, rows, in_group, start, SIZE: tl.constexpr, DEPTH: tl.constexpr,
                       GATES: tl.constexpr):  # fmt: skip
     """Load gradients with respect to the gates' arguments, (8, DEPTH, BATCH)."""
-    slot, k = _backward_place(start, DEPTH)
-    there = ((slot < GATES) & (k < SIZE))[:, :, None] & here[None, None, :]
-    place = d_gates + rows[None, None, :] * 4 * SIZE + (slot * SIZE + k)[:, :, None]
-    return tl.load(place, there, other=0.0, cache_modifier=".cg")
+    slot, k = _backward_parts(start, DEPTH)
+    mask = ((slot < GATES) & (k < SIZE))[:, :, None] & in_group[None, None, :]
+    pointers = d_gates + rows[None, None, :] * 4 * SIZE + (slot * SIZE + k)[:, :, None]
+    return tl.load(pointers, mask, other=0.0, cache_modifier=".cg")
 
 
 @triton.jit(do_not_specialize=["steps", "batch", "group_size", "d_h_counts"])
@@ -250,31 +250,31 @@ def backward(
     for t in tl.range(0, steps, num_stages=1):
         for first in tl.range(group * group_size, end, BATCH, num_stages=1):
             rows = first + tl.arange(0, BATCH)
-            here = rows < end
-            there = (units < SIZE)[:, None] & here[None, :]
+            in_group = rows < end
+            mask = (units < SIZE)[:, None] & in_group[None, :]
             unit = rows[None, :] * SIZE + units[:, None]
             slot = rows[None, :] * 4 * SIZE + units[:, None]
-            d_output = _load(d_outputs + unit, there)
-            s0, s1 = _load(gates + slot, there), _load(gates + SIZE + slot, there)
-            s2, s3 = _load(gates + 2 * SIZE + slot, there), _load(gates + 3 * SIZE + slot, there)
+            d_output = _load(d_outputs + unit, mask)
+            s0, s1 = _load(gates + slot, mask), _load(gates + SIZE + slot, mask)
+            s2, s3 = _load(gates + 2 * SIZE + slot, mask), _load(gates + 3 * SIZE + slot, mask)
             if CELL == "lstm":
-                d_output += _load(d_h + unit, there & (d_h_counts != 0) & (t == 0))
-                c, new_c = _load(cells + unit, there), _load(cells + batch * SIZE + unit, there)
-                dc = _load(d_c + unit, there)
+                d_output += _load(d_h + unit, mask & (d_h_counts != 0) & (t == 0))
+                c, new_c = _load(cells + unit, mask), _load(cells + batch * SIZE + unit, mask)
+                dc = _load(d_c + unit, mask)
             else:
-                d_output += _load(d_h + unit, there)
-                h = _load(hidden + unit, there)
+                d_output += _load(d_h + unit, mask)
+                h = _load(hidden + unit, mask)
 
             # The hidden state after this step is an input of the next step's gates: d_a U.
             after = d_gates + batch * 4 * SIZE
             if RESIDENT:
-                x = _backward_operand(after, rows, here, 0, SIZE, DEPTH, GATES)
+                x = _backward_operand(after, rows, in_group, 0, SIZE, DEPTH, GATES)
                 u = _dot(w, x)
             else:
                 u = tl.zeros((8, UNITS, BATCH), tl.float32)
                 for k in tl.range(0, SIZE, 2 * DEPTH):
                     wk = _backward_weights(weight, units, k, SIZE, DEPTH, GATES)
-                    x = _backward_operand(after, rows, here, k, SIZE, DEPTH, GATES)
+                    x = _backward_operand(after, rows, in_group, k, SIZE, DEPTH, GATES)
                     u += _dot(wk, x)
             u = u.reshape(2, 2, 2, UNITS, BATCH).permute(3, 4, 0, 1, 2)
             dh = d_output + _add_pairs(_add_pairs(_add_pairs(u)))
@@ -282,19 +282,19 @@ def backward(
             if CELL == "lstm":
                 i, f, g, o, tanh_c = s0, s1, s2, s3, _tanh(new_c)
                 dc += dh * o * (1 - tanh_c * tanh_c)  # h' = o ⊙ tanh(c')
-                _store(d_gates + slot, dc * g * i * (1 - i), there)  # c' = f ⊙ c + i ⊙ g
-                _store(d_gates + SIZE + slot, dc * c * f * (1 - f), there)
-                _store(d_gates + 2 * SIZE + slot, dc * i * (1 - g * g), there)
-                _store(d_gates + 3 * SIZE + slot, dh * tanh_c * o * (1 - o), there)
-                _store(d_c + unit, dc * f, there)
+                _store(d_gates + slot, dc * g * i * (1 - i), mask)  # c' = f ⊙ c + i ⊙ g
+                _store(d_gates + SIZE + slot, dc * c * f * (1 - f), mask)
+                _store(d_gates + 2 * SIZE + slot, dc * i * (1 - g * g), mask)
+                _store(d_gates + 3 * SIZE + slot, dh * tanh_c * o * (1 - o), mask)
+                _store(d_c + unit, dc * f, mask)
             else:
                 r, z, m, n = s0, s1, s2, s3
                 dn = dh * (1 - z) * (1 - n * n)  # h' = (1 - z) ⊙ n + z ⊙ h
-                _store(d_gates + slot, dn * m * r * (1 - r), there)  # n = tanh(… + r ⊙ m)
-                _store(d_gates + SIZE + slot, dh * (h - n) * z * (1 - z), there)
-                _store(d_gates + 2 * SIZE + slot, dn * r, there)
-                _store(d_gates + 3 * SIZE + slot, dn, there)
-                _store(d_h + unit, dh * z, there)
+                _store(d_gates + slot, dn * m * r * (1 - r), mask)  # n = tanh(… + r ⊙ m)
+                _store(d_gates + SIZE + slot, dh * (h - n) * z * (1 - z), mask)
+                _store(d_gates + 2 * SIZE + slot, dn * r, mask)
+                _store(d_gates + 3 * SIZE + slot, dn, mask)
+                _store(d_h + unit, dh * z, mask)
         gates -= batch * 4 * SIZE
         d_gates -= batch * 4 * SIZE
         cells -= batch * SIZE
