@@ -24,7 +24,7 @@ from charlm.model.mixture import InterpolatedModel
 from charlm.model.scoring import validation_loss
 from charlm.model.store import add_ngram, load_model, make_model, save_model
 from charlm.progress import progress
-from charlm.recurrent.layers import Precision
+from charlm.recurrent import Precision
 from charlm.settings import Architecture
 from charlm.text.tokens import TokenSplit
 from charlm.text.vocabulary import Vocabulary
