@@ -1,11 +1,9 @@
 """The records of settings agree with the configuration's schema and refuse anything else."""
 
-import doctest
 from dataclasses import asdict
 
 import pytest
 
-import charlm.settings
 from charlm.errors import CharlmError
 from charlm.pipeline import config_schema
 from charlm.settings import Architecture, TrainingSettings
@@ -54,7 +52,3 @@ def test_wrong_values_of_a_training_are_refused() -> None:
     with pytest.raises(CharlmError) as error:
         TrainingSettings.from_mapping({"clip_norm": "1"}, "a.json")
     assert str(error.value) == "a.json.clip_norm: expected float or null, got '1'"
-
-
-def test_the_examples_in_docstrings_are_right() -> None:
-    assert doctest.testmod(charlm.settings).failed == 0

@@ -25,8 +25,8 @@ def model() -> CharacterLanguageModel:
 
 
 @torch.no_grad()
-def score_one_by_one(
-    model: CharacterLanguageModel, text: npt.NDArray[np.uint8], start: int | None
+def one_by_one(
+    model: CharacterLanguageModel, text: npt.NDArray[np.integer], start: int | None
 ) -> tuple[list[float], list[tuple[float, int]]]:
     """Return the nats of each token, and the highest probability before it with its token."""
     nats, likeliest = [], []
@@ -54,7 +54,7 @@ def test_predictions_are_those_of_reading_one_by_one(
     monkeypatch.setattr(scoring, "MAX_LOGITS", window * 4 * 10)
     found = scoring.predictions(model, TEXTS, start, batch_size=4)
     for text, each in zip(TEXTS, found, strict=True):
-        nats, likeliest = score_one_by_one(model, text, start)
+        nats, likeliest = one_by_one(model, text, start)
         assert each["nats"] == pytest.approx(nats, rel=1e-4, abs=1e-5)
         assert each["confidence"] == pytest.approx([highest for highest, _ in likeliest], rel=1e-4)
         assert each["right"].tolist() == [
@@ -83,7 +83,7 @@ def test_the_validation_loss_is_the_mean_over_the_streams(
 
 
 def test_a_short_validation_text_is_read_as_one_stream(model: CharacterLanguageModel) -> None:
-    nats, _ = score_one_by_one(model, TEXTS[4], None)  # 300 tokens; the first is not predicted
+    nats, _ = one_by_one(model, TEXTS[4], None)  # 300 tokens; the first is not predicted
     assert scoring.validation_loss(model, TEXTS[4]) == pytest.approx(np.mean(nats[1:]), rel=1e-5)
 
 

@@ -7,7 +7,7 @@ from typing import Literal
 import torch
 
 from charlm.errors import CharlmError
-from charlm.recurrent.layers import Precision
+from charlm.recurrent import Precision
 
 MEMINFO = Path("/proc/meminfo")
 CGROUP = Path("/sys/fs/cgroup")

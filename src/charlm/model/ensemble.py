@@ -9,7 +9,7 @@ from torch.nn import functional
 
 from charlm.model.base import LanguageModel, State
 from charlm.model.network import CharacterLanguageModel
-from charlm.recurrent.layers import Precision
+from charlm.recurrent import Precision
 from charlm.settings import Architecture, EngineName
 
 

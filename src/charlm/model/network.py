@@ -8,9 +8,8 @@ from torch.nn import functional
 
 from charlm.errors import CharlmError
 from charlm.model.base import LanguageModel, State
-from charlm.recurrent import GRU, LSTM
+from charlm.recurrent import GRU, LSTM, Precision
 from charlm.recurrent.dropout import dropout_mask
-from charlm.recurrent.layers import Precision
 from charlm.settings import Architecture, EngineName
 
 

@@ -19,7 +19,7 @@ from charlm.model.ensemble import Ensemble, Network, member_prefixes
 from charlm.model.kneser_ney import KneserNey
 from charlm.model.mixture import InterpolatedModel
 from charlm.model.network import CharacterLanguageModel
-from charlm.recurrent.layers import Precision
+from charlm.recurrent import Precision
 from charlm.settings import Architecture, EngineName
 from charlm.text.vocabulary import Vocabulary
 

@@ -9,7 +9,7 @@ from charlm.model.devices import available_memory
 from charlm.model.ensemble import Network
 from charlm.model.mixture import InterpolatedModel
 from charlm.model.store import load_model, make_model
-from charlm.recurrent.layers import Precision
+from charlm.recurrent import Precision
 from charlm.settings import Architecture, TrainingSettings
 from charlm.text.vocabulary import Vocabulary
 from charlm.training.distillation import Teacher

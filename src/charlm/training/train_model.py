@@ -17,7 +17,7 @@ from charlm.errors import CharlmError
 from charlm.files import write_text
 from charlm.model.devices import choose_device, choose_precision, widest_float
 from charlm.model.store import add_ngram, save_model
-from charlm.recurrent.layers import Precision
+from charlm.recurrent import Precision
 from charlm.settings import Architecture, TrainingSettings
 from charlm.text.tokens import TokenSplit
 from charlm.text.vocabulary import Vocabulary
