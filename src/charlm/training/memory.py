@@ -22,7 +22,7 @@ BYTES = 4
 
 def count_parameters(model: nn.Module | None) -> int:
     """Return the number of parameters of a model, 0 for None."""
-    return sum(parameter.numel() for parameter in model.parameters()) if model else 0
+    return 0 if model is None else sum(each.numel() for each in model.parameters())
 
 
 def estimate_memory(

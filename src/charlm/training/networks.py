@@ -32,7 +32,7 @@ def initial_network(
 
     Raises:
         CharlmError: The weights, their gradients and the optimizer's buffers do not fit into
-            memory, or the model of `init_from` does not fit.
+            memory, or the model of `init_from` cannot be used.
     """
     network = _random_network(len(vocabulary), architecture, training, device, precision)
     if training.init_from:

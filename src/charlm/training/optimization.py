@@ -1,7 +1,7 @@
 """Optimizers.
 
-Their arithmetic is that of the functions of `torch.optim`. Its classes do the same, but importing
-PyTorch's compiler, as they do, takes seconds at each start.
+They call the functions of `torch.optim`. Its classes do the same, but import PyTorch's compiler,
+which takes seconds at each start.
 """
 
 from collections.abc import Mapping
@@ -21,12 +21,12 @@ BUFFERS: Mapping[OptimizerName, tuple[str, ...]] = {
     "sgd": ("momentum_buffer",),
     "ntasgd": (),
 }
-"""The buffers that each optimizer keeps for each parameter, of its shape."""
+"""The buffers of each optimizer that have the shape of the parameters."""
 
 
 @dataclass
 class ParameterGroup:
-    """Parameters with the same weight decay, and their buffers, one tensor per parameter."""
+    """Parameters with the same weight decay, and their buffers: one tensor per parameter."""
 
     parameters: list[Tensor]
     weight_decay: float

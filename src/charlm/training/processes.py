@@ -24,17 +24,17 @@ class Processes:
         self.rank: int = distributed.get_rank() if several else 0
         self.count: int = distributed.get_world_size() if several else 1
 
-    def share(self, streams: Tensor, dimension: int = 1) -> Tensor:
-        """Return this process's part of all streams, which lie along `dimension`."""
-        return streams.chunk(self.count, dimension)[self.rank].contiguous()
+    def share(self, streams: Tensor) -> Tensor:
+        """Return this process's part of all streams, which are in dimension 1."""
+        return streams.chunk(self.count, dim=1)[self.rank].contiguous()
 
-    def gather(self, part: Tensor, dimension: int = 1) -> Tensor:
+    def gather(self, part: Tensor) -> Tensor:
         """Return the streams of all processes in order; the inverse of `share`."""
         if self.count == 1:
             return part
         parts = [torch.empty_like(part) for _ in range(self.count)]
         distributed.all_gather(parts, part.contiguous())
-        return torch.cat(parts, dimension)
+        return torch.cat(parts, dim=1)
 
     def average(self, tensors: Sequence[Tensor]) -> None:
         """Replace each tensor by its mean over all processes, in one exchange."""

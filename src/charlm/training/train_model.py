@@ -128,7 +128,7 @@ def make_trainer(
 
     Raises:
         CharlmError: A text is too short, memory does not suffice, or a model to start or to learn
-            from does not fit.
+            from cannot be used.
     """
     processes = Processes()
     streams = Streams(
