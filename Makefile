@@ -29,9 +29,10 @@ test-cluster: .venv/installed-test
 mutants: .venv/installed-mutants
 	.venv/bin/python -m tests.mutants $(MODULES)
 
-# With NANOGPT=PATH, a checkout of it, also how good our models are beside it: half an hour more.
+# NANOGPT=PATH, a checkout of nanoGPT, adds a comparison of quality, which takes half an hour.
 bench: .venv/installed-test
-	NANOGPT="$(NANOGPT)" .venv/bin/python -m benchmarks
+	.venv/bin/python -m benchmarks
+	$(if $(NANOGPT),.venv/bin/python -m benchmarks quality "$(NANOGPT)")
 
 # Runs again what made the results in a folder, and compares: make reproduce CRATE=results/movie-reviews
 reproduce: .venv/installed
