@@ -1,4 +1,4 @@
-# Each target is one command that can be typed as well; see CONTRIBUTING.md.
+# Each target is one command that can be typed as well; see README.md.
 PYTHON ?= python3
 PIP = .venv/bin/python -m pip install --disable-pip-version-check --constraint requirements.lock
 
