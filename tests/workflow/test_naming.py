@@ -14,7 +14,6 @@ HELPERS = {"charlm.pipeline.stage"}
 # The modules that are not named like their rule.
 OTHER_MODULES = {
     # The module holds more than the stage.
-    "match_vocabulary": "charlm.pipeline.model_dependencies",
     "report": "charlm.report.page",
     "sample_model": "charlm.model.sampling",
     "train_model": "charlm.training.trainer",

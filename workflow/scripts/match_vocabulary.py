@@ -2,7 +2,7 @@
 
 from snakemake.iocontainers import Snakemake
 
-from charlm.pipeline.model_dependencies import match_vocabulary
+from charlm.pipeline.match_vocabulary import match_vocabulary
 from charlm.pipeline.stage import stage
 
 
