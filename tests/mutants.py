@@ -56,7 +56,7 @@ MEMORY = 16 << 30
 """Address space, in bytes, above which a process that a mutant started fails."""
 
 
-class DeleteStatement(Operator):
+class DeleteStatement(Operator):  # type: ignore[misc]
     """Replace a statement that is run for its effect by `pass`."""
 
     def mutation_positions(self, node: Any) -> Iterator[Any]:
@@ -64,7 +64,8 @@ class DeleteStatement(Operator):
             yield node.children[0].start_pos, node.children[0].end_pos
 
     def mutate(self, node: Any, index: int) -> Any:
-        node.children[0] = parso.parse(node.get_first_leaf().prefix + "pass")
+        code = node.get_first_leaf().prefix + "pass"
+        node.children[0] = parso.parse(code)  # type: ignore[no-untyped-call]
         return node
 
     @staticmethod
@@ -80,7 +81,7 @@ class DeleteStatement(Operator):
         return ()
 
 
-class DeleteKeywordArgument(Operator):
+class DeleteKeywordArgument(Operator):  # type: ignore[misc]
     """Leave a keyword argument out of a call."""
 
     def mutation_positions(self, node: Any) -> Iterator[Any]:
@@ -178,7 +179,7 @@ def sample_mutants(path: Path, number: int) -> tuple[int, list[Mutant]]:
         rank = digest(where, text.strip(), str(column - len(text) + len(text.lstrip())))
         seen[rank] += 1
         ranked.append((digest(rank, str(seen[rank])), where, places[place]))
-    mutants = []
+    mutants: list[Mutant] = []
     for rank, where, variants in sorted(ranked, key=lambda each: each[0]):
         if len(mutants) == number:
             break

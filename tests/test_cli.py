@@ -151,7 +151,7 @@ def test_a_byte_order_mark_is_not_scored(folder: Path, tmp_path: Path) -> None:
 def test_a_file_name_need_not_be_text(folder: Path, tmp_path: Path) -> None:
     path = os.fsencode(tmp_path) + b"/caf\xe9"
     Path(os.fsdecode(path)).write_text("abc")
-    command = [sys.executable, "-m", "charlm.cli", "score", os.fsencode(folder), path]
+    command: list[str | bytes] = [sys.executable, "-m", "charlm.cli", "score", str(folder), path]
     done = subprocess.run(command, capture_output=True, check=False, env=os.environ | ASCII)
     assert (done.stdout.split(b"\t")[2], done.stderr) == (path + b"\n", b"")
 

@@ -110,7 +110,7 @@ def trainer(folder: Path) -> int:
     for process in psutil.process_iter(["cmdline", "cwd"]):
         command = process.info["cmdline"] or [""]
         if command[-1].endswith(".train_model.py") and process.info["cwd"] == str(folder):
-            return process.pid
+            return int(process.pid)
     raise AssertionError("no process trains")
 
 

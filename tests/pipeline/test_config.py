@@ -100,11 +100,11 @@ def test_no_setting_takes_a_number_that_is_not_finite(value: str, text: str) -> 
     for section, key, several in settings:
         given = yaml.safe_load(text.format(value))
         values = {key: [given] if several else given}
-        whole = {"models": {"a": values}} if section == "model" else {section: values}
-        if section == "corpus":
-            whole[section] |= CORPUS
         place = "models.a" if section == "model" else section
-        assert f"config: {place}.{key}" in line_of(**whole), (section, key)
+        if section == "corpus":
+            values |= CORPUS
+        line = line_of(models={"a": values}) if section == "model" else line_of(**{section: values})
+        assert f"config: {place}.{key}" in line, (section, key)
 
 
 def test_a_bomb_of_aliases_is_refused_at_once(tmp_path: Path) -> None:

@@ -33,9 +33,12 @@ def record(recorded: Checkout) -> Record:
 
 def test_the_validator_passes_it_with_no_network(recorded: Checkout, tmp_path: Path) -> None:
     services = pytest.importorskip("rocrate_validator.services")
-    from requests_cache import CachedRequest, CachedResponse, CachedSession
+    from requests.structures import CaseInsensitiveDict
+    from requests_cache import CachedSession
+    from requests_cache.models.request import CachedRequest
+    from requests_cache.models.response import CachedResponse
 
-    # What the validator would fetch is what the library brings: RO-Crate 1.1's own context.
+    # The validator would fetch the context of RO-Crate 1.1; the library has a copy.
     url = "https://w3id.org/ro/crate/1.1/context"
     context = (Path(rocrate.__file__).parent / "data/ro-crate.jsonld").read_bytes()
     assert json.loads(context)["version"].startswith("1.1")
@@ -45,7 +48,7 @@ def test_the_validator_passes_it_with_no_network(recorded: Checkout, tmp_path: P
                 status_code=200,
                 url=url,
                 content=context,
-                headers={"Content-Type": "application/ld+json"},
+                headers=CaseInsensitiveDict({"Content-Type": "application/ld+json"}),
                 request=CachedRequest(method="GET", url=url),
             )
         )

@@ -13,11 +13,12 @@ import torch
 from charlm.errors import CharlmError
 from charlm.model.network import make_model, save_model
 from charlm.pipeline.config import resolve
-from charlm.pipeline.model_dependencies import ModelDependencies, match_vocabulary
+from charlm.pipeline.match_vocabulary import match_vocabulary
+from charlm.pipeline.model_dependencies import ModelDependencies
 from charlm.text.vocabulary import Vocabulary
 
 LETTERS = [*"abc", "<unknown>", "<end_of_document>"]
-SMALL = {"hidden_size": 8, "embedding_size": 4}
+SMALL: dict[str, Any] = {"hidden_size": 8, "embedding_size": 4}
 
 
 def write_model(folder: Path, symbols: list[str] = LETTERS, **settings: Any) -> Path:
@@ -104,7 +105,7 @@ def test_a_modules_prefix_stands_before_the_runs_own_models_alone(here: Path) ->
     for folder in (plain, f"lm/{plain}", f"{here}/lm/{plain}"):
         [line] = lines_of({"m": SMALL | {"init_from": folder}}, prefix="lm/")
         assert f"run `cp -r lm/{plain} c-m`" in line
-    models = {"m": SMALL, "more": SMALL | {"init_from": plain}}
+    models: dict[str, Any] = {"m": SMALL, "more": SMALL | {"init_from": plain}}
     assert lines_of(models, prefix="lm/") == []
     models["more"]["init_from"] = f"lm/{plain}"
     [line] = lines_of(models, prefix="lm/")
@@ -115,7 +116,7 @@ def test_a_modules_prefix_stands_before_the_runs_own_models_alone(here: Path) ->
 
 def test_models_cannot_wait_for_one_another() -> None:
     folder = "results/c/models/{}".format
-    models = {
+    models: dict[str, Any] = {
         "a": SMALL | {"init_from": folder("b")},
         "b": SMALL | {"teacher": folder("c.seed2")},
         "c": SMALL | {"seeds": [1, 2], "init_from": folder("a")},
@@ -170,7 +171,7 @@ def test_another_architecture_cannot_start_a_model_but_teach_it(
 
 
 def test_tied_weights_start_from_tied_weights_alone(here: Path) -> None:
-    size = {"hidden_size": 8, "embedding_size": 8}
+    size: dict[str, Any] = {"hidden_size": 8, "embedding_size": 8}
     write_model(here / "old", **size)
     [line] = lines_of({"m": size | {"tie_weights": True, "init_from": "old"}})
     assert line.endswith("old has weights that are not tied; leave out 'tie_weights'")

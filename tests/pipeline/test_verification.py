@@ -29,19 +29,13 @@ def write_record(folder: Path, given: dict[str, str] | None = None) -> None:
             "result": {"@id": "a.txt"},
         },
         {"@id": "#processor", "@type": "PropertyValue", "value": "another one"},
-        *(
-            {"@id": f"#{name}", "@type": "CreativeWork", "alternateName": name, "sha256": digest}
-            for name, digest in given.items()
-        ),
-        *(
-            {
-                "@id": path.relative_to(folder).as_posix(),
-                "@type": "File",
-                "sha256": sha256_of(path),
-            }
-            for path in files
-        ),
     ]
+    for name, digest in given.items():
+        entity: dict[str, object] = {"@id": f"#{name}", "@type": "CreativeWork"}
+        graph.append(entity | {"alternateName": name, "sha256": digest})
+    for path in files:
+        name = path.relative_to(folder).as_posix()
+        graph.append({"@id": name, "@type": "File", "sha256": sha256_of(path)})
     document = with_digest({"@context": "", "@graph": graph})
     (folder / RECORD).write_text(json.dumps(document))
 

@@ -73,8 +73,8 @@ def test_the_tables_have_the_columns_of_the_contract(results: Path) -> None:
         "reason",
         "excerpt",
     ]
-    with (results / "cleaning.tsv").open() as file:
-        assert next(csv.reader(file, delimiter="\t")) == [
+    with (results / "cleaning.tsv").open() as opened:
+        assert next(csv.reader(opened, delimiter="\t")) == [
             "rule",
             "matches",
             "characters_removed",
@@ -179,11 +179,18 @@ def test_a_model_trained_by_the_command_takes_the_place_of_the_rules(
 ) -> None:
     shutil.rmtree(tiny_copy.folder / "results/tiny/models/lstm")
     shutil.rmtree(tiny_copy.folder / ".snakemake")
-    command = [sys.executable, "-m", "charlm.cli"]
-    place = {"cwd": tiny_copy.folder, "env": os.environ | {"PYTHONPATH": "src"}, "check": True}
-    printed = subprocess.run([*command, "config", TINY], stdout=subprocess.PIPE, **place).stdout
-    (tiny_copy.folder / "tiny.json").write_bytes(printed)
-    subprocess.run([*command, "train", "tiny.json", "lstm"], **place)
+
+    def charlm_command(*arguments: str) -> bytes:
+        return subprocess.run(
+            [sys.executable, "-m", "charlm.cli", *arguments],
+            cwd=tiny_copy.folder,
+            env=os.environ | {"PYTHONPATH": "src"},
+            check=True,
+            stdout=subprocess.PIPE,
+        ).stdout
+
+    (tiny_copy.folder / "tiny.json").write_bytes(charlm_command("config", TINY))
+    charlm_command("train", "tiny.json", "lstm")
     for file in ("model.safetensors", "model.json", "history.csv"):
         made = tiny_copy.folder / "results/tiny/models/lstm" / file
         assert made.read_bytes() == (results / "models/lstm" / file).read_bytes()
