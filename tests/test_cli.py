@@ -64,7 +64,7 @@ def test_a_sample_is_the_prompt_and_what_the_model_writes(folder: Path) -> None:
 def test_samples_as_json_hold_their_settings(folder: Path, tmp_path: Path) -> None:
     prompts = tmp_path / "prompts.txt"
     prompts.write_text("a\nbé\n")
-    options = ["--number", 2, "--stop", ".", "--top-k", 5, "--on-unknown", "skip", "--json"]
+    options = ["--num-samples", 2, "--stop", ".", "--top-k", 5, "--on-unknown", "skip", "--json"]
     done = run("sample", folder, "--prompts", prompts, *options)
     lines = [json.loads(line) for line in done.stdout.splitlines()]
     assert [(line["prompt"], line["seed"]) for line in lines] == [
@@ -84,7 +84,7 @@ def test_samples_as_json_hold_their_settings(folder: Path, tmp_path: Path) -> No
 
 
 def test_samples_appear_as_they_are_drawn(folder: Path) -> None:
-    command = [sys.executable, "-m", "charlm.cli", "sample", str(folder), "--number", "9" * 15]
+    command = [sys.executable, "-m", "charlm.cli", "sample", str(folder), "--num-samples", "9" * 15]
     with subprocess.Popen([*command, "--json"], stdout=subprocess.PIPE) as running:
         assert running.stdout
         seeds = [json.loads(running.stdout.readline())["seed"] for _ in range(20)]
@@ -175,7 +175,7 @@ def test_bytes_that_are_not_text_are_refused(folder: Path, option: str) -> None:
 
 
 def test_a_full_disk_is_named(folder: Path, corpus: Path, tmp_path: Path) -> None:
-    advice = "File too large; free some space, or write elsewhere"
+    advice = "File too large; free some space, or write to another disk"
     command = [sys.executable, "-m", "charlm.cli"]
 
     def limited(kilobytes: int, *arguments: str | Path, unbuffered: str = "") -> str:
@@ -193,7 +193,7 @@ def test_a_full_disk_is_named(folder: Path, corpus: Path, tmp_path: Path) -> Non
         assert "Traceback" not in done.stderr
         return last
 
-    for more in (["--length", "5000"], ["--number", "9"], ["--number", "9", "--json"]):
+    for more in (["--length", "5000"], ["--num-samples", "9"], ["--num-samples", "9", "--json"]):
         assert limited(1, "sample", folder, *more) == f"charlm: standard output: {advice}"
     for unbuffered in ("", "1"):
         last = limited(1, "config", corpus / "my.yaml", unbuffered=unbuffered)
@@ -259,8 +259,8 @@ def test_scores_are_those_of_the_model(folder: Path, tmp_path: Path) -> None:
         (["sample", "FOLDER", "--prompt", "xa"], "", "sampling.prompts: 'xa' holds characters"),
         (["sample", "FOLDER", "--length", "0"], "", "sampling.length: 0 is not 1 or more"),
         (["sample", "FOLDER", "--temperature", "-1"], "", "sampling.temperature: -1.0 is not 0"),
-        (["sample", "FOLDER", "--number", "0"], "", "--number: 0 is not 1 or more"),
-        (["sample", "FOLDER", "--number", "-3"], "", "--number: -3 is not 1 or more"),
+        (["sample", "FOLDER", "--num-samples", "0"], "", "--num-samples: 0 is not 1 or more"),
+        (["sample", "FOLDER", "--number", "-3"], "", "--num-samples: -3 is not 1 or more"),
         (["sample", "FOLDER", "--device", "gpu"], "", "unknown device 'gpu'; expected auto, cpu"),
         (["sample", "FOLDER", "--prompts", ""], "", ".: Is a directory; name another"),
         (["sample", "FOLDER", "--top-p", "0"], "", "sampling.top_p: 0.0 is not above 0"),
@@ -354,9 +354,9 @@ def test_training_needs_only_few_packages_and_gives_the_same_bytes(corpus: Path)
 @pytest.mark.parametrize(
     ("config", "model", "line"),
     [
-        ("my.yaml", "small", "is missing here; where it is not, run `charlm config "),
+        ("my.yaml", "small", ": reading YAML needs "),
         ("my.json", "large", "there is no model 'large'; choose one of small"),
-        ("vocabulary.json", "small", "vocabulary.json: not what `charlm config` prints"),
+        ("vocabulary.json", "small", "vocabulary.json: not the output of `charlm config`"),
     ],
 )
 def test_a_training_that_cannot_start_says_so(

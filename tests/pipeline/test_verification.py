@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from charlm.files import sha256_of
-from charlm.pipeline.verification import CONFIG, RECORD, with_digest
+from charlm.pipeline.verification import CONFIG, RECORD, add_digest
 from tests.conftest import TINY, Checkout
 
 
@@ -36,7 +36,8 @@ def write_record(folder: Path, given: dict[str, str] | None = None) -> None:
     for path in files:
         name = path.relative_to(folder).as_posix()
         graph.append({"@id": name, "@type": "File", "sha256": sha256_of(path)})
-    document = with_digest({"@context": "", "@graph": graph})
+    document = {"@context": "", "@graph": graph}
+    add_digest(document)
     (folder / RECORD).write_text(json.dumps(document))
 
 
@@ -173,7 +174,7 @@ def test_running_again_names_the_package_that_is_missing(folder: Path, package: 
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert done.stderr == (
-        f"charlm: reproduce: the package {package} is missing, which running the workflow needs; "
+        f"charlm: reproduce: the package {package} is missing, which the workflow needs; "
         "run `pip install 'charlm[workflow]'`\n"
     )
 

@@ -129,7 +129,7 @@ def test_what_a_module_made_can_be_made_again_from_its_users_files(outer: Path) 
     assert str(outer) not in record
     reproduce = [sys.executable, "-m", "charlm.cli", "reproduce", "lm/results/posts"]
     done = subprocess.run(reproduce, cwd=outer, capture_output=True, text=True, check=False)
-    assert done.stdout == "the same files came out\n", done.stderr
+    assert done.stdout == "all files are the same\n", done.stderr
     assert done.returncode == 0
 
 

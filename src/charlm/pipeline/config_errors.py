@@ -5,7 +5,7 @@ import json
 import re
 import reprlib
 from collections.abc import Iterator
-from typing import Any, get_args
+from typing import get_args
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
@@ -52,7 +52,7 @@ def _describe(location: Location, errors: list[ErrorDetails], schema: type[BaseM
     return f"{key}: {given} should be {should}; change it{_meaning(location, schema)}"
 
 
-def _show(value: Any) -> str:
+def _show(value: object) -> str:
     if isinstance(value, list | dict) and value:
         text = reprlib.repr(value)  # bounded, even if YAML aliases expand to millions of items
     else:
@@ -78,7 +78,7 @@ def _section_at(location: Location, schema: type[BaseModel]) -> type[BaseModel]:
     return schema
 
 
-def _inner_types(annotation: Any) -> Iterator[type]:
+def _inner_types(annotation: object) -> Iterator[type]:
     if isinstance(annotation, type):
         yield annotation
     for argument in get_args(annotation):

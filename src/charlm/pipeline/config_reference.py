@@ -5,7 +5,6 @@
 
 import json
 from pathlib import Path
-from typing import Any
 
 from charlm.pipeline.config_schema import (
     Cleaning,
@@ -18,6 +17,7 @@ from charlm.pipeline.config_schema import (
     Training,
     Vocabulary,
 )
+from charlm.pipeline.json_object import JsonObject
 
 SCHEMA_FILE = "workflow/schemas/config.schema.json"
 REFERENCE_FILE = "config/README.md"
@@ -56,7 +56,7 @@ def reference() -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _type_in_words(schema: dict[str, Any]) -> str:
+def _type_in_words(schema: JsonObject) -> str:
     """Describe the type and the range of a JSON schema in words for a table cell."""
     if "anyOf" in schema:
         return " or ".join(_type_in_words(option) for option in schema["anyOf"])

@@ -6,7 +6,7 @@ These pydantic models are the one source of the JSON schema and of the reference
 
 import types
 from collections.abc import Iterator
-from typing import Annotated, Any, Literal, Self, Union, get_args, get_origin
+from typing import Annotated, Literal, Self, Union, get_args, get_origin
 
 from pydantic import (
     BaseModel,
@@ -17,6 +17,8 @@ from pydantic import (
     field_validator,
     model_validator,
 )
+
+from charlm.pipeline.json_object import JsonObject
 
 PositiveInteger = Annotated[int, Field(ge=1, lt=2**63)]
 Size = Annotated[int, Field(ge=1, le=1_000_000)]
@@ -30,7 +32,7 @@ CorpusName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._
 ModelName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
 
 
-def _from_text(value: Any, annotation: Any) -> Any:
+def _from_text(value: object, annotation: object) -> object:
     """Convert text to a number, Boolean or null where `annotation` asks for one.
 
     Snakemake passes nested values of `--config` as strings, and YAML reads `1e-3` as a string.
@@ -54,7 +56,7 @@ def _from_text(value: Any, annotation: Any) -> Any:
     return value
 
 
-def _options(annotation: Any) -> Iterator[Any]:
+def _options(annotation: object) -> Iterator[object]:
     """Yield the plain types that `annotation` allows."""
     if get_origin(annotation) is Annotated:
         yield from _options(get_args(annotation)[0])
@@ -74,7 +76,7 @@ class Section(BaseModel):
 
     @field_validator("*", mode="before")
     @classmethod
-    def _read_text(cls, value: Any, info: ValidationInfo) -> Any:
+    def _read_text(cls, value: object, info: ValidationInfo) -> object:
         return _from_text(value, cls.model_fields[info.field_name or ""].annotation)
 
 
@@ -278,7 +280,7 @@ class Model(Training):
             raise ValueError("'tie_weights' needs 'embedding_size' equal to 'hidden_size'")
         return self
 
-    def training_settings(self, training: Training) -> dict[str, Any]:
+    def training_settings(self, training: Training) -> JsonObject:
         """Return all settings of this model's training, given the section `training`."""
         own = {key for key in self.model_fields_set if key in Training.model_fields}
         settings = training.model_dump(mode="json") | self.model_dump(mode="json", include=own)
@@ -331,7 +333,7 @@ class Config(Section):
 
     @field_validator("models", mode="before")
     @classmethod
-    def _models_may_be_empty(cls, models: Any) -> Any:
+    def _models_may_be_empty(cls, models: object) -> object:
         """Accept `lstm:` without keys as a model with the defaults."""
         if isinstance(models, dict):
             return {name: {} if model is None else model for name, model in models.items()}
@@ -339,5 +341,5 @@ class Config(Section):
 
     @field_validator("*", mode="before")
     @classmethod
-    def _sections_may_be_empty(cls, section: Any) -> Any:
+    def _sections_may_be_empty(cls, section: object) -> object:
         return {} if section is None else section
