@@ -53,7 +53,7 @@ class _NoBar:
 
 
 class _Lines:
-    """A stream that turns tqdm's carriage returns into lines."""
+    """A stream that prints each refresh of tqdm's bar as a line."""
 
     def write(self, text: str) -> None:
         text = text.strip("\r\n ")

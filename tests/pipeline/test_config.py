@@ -1,4 +1,4 @@
-"""The configuration: defaults, presets, and errors that name the mistake and the way out."""
+"""The configuration: defaults, presets, and errors that say what is wrong and how to fix it."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -29,7 +29,10 @@ def test_what_is_left_out_takes_the_schemas_defaults() -> None:
     ("values", "message"),
     [
         ({}, "f.yaml: corpus: missing"),
-        ({"corpus": {"source": "x.csv"}}, "f.yaml: corpus.name: missing; add it (names the folder"),
+        (
+            {"corpus": {"source": "x.csv"}},
+            "f.yaml: corpus.name: missing; add it (name of the corpus",
+        ),
         ({"trainin": {}}, "f.yaml: trainin: unknown key; did you mean 'training'?"),
         ({"training": {"stepz": 1}}, "f.yaml: training.stepz: unknown key; did you mean 'steps'?"),
         (
@@ -46,17 +49,20 @@ def test_what_is_left_out_takes_the_schemas_defaults() -> None:
         ({"models": {"a": {"hidden_size": 0}}}, "models.a.hidden_size: 0 should be greater than"),
         ({"models": {"a": {"output_dropout": 1.0}}}, "output_dropout: 1.0 should be less than 1"),
         ({"models": {}}, "f.yaml: models: {} should "),
-        ({"models": {"a/b": {}}}, "may hold letters, digits"),
+        ({"models": {"a/b": {}}}, "may contain only letters, digits"),
         ({"splits": {"validation": 0.5, "test": 0.5}}, "f.yaml: splits: 'validation' and 'test'"),
         ({"cleaning": {"rules": [{"name": "x"}]}}, "f.yaml: cleaning.rules.0: a rule needs either"),
-        ({"corpus": CORPUS | {"keep_columns": ["text"]}}, "'text' is the name of a column of our"),
+        ({"corpus": CORPUS | {"keep_columns": ["text"]}}, "'text' is a column that charlm adds"),
         ({"training": {"minutes": 1, "processes": 2}}, "training: 'minutes' needs a single pro"),
         ({"models": {"a": []}}, "models.a: [] should be a valid mapping of keys to values"),
-        ({"models": {"a": {"layer_dropout": 0.1}}}, "models.a.layer_dropout: acts between layers"),
+        ({"models": {"a": {"layer_dropout": 0.1}}}, "models.a.layer_dropout: has no effect with a"),
         ({"models": {"a": {"num_layers": 1000}}}, "models.a.num_layers: 1000 should be less than"),
-        ({"models": {"a": {}, "B": {}, "A": {"seeds": [1, 2]}}}, "models.A: differs from 'a' in"),
-        ({"models": {"xz": {}}}, "models.xz: a baseline has this name"),
-        ({"models": {"5-gram": {}}}, "models.5-gram: a baseline has this name"),
+        (
+            {"models": {"a": {}, "B": {}, "A": {"seeds": [1, 2]}}},
+            "models.A: differs from 'a' only in",
+        ),
+        ({"models": {"xz": {}}}, "models.xz: is the name of a baseline"),
+        ({"models": {"5-gram": {}}}, "models.5-gram: is the name of a baseline"),
         (
             {"cleaning": {"rules": [{"name": "x", "builtin": "nfc", "replacement": "y"}]}},
             "cleaning.rules.0: 'replacement' has no effect on a 'builtin'",

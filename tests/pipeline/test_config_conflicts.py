@@ -70,5 +70,5 @@ def test_settings_of_the_text_without_effect_are_refused() -> None:
     contiguous = {"method": "contiguous", "key": "another"}
     assert "splits.key: has no effect" in line_of(splits=contiguous)
     assert not line_of(splits=contiguous | {"method": "document"})
-    assert "corpus.separator: joins" in line_of(corpus=CORPUS | {"separator": ""})
+    assert "corpus.separator: has no effect" in line_of(corpus=CORPUS | {"separator": ""})
     assert not line_of(corpus=CORPUS | {"separator": "", "text_columns": ["title", "text"]})

@@ -132,5 +132,5 @@ def test_without_snakemakes_memory_nothing_is_recorded(tiny_copy: Checkout) -> N
         path.unlink()
     done = tiny_copy.snakemake(*CRATE, "--rerun-triggers", "mtime")
     assert done.returncode != 0
-    line = "results/tiny/report.html: .snakemake does not say how it was made"
+    line = "results/tiny/report.html: no record in .snakemake of how it was made"
     assert line in done.stdout + done.stderr

@@ -1,4 +1,4 @@
-"""Rule `match_vocabulary`: vocabulary.json, the model.json of others -> matches/{model}."""
+"""Rule `match_vocabulary`: vocabulary.json, model.json of other models -> matches/{model}."""
 
 from snakemake.iocontainers import Snakemake
 

@@ -57,7 +57,11 @@ def reference() -> str:
 
 
 def _type_in_words(schema: JsonObject) -> str:
-    """Describe the type and the range of a JSON schema in words for a table cell."""
+    """Return the type and range in a JSON schema as text.
+
+    >>> _type_in_words({"type": "integer", "minimum": 1})
+    'integer ≥ 1'
+    """
     if "anyOf" in schema:
         return " or ".join(_type_in_words(option) for option in schema["anyOf"])
     if "const" in schema or "enum" in schema:
