@@ -170,7 +170,7 @@ class Vocabulary(Section):
     """The symbols that the models read and write."""
 
     unit: Literal["character", "grapheme", "byte"] = "character"
-    """what a symbol stands for"""
+    """what one symbol stands for"""
     order: Literal["first_seen", "frequency"] = "frequency"
     """order of the symbols, which gives their ids"""
     min_count: PositiveInteger = 1
@@ -191,7 +191,7 @@ class Training(Section):
     steps: PositiveInteger | None = None
     """number of weight updates; if null, `minutes` or `epochs` applies"""
     minutes: PositiveNumber | None = None
-    """training time, if `steps` is null; not exactly reproducible"""
+    """training time in minutes, if `steps` is null; not exactly reproducible"""
     epochs: PositiveNumber = 10.0
     """number of passes over the training text, if `steps` and `minutes` are null"""
     batch_size: PositiveInteger = 64
