@@ -1,4 +1,4 @@
-"""The examples in docstrings give what they say."""
+"""The examples in docstrings are right."""
 
 import doctest
 import importlib
@@ -16,7 +16,7 @@ MODULES = [
 
 
 @pytest.mark.parametrize("module", MODULES)
-def test_the_examples_of_a_module(module: str) -> None:
+def test_the_examples_of_a_module_are_right(module: str) -> None:
     failed, tried = doctest.testmod(
         importlib.import_module(module), optionflags=doctest.NORMALIZE_WHITESPACE
     )

@@ -114,7 +114,7 @@ def trainer(folder: Path) -> int:
     raise AssertionError("no process trains")
 
 
-def test_a_job_killed_for_its_memory_is_named_in_one_line(
+def test_a_job_killed_because_of_its_memory_is_reported_in_one_line(
     cluster: Cluster, encoded_copy: Checkout, running: list[subprocess.Popen[str]]
 ) -> None:
     memory = ("--set-resources", "train_model:mem_mb=60", "--retries", "0")

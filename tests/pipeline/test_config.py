@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[2]
 CORPUS = {"name": "posts", "source": "posts.csv"}
 
 
-def test_what_is_left_out_takes_the_schemas_defaults() -> None:
+def test_keys_that_are_left_out_take_the_defaults() -> None:
     resolved = config.resolve({"corpus": CORPUS})
     assert resolved["corpus"]["text_columns"] == ["text"]
     assert resolved["corpus"]["keep_columns"] == []
@@ -71,7 +71,7 @@ def test_what_is_left_out_takes_the_schemas_defaults() -> None:
         ({"sampling": {"temperatures": ["warm"]}}, 'sampling.temperatures.0: "warm" should be a'),
     ],
 )
-def test_a_mistake_is_named_in_one_line(values: dict[str, object], message: str) -> None:
+def test_a_mistake_is_an_error_in_one_line(values: dict[str, object], message: str) -> None:
     with pytest.raises(CharlmError) as raised:
         config.resolve({"corpus": CORPUS} | values if values else {}, "f.yaml")
     assert message in str(raised.value)
@@ -79,7 +79,7 @@ def test_a_mistake_is_named_in_one_line(values: dict[str, object], message: str)
 
 
 def line_of(**values: object) -> str:
-    """Return the one line that refuses a configuration, empty if none does."""
+    """Return the error of a configuration, which is one line, or an empty string."""
     try:
         config.resolve({"corpus": CORPUS} | values)
     except CharlmError as error:
@@ -89,7 +89,7 @@ def line_of(**values: object) -> str:
 
 
 def numeric_settings() -> Iterator[tuple[str, str, bool]]:
-    """Yield the section and the key of every setting that takes numbers, and whether as a list."""
+    """Yield the section and key of every setting with numbers, and whether it is a list."""
     for name, section in config_schema.Config.model_json_schema()["$defs"].items():
         for key, schema in section["properties"].items():
             for option in schema.get("anyOf", [schema]):
@@ -100,7 +100,7 @@ def numeric_settings() -> Iterator[tuple[str, str, bool]]:
 
 @pytest.mark.parametrize("text", ["{}", "'{}'"])
 @pytest.mark.parametrize("value", [".inf", "-.inf", ".nan", "inf", "nan"])
-def test_no_setting_takes_a_number_that_is_not_finite(value: str, text: str) -> None:
+def test_infinite_numbers_and_nan_are_errors_everywhere(value: str, text: str) -> None:
     settings = list(numeric_settings())
     assert len(settings) > 50
     for section, key, several in settings:
@@ -113,7 +113,7 @@ def test_no_setting_takes_a_number_that_is_not_finite(value: str, text: str) -> 
         assert f"config: {place}.{key}" in line, (section, key)
 
 
-def test_a_bomb_of_aliases_is_refused_at_once(tmp_path: Path) -> None:
+def test_nested_yaml_aliases_do_not_exhaust_memory(tmp_path: Path) -> None:
     lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x]"]
     lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 12)]
     lines.append("sampling: {prompts: *a11}")
@@ -124,13 +124,13 @@ def test_a_bomb_of_aliases_is_refused_at_once(tmp_path: Path) -> None:
     assert len(str(raised.value)) < 10_000
 
 
-def test_every_mistake_gets_its_line() -> None:
+def test_each_mistake_has_a_line() -> None:
     with pytest.raises(CharlmError) as raised:
         config.resolve({"corpus": CORPUS | {"nam": "x"}, "training": {"stepz": 1}})
     assert len(str(raised.value).splitlines()) == 2
 
 
-def test_text_from_the_command_line_is_read_as_the_key_asks() -> None:
+def test_text_from_the_command_line_takes_the_type_of_the_key() -> None:
     resolved = config.resolve(
         {
             "corpus": CORPUS | {"max_documents": "null", "text_columns": ["1"]},
@@ -159,7 +159,7 @@ def test_several_seeds_are_several_models() -> None:
     assert seeds == {"a.seed3": 3, "a.seed5": 5, "b": 7, "c": 1}
 
 
-def test_a_model_overrides_training_for_itself_alone() -> None:
+def test_a_model_overrides_training_only_for_itself() -> None:
     models = config.resolve(
         {
             "corpus": CORPUS,
@@ -171,7 +171,7 @@ def test_a_model_overrides_training_for_itself_alone() -> None:
     assert [models[name]["training"]["steps"] for name in "abc"] == [10, None, 10]
 
 
-def test_resolving_is_idempotent_in_what_it_fills_in() -> None:
+def test_resolving_twice_changes_nothing() -> None:
     resolved = config.resolve({"corpus": CORPUS})
     again = config.resolve({key: resolved[key] for key in resolved if key != "models"})
     assert again == resolved
@@ -194,7 +194,9 @@ def test_the_demo_and_the_presets_are_valid(path: str) -> None:
         ("a: " + "[" * 5000, "not YAML"),
     ],
 )
-def test_a_file_that_is_no_configuration(tmp_path: Path, text: str | None, message: str) -> None:
+def test_a_file_without_a_configuration_is_an_error(
+    tmp_path: Path, text: str | None, message: str
+) -> None:
     file = tmp_path / "c.yaml"
     if text is not None:
         file.write_text(text)
