@@ -27,7 +27,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from charlm.pipeline.verification import processor
+from charlm.pipeline.machine import processor
 from charlm.recurrent import GRU, LSTM
 from charlm.recurrent.layers import Precision
 
