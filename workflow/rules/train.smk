@@ -35,12 +35,12 @@ rule train_model:
         mem_mb=4096,
         gpu=lambda wildcards: int(training_settings(wildcards)["device"] != "cpu"),
     params:
-        # Not beside the outputs, which Snakemake deletes when a job fails.
+        # Not in the model's folder: Snakemake deletes the outputs of a failed job.
         checkpoints=lambda wildcards, output: f"{Path(output.weights).parents[2]}/checkpoints/{wildcards.model}",
         folder=subpath(output.weights, parent=True),
         architecture=architecture,
-        # Snakemake trains again if a param has changed, but ignores functions of `output`. Only the
-        # settings that determine the outputs are to be compared.
+        # Snakemake trains again if a param has changed, unless the param is a function of `output`.
+        # So `training` is one, and `compared` holds only the settings that change the outputs.
         training=lambda wildcards, output: training_settings(wildcards),
         compared=lambda wildcards: decisive_settings(
             TrainingSettings(**training_settings(wildcards))
@@ -51,7 +51,8 @@ rule train_model:
         "../scripts/train_model.py"
 
 
-# A rule of its own: when `train_model` starts, Snakemake has deleted the finished model.
+# A separate job before training, because Snakemake deletes a finished model as soon as the job that
+# trains it again starts.
 rule match_vocabulary:
     input:
         vocabulary=f"{RESULTS}/vocabulary.json",
