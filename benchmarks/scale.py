@@ -110,7 +110,7 @@ def encode(folder: Path, config: Mapping[str, Any]) -> None:
 
 
 def baseline(folder: Path, config: Mapping[str, Any]) -> None:
-    from charlm.evaluation.baselines import baseline
+    from charlm.evaluation.baseline import baseline
 
     baseline(
         folder / "vocabulary.json",

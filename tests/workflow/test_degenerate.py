@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from charlm.errors import CharlmError
-from charlm.evaluation.baselines import baseline
+from charlm.evaluation.baseline import baseline
 from charlm.evaluation.compare import compare
 from charlm.evaluation.evaluate import evaluate
 from charlm.evaluation.memorization import measure_memorization

@@ -19,7 +19,6 @@ OTHER_MODULES = {
     "sample_model": "charlm.model.sampling",
     "train_model": "charlm.training.trainer",
     # The package or the plural says the rest.
-    "baseline": "charlm.evaluation.baselines",
     "export_onnx": "charlm.model.onnx",
     "model_card": "charlm.model.card",
 }
