@@ -185,7 +185,7 @@ def memorization(folder: Path, config: Mapping[str, Any]) -> None:
 
 
 def report(folder: Path, config: Mapping[str, Any]) -> None:
-    from charlm.report.page import write_report
+    from charlm.report.report import write_report
 
     write_report(folder, folder / "report.html", models=["lstm"], config=config)
 
@@ -195,7 +195,7 @@ MODELS = (baseline, train, evaluate, compare, sample, memorization, report)
 # Forks of a process that has imported all there is to import, and done nothing else.
 FRESH = multiprocessing.get_context("forkserver")
 FRESH.set_forkserver_preload(
-    ["charlm.evaluation.memorization", "charlm.report.page", "charlm.training.trainer"]
+    ["charlm.evaluation.memorization", "charlm.report.report", "charlm.training.trainer"]
 )
 
 

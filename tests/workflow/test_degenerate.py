@@ -17,7 +17,7 @@ from charlm.evaluation.memorization import measure_memorization
 from charlm.model.card import write_model_card
 from charlm.model.sampling import sample
 from charlm.pipeline.config import resolve
-from charlm.report.page import write_report
+from charlm.report.report import write_report
 from charlm.text.encode import encode
 from charlm.text.sources.ingest import ingest
 from charlm.text.vocabulary import build_vocabulary

@@ -15,7 +15,6 @@ HELPERS = {"charlm.pipeline.stage"}
 OTHER_MODULES = {
     # The module holds more than the stage.
     "match_vocabulary": "charlm.pipeline.model_dependencies",
-    "report": "charlm.report.page",
     "sample_model": "charlm.model.sampling",
     "train_model": "charlm.training.trainer",
     # The package or the plural says the rest.
