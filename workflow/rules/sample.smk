@@ -43,7 +43,7 @@ rule memorization:
         memorization=report(
             f"{RESULTS}/memorization.json",
             category="Overview",
-            labels={"stage": "sample", "shows": "what is copied"},
+            labels={"stage": "sample", "shows": "memorization"},
             caption="../report/memorization.rst",
         ),
     log:
