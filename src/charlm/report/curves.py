@@ -5,10 +5,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from charlm.report.figures import CurvePoint
-from charlm.report.results import Baseline, Model, grouped
+from charlm.report.results import Baseline, ModelResults, grouped
 
 
-def curve_points(models: Sequence[Model]) -> list[CurvePoint]:
+def curve_points(models: Sequence[ModelResults]) -> list[CurvePoint]:
     """Return the learning curve of each name: the mean over its seeds and their range."""
     points = grouped(
         ((model.name, text, row.step, row.characters), float(bits))

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from charlm.evaluation.scores import HeldOut
 from charlm.report.figures import Figure, loss_by_position, reliability
 from charlm.report.html import Scale
-from charlm.report.results import Model, grouped
+from charlm.report.results import ModelResults, grouped
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class ClassRow:
 class ErrorAnalysis:
     """The error analysis of several models."""
 
-    models: Sequence[Model]
+    models: Sequence[ModelResults]
     position: Figure
     reliability: Figure
     classes: Sequence[ClassRow]
@@ -34,7 +34,7 @@ class ErrorAnalysis:
     """The expected calibration error of each model, by label."""
 
 
-def analyze_errors(models: Sequence[Model], split: HeldOut | None) -> ErrorAnalysis | None:
+def analyze_errors(models: Sequence[ModelResults], split: HeldOut | None) -> ErrorAnalysis | None:
     """Return the error analysis of models on a split; None if there is nothing to analyze."""
     if split is None:
         return None

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from charlm.evaluation.scores import Score
 from charlm.report.html import Scale
 from charlm.report.limits import LIMITS
-from charlm.report.results import Model, Results
+from charlm.report.results import ModelResults, Results
 
 
 @dataclass(frozen=True)
@@ -14,7 +14,7 @@ class RankedSystem:
     """A model or a baseline with its score."""
 
     label: str
-    model: Model | None
+    model: ModelResults | None
     """None for a baseline."""
     score: Score
 
@@ -24,7 +24,7 @@ def rank(results: Results) -> list[RankedSystem]:
     split = results.split
     if split is None:
         return []
-    systems: list[tuple[str, Model | None, Score | None]] = [
+    systems: list[tuple[str, ModelResults | None, Score | None]] = [
         (model.label, model, model.metrics[split]) for model in results.models
     ]
     systems += [(each.label, None, each.scores[split]) for each in results.baselines]

@@ -58,7 +58,7 @@ class Timing(TypedDict):
 
 
 @dataclass(frozen=True)
-class Model:
+class ModelResults:
     """A trained model and its results."""
 
     label: str
@@ -93,7 +93,7 @@ class Results:
 
     folder: Path
     config: Configuration
-    models: Sequence[Model]
+    models: Sequence[ModelResults]
     baselines: Sequence[Baseline]
     comparison: Comparison
     memorization: Memorization
@@ -105,7 +105,7 @@ class Results:
         return next((s for s in splits if any(model.metrics[s] for model in self.models)), None)
 
     @property
-    def first_seeds(self) -> Sequence[Model]:
+    def first_seeds(self) -> Sequence[ModelResults]:
         """One model of each name: that of the first seed."""
         return list({model.name: model for model in reversed(self.models)}.values())[::-1]
 
@@ -145,11 +145,11 @@ def read_results(folder: Path, models: Sequence[str], config: Configuration) -> 
 
 def _read_model(
     folder: Path, *, settings: Configuration, color: str, overlaps: Sequence[Overlap]
-) -> Model:
+) -> ModelResults:
     lines = (folder / "samples.jsonl").read_text(encoding="utf-8").split("\n")
     samples = [json.loads(line) for line in lines if line]
     architecture = {key: value for key, value in settings.items() if key != "training"}
-    return Model(
+    return ModelResults(
         label=folder.name,
         name=folder.name.split(".")[0],
         color=color,

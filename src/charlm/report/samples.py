@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from charlm.evaluation.memorization import Overlap
-from charlm.report.results import Model, Results, Sample, grouped
+from charlm.report.results import ModelResults, Results, Sample, grouped
 
 
 @dataclass(frozen=True)
@@ -14,11 +14,11 @@ class PromptSamples:
     """The samples for one prompt."""
 
     prompt: str
-    models: Sequence[tuple[Model, Mapping[float, Sequence[Sample]]]]
+    models: Sequence[tuple[ModelResults, Mapping[float, Sequence[Sample]]]]
     """Each model and its samples by temperature."""
 
 
-def samples_by_prompt(models: Sequence[Model]) -> list[PromptSamples]:
+def samples_by_prompt(models: Sequence[ModelResults]) -> list[PromptSamples]:
     """Return the samples of the models for each prompt."""
     prompts = dict.fromkeys(sample.prompt for model in models for sample in model.samples)
     return [
@@ -40,7 +40,7 @@ def samples_by_prompt(models: Sequence[Model]) -> list[PromptSamples]:
     ]
 
 
-def sample_to_quote(model: Model) -> Sample | None:
+def sample_to_quote(model: ModelResults) -> Sample | None:
     """Return a sample of the middle temperature, one with a prompt if possible."""
     temperatures = sorted({sample.temperature for sample in model.samples})
     middle = temperatures[len(temperatures) // 2 :][:1]
@@ -77,7 +77,7 @@ class MemorizationSummary:
     held_out: OverlapSummary | None
 
 
-def summarize_memorization(results: Results, models: Sequence[Model]) -> MemorizationSummary:
+def summarize_memorization(results: Results, models: Sequence[ModelResults]) -> MemorizationSummary:
     """Summarize the overlaps of the models' samples and of held-out text."""
     overlaps = [sample.overlap for model in models for sample in model.samples]
     held_out = results.memorization["held_out"]
