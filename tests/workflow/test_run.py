@@ -251,7 +251,7 @@ def test_snakemakes_own_report_has_the_items(tiny_copy: Checkout) -> None:
     done = tiny_copy.snakemake(*CONFIG, "--report", "report.html")
     assert done.returncode == 0, done.stderr
     page = (tiny_copy.folder / "report.html").read_text()
-    for words in ("learning curve", "what each rule did", "paired comparison", "model card"):
+    for words in ("learning curve", "what each rule did", "who is really better", "model card"):
         assert words in page
 
 

@@ -43,7 +43,7 @@ rule memorization:
         memorization=report(
             f"{RESULTS}/memorization.json",
             category="Overview",
-            labels={"stage": "sample", "shows": "memorization"},
+            labels={"stage": "sample", "shows": "what is copied"},
             caption="../report/memorization.rst",
         ),
     log:
