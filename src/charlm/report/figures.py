@@ -20,6 +20,50 @@ VEGA_LITE = ".".join(alt.SCHEMA_VERSION.removeprefix("v").split(".")[:2])
 SERIES_COLORS = 8
 """Number of colours for models in the page's style sheet, `--series-0` and so on."""
 
+STYLE = {
+    "font": "system-ui, sans-serif",
+    "view": {"stroke": None},
+    "axis": {
+        "labelColor": "var(--muted)",
+        "titleColor": "var(--muted)",
+        "gridColor": "var(--line)",
+        "domain": False,
+        "ticks": False,
+        "labelPadding": 6,
+        "labelFontSize": 12,
+        "titleFontSize": 12,
+        "titleFontWeight": "normal",
+    },
+    "axisX": {
+        "grid": False,
+        "labelFlush": True,
+        "labelOverlap": "greedy",
+        "labelSeparation": 8,
+        "titlePadding": 10,
+    },
+    "axisY": {
+        "titleAlign": "left",
+        "titleAngle": 0,
+        "titleAnchor": "start",
+        "titleX": 0,
+        "titleY": -12,
+        "titleBaseline": "bottom",
+    },
+    "legend": {
+        "orient": "top",
+        "offset": 32,
+        "labelColor": "var(--ink)",
+        "labelFontSize": 13,
+        "columnPadding": 18,
+        "symbolType": "stroke",
+        "symbolOpacity": 1,
+        "symbolSize": 300,
+        "symbolStrokeWidth": 2.5,
+        "symbolStrokeColor": "var(--muted)",
+    },
+}
+"""The look of all charts, in terms of the Vega-Lite configuration."""
+
 
 @dataclass(frozen=True)
 class Figure:
@@ -117,20 +161,9 @@ def learning_curves(rows: Sequence[CurvePoint], baselines: Mapping[str, float]) 
         alt.Tooltip("characters:Q", title="characters read", format=","),
         alt.Tooltip("bits:Q", title="bits per character", format=".3f"),
     )
-    labels, place = [], -math.inf
-    for name, bits in sorted(baselines.items(), key=lambda each: each[1]):
-        place = max(bits, place + margin)  # labels of close baselines do not overlap
-        labels.append({"baseline": name, "bits": bits, "place": round(place, 6)})
-    rules = alt.Chart(alt.InlineData(values=labels)).encode(
-        y="bits:Q", color=alt.value("var(--muted)")
-    )
-    rule_labels = rules.mark_text(align="left", dx=6, fontSize=12).encode(
-        x=alt.value("width"), y="place:Q", text="baseline:N"
-    )
     return _figure(
         alt.layer(
-            rules.mark_rule(strokeDash=[6, 3]),
-            rule_labels,
+            *_baseline_rules(baselines, gap=margin),
             band,
             lines,
             points.mark_circle(size=18, opacity=1),
@@ -140,6 +173,21 @@ def learning_curves(rows: Sequence[CurvePoint], baselines: Mapping[str, float]) 
         "characters read. The table below has the same numbers.",
         height=320,
     )
+
+
+def _baseline_rules(baselines: Mapping[str, float], gap: float) -> tuple[alt.Chart, alt.Chart]:
+    """Return a horizontal line for each baseline, and labels at least `gap` apart."""
+    values, place = [], -math.inf
+    for name, bits in sorted(baselines.items(), key=lambda each: each[1]):
+        place = max(bits, place + gap)
+        values.append({"baseline": name, "bits": bits, "place": round(place, 6)})
+    rules = alt.Chart(alt.InlineData(values=values)).encode(
+        y="bits:Q", color=alt.value("var(--muted)")
+    )
+    labels = rules.mark_text(align="left", dx=6, fontSize=12).encode(
+        x=alt.value("width"), y="place:Q", text="baseline:N"
+    )
+    return rules.mark_rule(strokeDash=[6, 3]), labels
 
 
 def loss_by_position(rows: Sequence[PositionPoint]) -> Figure:
@@ -289,37 +337,7 @@ def _figure(chart: alt.TopLevelMixin, description: str, height: int) -> Figure:
         "height": height,
         "background": None,
         "autosize": {"type": "fit-x", "contains": "padding"},
-        "config": {
-            "font": "system-ui, sans-serif",
-            "view": {"stroke": None},
-            "axis": {
-                "labelColor": "var(--muted)",
-                "titleColor": "var(--muted)",
-                "gridColor": "var(--line)",
-                "domain": False,
-                "ticks": False,
-                "labelPadding": 6,
-                "labelFontSize": 12,
-                "titleFontSize": 12,
-                "titleFontWeight": "normal",
-            },
-            "axisX": {"grid": False, "labelFlush": True, "labelOverlap": "greedy"}
-            | {"labelSeparation": 8, "titlePadding": 10},
-            "axisY": {"titleAlign": "left", "titleAngle": 0, "titleAnchor": "start"}
-            | {"titleX": 0, "titleY": -12, "titleBaseline": "bottom"},
-            "legend": {
-                "orient": "top",
-                "offset": 32,
-                "labelColor": "var(--ink)",
-                "labelFontSize": 13,
-                "columnPadding": 18,
-                "symbolType": "stroke",
-                "symbolOpacity": 1,
-                "symbolSize": 300,
-                "symbolStrokeWidth": 2.5,
-                "symbolStrokeColor": "var(--muted)",
-            },
-        },
+        "config": STYLE,
     }
     picture = vl_convert.vegalite_to_svg(specification | {"width": 720}, vl_version=VEGA_LITE)
     return Figure(description, specification | {"width": "container"}, Markup(picture))
