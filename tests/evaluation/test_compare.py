@@ -75,16 +75,16 @@ def test_every_number_of_both_splits(tmp_path: Path) -> None:
     record = json.loads(output.read_text())
     for split, better, worse in (("validation", "xz", "gru"), ("test", "gru", "xz")):
         weights = characters[split]
-        apart = bits[worse, split] - bits[better, split]
+        difference = bits[worse, split] - bits[better, split]
         held = weights > 0  # bits times characters times ln 2 are nats
-        bounds = percentile_bootstrap((apart * weights * math.log(2))[held], weights[held])
+        bounds = percentile_bootstrap((difference * weights * math.log(2))[held], weights[held])
         assert record[split] == {
             "documents": int(held.sum()),
             "differences": [
                 {
                     "better": better,
                     "worse": worse,
-                    "bits_per_character": pytest.approx(np.average(apart, weights=weights)),
+                    "bits_per_character": pytest.approx(np.average(difference, weights=weights)),
                     "interval": pytest.approx(bounds),
                 }
             ],

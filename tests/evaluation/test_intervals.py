@@ -85,8 +85,8 @@ def test_systems_scored_separately_stay_paired() -> None:
     characters = random.integers(50, 200, 60)
     nats = characters * random.normal(1.5, 0.5, 60)
     together = resampled(np.stack([nats, nats + 0.1 * characters], 1), characters)
-    apart = interval(together[:, 1] - together[:, 0])
-    assert apart == pytest.approx([0.1 / math.log(2)] * 2)
+    difference = interval(together[:, 1] - together[:, 0])
+    assert difference == pytest.approx([0.1 / math.log(2)] * 2)
     alone = resampled(nats[:, None], characters)
     assert alone[:, 0] == pytest.approx(together[:, 0], rel=1e-12)
 

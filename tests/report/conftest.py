@@ -30,7 +30,7 @@ CONFIG: dict[str, Any] = {
 
 @pytest.fixture
 def results(tmp_path: Path) -> Path:
-    """A results folder of two models, with hostile text in every place that holds text."""
+    """A results folder of two models, with hostile text in every text field."""
     return write_results(tmp_path / "results" / "tiny")
 
 

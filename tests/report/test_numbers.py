@@ -45,7 +45,7 @@ ROWS = [
 ]
 
 
-class Page(HTMLParser):
+class ParsedPage(HTMLParser):
     """Collects the rows of each table by its caption, the text of each section, and scripts."""
 
     def __init__(self, page: str) -> None:
@@ -260,12 +260,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def page(folder: Path) -> Page:
+def page(folder: Path) -> ParsedPage:
     """The report."""
-    return Page(report_of(folder, models=MODELS))
+    return ParsedPage(report_of(folder, models=MODELS))
 
 
-def test_the_headline(page: Page) -> None:
+def test_the_headline(page: ParsedPage) -> None:
     text = page.text("summary")
     assert "lstm.seed2 needs 1.84 bits per character, 12 % fewer than the 5-gram" in text
     assert "14 % fewer than the 7-gram and 39 % fewer than xz." in text
@@ -278,7 +278,7 @@ def test_the_headline(page: Page) -> None:
     assert tiles[4].startswith("4")
 
 
-def test_the_ranking_is_by_the_test_text(page: Page) -> None:
+def test_the_ranking_is_by_the_test_text(page: ParsedPage) -> None:
     name = "Bits per character on the test text; lower is better. Whiskers are 95 % intervals."
     ranked = ["lstm.seed2", "lstm.seed1", "lstm.seed7", "5-gram", "7-gram", "gru", "xz"]
     expected = [
@@ -299,7 +299,7 @@ def test_the_ranking_is_by_the_test_text(page: Page) -> None:
     ]
 
 
-def test_documents_and_characters_of_the_splits(page: Page) -> None:
+def test_documents_and_characters_of_the_splits(page: ParsedPage) -> None:
     assert page.tables["Splits of the corpus"][1:] == [
         ["train", "2", "740", "25.0 %"],
         ["validation", "2", "360", "12.2 %"],
@@ -322,7 +322,7 @@ def test_documents_that_a_split_cuts_are_counted_once(tmp_path: Path) -> None:
     }
 
 
-def test_cleaning_and_rejected_rows(page: Page) -> None:
+def test_cleaning_and_rejected_rows(page: ParsedPage) -> None:
     assert "2 cleaning rules matched and removed 39,567 characters; 1,025 rows were" in (
         page.text("summary")
     )
@@ -337,7 +337,7 @@ def test_cleaning_and_rejected_rows(page: Page) -> None:
     assert [row[1] for row in rows] == [f"{number:,}" for number in range(1001, 1021)]
 
 
-def test_memorization(page: Page) -> None:
+def test_memorization(page: ParsedPage) -> None:
     text = page.text("summary")
     assert "a sample with the training text has 1,030 characters" in text
     assert "that of held-out text 61." in text
@@ -351,14 +351,14 @@ def test_memorization(page: Page) -> None:
     ]
 
 
-def test_samples_show_their_sampling_settings(page: Page) -> None:
+def test_samples_show_their_sampling_settings(page: ParsedPage) -> None:
     text = page.text("samples")
     drawn = re.findall(r"temperature ([\d.]+) top-k (\d+) top-p ([\d.]+)", text)
     assert drawn == [("0.5", "5", "0.9"), ("1.25", "5", "0.9")] * 2
     assert (text.count("3 more"), text.count("1 more")) == (2, 2)
 
 
-def test_the_learning_curves(page: Page) -> None:
+def test_the_learning_curves(page: ParsedPage) -> None:
     assert page.tables["Bits per character during training"][1:] == [
         row
         for number, label in enumerate(("lstm.seed1", "lstm.seed2", "lstm.seed7", "gru"))
@@ -388,7 +388,7 @@ def test_the_learning_curves(page: Page) -> None:
     assert points["gru", "validation", 1000]["bits"] == 4.9
 
 
-def test_the_table_of_scores(page: Page) -> None:
+def test_the_table_of_scores(page: ParsedPage) -> None:
     def cells(label: str, split: int) -> list[str]:
         record = score(label, split)
         low, high = record["bits_per_character_interval"]
@@ -401,13 +401,13 @@ def test_the_table_of_scores(page: Page) -> None:
     assert rows[2:] == [[label, *cells(label, 0), *cells(label, 1)] for label in SCORES]
 
 
-def test_the_spread_over_seeds(page: Page) -> None:
+def test_the_spread_over_seeds(page: ParsedPage) -> None:
     assert page.tables["Mean and spread over the seeds"][1:] == [
         ["lstm", "1, 2, 7", "1.913", "0.081", "1.840 to 2.000"]
     ]
 
 
-def test_the_table_of_models(page: Page) -> None:
+def test_the_table_of_models(page: ParsedPage) -> None:
     rows = page.tables["Sizes of the models and their training"][1:]
     layers = ["3 × LSTM, 77 units"] * 3 + ["1 × GRU, 512 units"]
     assert rows == [
@@ -423,7 +423,7 @@ def test_the_table_of_models(page: Page) -> None:
     ]
 
 
-def test_the_paired_comparison(page: Page) -> None:
+def test_the_paired_comparison(page: ParsedPage) -> None:
     rows = page.tables["Differences between models and baselines on the test text"][1:]
     assert rows == [
         ["lstm.seed2", "lstm.seed1", "0.060", "-0.010 to +0.130", "no", ""],
@@ -449,7 +449,7 @@ def test_the_plot_of_differences_includes_zero(folder: Path, tmp_path: Path) -> 
     assert re.findall(r'<circle cx="(.*?)"', page) == ["75.00%"]
 
 
-def test_the_error_analysis(page: Page) -> None:
+def test_the_error_analysis(page: ParsedPage) -> None:
     rows = page.tables["Bits per symbol of the test text, by class of character"]
     assert rows == [
         ["class", "share of symbols", "lstm.seed1", "gru", ""],
@@ -475,7 +475,7 @@ def test_the_error_analysis(page: Page) -> None:
     assert page.values(2) == [{"x": 0, "y": 0}, {"x": 1, "y": 1}]
 
 
-def test_the_histogram_of_the_best_models_documents(page: Page) -> None:
+def test_the_histogram_of_the_best_models_documents(page: ParsedPage) -> None:
     bits = np.array([row[3] for row in ROWS if row[3]])
     assert "Half of them lie between 1.50 and 2.50;" in page.text("documents")
     bars = page.values(3)
@@ -489,7 +489,7 @@ def test_the_histogram_of_the_best_models_documents(page: Page) -> None:
     assert bars[-1]["documents"] == 1
 
 
-def test_the_hardest_and_the_easiest_documents(page: Page) -> None:
+def test_the_hardest_and_the_easiest_documents(page: ParsedPage) -> None:
     text = page.text("documents")
     assert "Documents of fewer than 100 characters are left out of the lists." in text
 
@@ -500,7 +500,7 @@ def test_the_hardest_and_the_easiest_documents(page: Page) -> None:
         )
         lists = page.page[page.page.index(f'<h3 id="{title}">') :]
         return re.findall(
-            pattern, Page(f"<section id='x'>{lists.split('</ol>')[0]}</section>").text("x")
+            pattern, ParsedPage(f"<section id='x'>{lists.split('</ol>')[0]}</section>").text("x")
         )
 
     assert listed("hardest") == [
@@ -525,12 +525,12 @@ def test_if_most_documents_are_short_the_shorter_half_is_left_out(
     short = short.append_column("characters", pa.array([99, 5, 30, 20, 40]))
     short = short.append_column("bits_per_character", pa.array([2.0, 9.0, 4.0, 1.0, 3.0]))
     pq.write_table(short, path)
-    text = Page(report_of(copy, models=MODELS)).text("documents")
+    text = ParsedPage(report_of(copy, models=MODELS)).text("documents")
     assert "Documents of fewer than 30 characters are left out of the lists." in text
     assert re.findall(r"(\d\.\d{3}) bits per character", text) == ["4.000", "2.000"]
 
 
-def test_the_symbols_and_their_counts(page: Page) -> None:
+def test_the_symbols_and_their_counts(page: ParsedPage) -> None:
     text = page.text("vocabulary")
     assert "7 symbols (characters), the most frequent first" in text
     assert "letters (3), special symbols (2), digits and numbers (1), spaces (1)." in text
@@ -546,7 +546,7 @@ def test_the_symbols_and_their_counts(page: Page) -> None:
     ]
 
 
-def test_the_checksums_are_those_of_the_files(page: Page, folder: Path) -> None:
+def test_the_checksums_are_those_of_the_files(page: ParsedPage, folder: Path) -> None:
     rows = page.tables["SHA-256 checksums of inputs and models"][1:]
     assert [name for name, _ in rows] == [
         *("documents.parquet", "corpus.parquet", "vocabulary.json"),
@@ -560,7 +560,7 @@ def test_the_checksums_are_those_of_the_files(page: Page, folder: Path) -> None:
         assert digest == hashlib.sha256((folder / name).read_bytes()).hexdigest()
 
 
-def test_the_timing(page: Page) -> None:
+def test_the_timing(page: ParsedPage) -> None:
     assert page.tables["Training time"][1:] == [
         ["lstm.seed1", "12.2", "34,567"],
         ["lstm.seed2", "13.2", "34,568"],

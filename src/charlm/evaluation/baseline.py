@@ -106,7 +106,7 @@ def _ngram_nats(
     The last order is the first one, from `FIXED_ORDER` on, that does not improve on the validation
     text.
     """
-    # In a stream that holds ends of documents, the n-gram model sees and predicts them as well.
+    # In a stream with ends of documents, the n-gram model sees and predicts them as well.
     unpredicted = int(symbols.end_of_document is not None and not one_stream)
     texts = {name: split_texts(split, one_stream) for name, split in held_out.items()}
     orders: dict[int, _Nats] = {}

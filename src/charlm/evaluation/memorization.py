@@ -1,4 +1,4 @@
-"""Memorization: how much of the samples stands verbatim in the training text."""
+"""Memorization: how much of the samples occurs verbatim in the training text."""
 
 import json
 from bisect import bisect_left
@@ -19,7 +19,7 @@ from charlm.progress import progress
 COPIED_LENGTH = 50
 """Characters from which on a verbatim match is too long to be chance and counts as copied."""
 HELD_OUT_TEXTS = 100
-"""The maximum number of held-out texts to measure besides the samples."""
+"""The maximum number of held-out texts to measure in addition to the samples."""
 
 
 class Overlap(TypedDict):
@@ -68,7 +68,7 @@ class VerbatimIndex:
         return lengths
 
     def _longest_prefix(self, text: str) -> int:
-        """Return the length of the longest prefix of `text` that stands in the training text."""
+        """Return the length of the longest prefix of `text` that occurs in the training text."""
         pattern = text.encode("utf-8")
         after = bisect_left(self._suffixes, pattern, key=lambda start: self._read(start, pattern))
         # One of the two suffixes next to the pattern in sorted order shares most with it.
@@ -89,7 +89,7 @@ def measure_memorization(
     *,
     models: Sequence[str],
 ) -> None:
-    """Measure how much of the samples, and of held-out text, stands in the training text.
+    """Measure how much of the samples, and of held-out text, occurs in the training text.
 
     Args:
         corpus: The clean text, with its splits.

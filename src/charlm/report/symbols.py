@@ -72,7 +72,7 @@ def describe(symbol: str, *, special: bool) -> Description:
     """Describe a symbol of a vocabulary of any unit.
 
     Args:
-        symbol: The symbol as `vocabulary.json` holds it.
+        symbol: The symbol as in `vocabulary.json`.
         special: Whether it is the unknown symbol or the end of a document.
     """
     if special:
