@@ -10,14 +10,14 @@ from typing import Any
 import pytest
 
 from charlm.errors import CharlmError
-from charlm.evaluation.baselines import baseline
+from charlm.evaluation.baseline import baseline
 from charlm.evaluation.compare import compare
 from charlm.evaluation.evaluate import evaluate
 from charlm.evaluation.memorization import measure_memorization
 from charlm.model.model_card import write_model_card
 from charlm.model.sample_model import sample_model
 from charlm.pipeline.config import resolve
-from charlm.report.page import write_report
+from charlm.report.report import write_report
 from charlm.settings import Architecture, TrainingSettings
 from charlm.text.encode import encode
 from charlm.text.sources.ingest import ingest

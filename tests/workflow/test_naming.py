@@ -14,9 +14,6 @@ HELPERS = {"charlm.pipeline.stage", "charlm.settings"}
 # The rules whose module has another name.
 OTHER_MODULES = {
     # The module holds more than the stage.
-    "report": "charlm.report.page",
-    # The plural of the rule's name.
-    "baseline": "charlm.evaluation.baselines",
 }
 
 
