@@ -16,11 +16,9 @@ import pyarrow.parquet as pq
 from charlm.evaluation.compressor import compressed_nats
 from charlm.evaluation.evaluate import (
     HELD_OUT,
-    by_document,
     document_nats,
     score_record,
     score_table,
-    split_texts,
 )
 from charlm.evaluation.witten_bell import witten_bell
 from charlm.files import atomic, write_text
@@ -38,8 +36,6 @@ def baseline(
     tokens: str | Path,
     baselines: str | Path,
     document_scores: str | Path,
-    *,
-    one_stream: bool,
 ) -> None:
     """Score n-grams and a compressor on the held-out splits.
 
@@ -50,13 +46,11 @@ def baseline(
             order that is best on the validation text (where there is any), `xz` the compressor.
         document_scores: The Parquet file to write: baseline, doc_id, split, characters,
             bits_per_character.
-        one_stream: Read a split as one stream, as a contiguous split is; else each document from
-            its own beginning.
     """
     symbols = Vocabulary.load(vocabulary)
     train = TokenSplit.load(tokens, "train")
     held_out = {name: TokenSplit.load(tokens, name) for name in HELD_OUT}
-    orders = _ngram_nats(symbols, train, held_out, one_stream)
+    orders = _ngram_nats(symbols, train, held_out)
     systems: dict[str, tuple[dict[str, Any], _Nats]] = {
         "ngram": ({"order": FIXED_ORDER}, orders[FIXED_ORDER])
     }
@@ -86,17 +80,15 @@ _Nats = dict[str, npt.NDArray[np.float64]]
 
 
 def _ngram_nats(
-    symbols: Vocabulary, train: TokenSplit, held_out: dict[str, TokenSplit], one_stream: bool
+    symbols: Vocabulary, train: TokenSplit, held_out: dict[str, TokenSplit]
 ) -> dict[int, _Nats]:
     """Return what n-grams cost, by order: up to that after which the validation text costs more."""
     # A stream that holds ends of documents lets the n-gram see and predict them, too.
-    ends = int(symbols.end_of_document is not None and not one_stream)
-    texts = {name: split_texts(split, one_stream) for name, split in held_out.items()}
+    ends = int(symbols.end_of_document is not None and not train.one_stream)
+    texts = {name: split.texts for name, split in held_out.items()}
     orders: dict[int, _Nats] = {}
     lowest = np.inf
-    for order, costs in witten_bell(
-        split_texts(train, one_stream), texts, len(symbols) - ends, len(symbols)
-    ):
+    for order, costs in witten_bell(train.texts, texts, len(symbols) - ends, len(symbols)):
         orders[order] = {
             name: document_nats(costs[name], split, symbols.unknown_nats)
             for name, split in held_out.items()
@@ -112,8 +104,8 @@ def _compressor_nats(
     symbols: Vocabulary, train: TokenSplit, held_out: dict[str, TokenSplit]
 ) -> _Nats:
     """Return what LZMA needs for each document, after all those before it in the splits' order."""
-    splits = {name: by_document([split.tokens], split) for name, split in held_out.items()}
-    learned = by_document([train.tokens], train)
+    splits = {name: split.by_document(split.tokens) for name, split in held_out.items()}
+    learned = train.by_document(train.tokens)
     nats = compressed_nats(learned, [text for texts in splits.values() for text in texts])
     bounds = np.cumsum([len(texts) for texts in splits.values()])[:-1]
     return {

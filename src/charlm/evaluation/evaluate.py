@@ -31,14 +31,8 @@ HELD_OUT = ("validation", "test")
 
 
 def by_document(values: Sequence[npt.NDArray[Any]], split: TokenSplit) -> list[npt.NDArray[Any]]:
-    """Return the values of each document's symbols, from those of each text of `split_texts`."""
-    documents = split.documents
-    if len(values) == 1:
-        return [
-            values[0][start : start + length]
-            for start, length in zip(documents["start"], documents["tokens"], strict=True)
-        ]
-    return list(values)
+    """Return the values of each document's symbols, from those of each of the split's texts."""
+    return split.by_document(values[0]) if split.one_stream else list(values)
 
 
 def document_nats(
@@ -47,17 +41,12 @@ def document_nats(
     """Return the nats of each document of a split, from those of its symbols.
 
     Args:
-        costs: The nats of each text of `split_texts`.
+        costs: The nats of the symbols of each of the split's texts.
         split: The encoded split.
         unknown_nats: Nats that an unknown character costs beyond the unknown symbol.
     """
     nats = [cost.sum(dtype=np.float64) for cost in by_document(costs, split)]
     return np.array(nats, np.float64) + split.documents["unknown_characters"] * unknown_nats
-
-
-def split_texts(split: TokenSplit, one_stream: bool) -> list[npt.NDArray[Any]]:
-    """Return the texts to read from a fresh state: each document, or the whole split as one."""
-    return [split.tokens] if one_stream else by_document([split.tokens], split)
 
 
 def score_record(nats: npt.NDArray[np.float64], split: TokenSplit) -> dict[str, Any] | None:
@@ -100,7 +89,6 @@ def evaluate(
     document_scores: str | Path,
     diagnostics: str | Path,
     *,
-    one_stream: bool,
     device: str = "auto",
 ) -> None:
     """Score a trained model on the held-out splits: in all, by document, and where it goes wrong.
@@ -112,8 +100,6 @@ def evaluate(
         document_scores: The Parquet file to write: doc_id, split, characters, bits_per_character.
         diagnostics: The JSON file to write: the loss by position and by class of character, and
             the calibration, of both splits; see `charlm.evaluation.diagnostics`.
-        one_stream: Read a split as one stream, as a contiguous split is; else the state starts
-            afresh at each document.
         device: Where to compute.
 
     Raises:
@@ -127,13 +113,13 @@ def evaluate(
     tables = []
     for name in HELD_OUT:
         split = TokenSplit.load(tokens, name)
-        found = predictions(model, split_texts(split, one_stream), vocabulary.end_of_document)
+        found = predictions(model, split.texts, vocabulary.end_of_document)
         nats = document_nats([each["nats"] for each in found], split, vocabulary.unknown_nats)
         record[name] = score_record(nats, split)
         details[name] = None
         if record[name]:
             details[name] = diagnose(
-                by_document([split.tokens], split), by_document(found, split), vocabulary
+                split.by_document(split.tokens), by_document(found, split), vocabulary
             )
             log.info("%s: %.4f bits per character", name, record[name]["bits_per_character"])
         tables.append(score_table(nats, split, name))

@@ -21,19 +21,18 @@ from charlm.report.playground import pack
 from charlm.report.results import (
     MOST,
     Model,
-    corpus_sizes,
     file_hashes,
     grouped,
     read_baselines,
     read_differences,
     read_extremes,
+    read_json,
     read_memorization,
     read_model,
     read_rejected,
     read_table,
     read_vocabulary,
 )
-from charlm.text.cleaning.examples import rule_examples
 
 
 def write_report(
@@ -74,7 +73,7 @@ def write_report(
             seeds=_spread_of_seeds(trained, split),
             hashes=file_hashes(results, trained),
             source=_without_folders(config["corpus"]["source"]),
-            sizes=corpus_sizes(results / "corpus.parquet"),
+            sizes=read_json(results / "tokens/summary.json")["sizes"],
             split=split,
             ranking=ranking,
             best=best,
@@ -95,7 +94,7 @@ def write_report(
             cleaning=read_table(results / "cleaning.tsv", "\t"),
             examples=grouped(
                 (example["rule"], example)
-                for example in rule_examples(results / "documents.parquet", **config["cleaning"])
+                for example in read_json(results / "cleaning_examples.json")
             ),
             rejected=read_rejected(results / "rejected.parquet"),
             vocabulary=read_vocabulary(results / "vocabulary.json"),
