@@ -28,7 +28,7 @@ from charlm.model.sampling import (
     sample,
     sample_record,
 )
-from charlm.text.symbols import byte_symbol
+from charlm.text.symbols import Unit, byte_symbol
 from charlm.text.vocabulary import Vocabulary
 
 LETTERS = "abcdefghijklmnop "
@@ -275,7 +275,7 @@ def test_drawing_ends_when_all_have_stopped() -> None:
 
 
 @pytest.mark.parametrize("unit", ["byte", "grapheme"])
-def test_streamed_pieces_are_the_text_in_other_units(unit: str) -> None:
+def test_streamed_pieces_are_the_text_in_other_units(unit: Unit) -> None:
     if unit == "byte":
         symbols = [byte_symbol(byte) for byte in range(256)]
     else:

@@ -14,7 +14,7 @@ import charlm
 import charlm.model.sampling
 from charlm.model.network import make_model, save_model, with_ngram
 from charlm.report.playground import quantize
-from charlm.text.symbols import byte_symbol
+from charlm.text.symbols import Unit, byte_symbol
 from charlm.text.vocabulary import Vocabulary
 
 
