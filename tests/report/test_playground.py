@@ -147,7 +147,7 @@ def test_writing_can_be_stopped(results: Path, browser: Browser) -> None:
 
 
 @pytest.mark.parametrize("unit", ["byte", "grapheme"])
-def test_other_units_are_read_and_written(results: Path, browser: Browser, unit: str) -> None:
+def test_other_units_are_read_and_written(results: Path, browser: Browser, unit: Unit) -> None:
     if unit == "byte":
         symbols = [byte_symbol(byte) for byte in range(256)]
     else:
