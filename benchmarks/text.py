@@ -23,18 +23,19 @@ import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from charlm.settings import SplitSettings
+from charlm.text.build_vocabulary import build_vocabulary
 from charlm.text.cleaning.clean import clean
 from charlm.text.cleaning.clean_shard import clean_shard
 from charlm.text.cleaning.engine import apply_rules
-from charlm.text.cleaning.profiles import rules_of
+from charlm.text.cleaning.profiles import RuleSettings, rules_of
 from charlm.text.encode import encode
 from charlm.text.sources.formats import read_file
 from charlm.text.sources.ingest import ingest
 from charlm.text.sources.locations import resolve_source
 from charlm.text.sources.records import Request
-from charlm.text.vocabulary import build_vocabulary
 
-SPLITS = {"method": "document", "validation": 0.1, "test": 0.1, "key": "charlm"}
+SPLITS = SplitSettings(validation=0.1, test=0.1)
 EMOJI = re.compile("[\u24c2-\U0001f251\U00010000-\U0010ffff\u2500-\u2bef\u200d\u23cf\u23e9]+")
 
 
@@ -74,9 +75,9 @@ def stages(folder: Path, profile: str) -> None:
     corpus, vocabulary = folder / "corpus.parquet", folder / "vocabulary.json"
     part = folder / "part.parquet"
     clean_shard(folder / "documents.parquet", part, profile=profile, splits=SPLITS)
-    clean([part], corpus, folder / "c.tsv", profile=profile, splits=SPLITS)
-    build_vocabulary(corpus, vocabulary)
-    encode(corpus, vocabulary, folder / "tokens")
+    clean([part], corpus, folder / "c.tsv", folder / "c.json", profile=profile, splits=SPLITS)
+    build_vocabulary(corpus, vocabulary, order="first_seen")
+    encode(corpus, vocabulary, folder / "tokens", one_stream=False)
 
 
 def read_csv(path: Path) -> int:
@@ -124,7 +125,12 @@ def speed() -> None:
 
 
 ATTACKS = ("<", "&", "http", "<a", "&#", "<!--<b>", "http://a.", " \n", "e\u0301")
-OWN_RULE = {"name": "own", "pattern": r"(<+)+$|(&+&+)+;|\bhttp\w*\z", "replacement": "!"}
+OWN_RULE: RuleSettings = {
+    "name": "own",
+    "pattern": r"(<+)+$|(&+&+)+;|\bhttp\w*\z",
+    "replacement": "!",
+}
+PROFILES: dict[str, list[RuleSettings]] = {"notebook": [], "standard": [], "none": [OWN_RULE]}
 
 
 def attacks(size: int = 50_000_000) -> None:
@@ -132,7 +138,7 @@ def attacks(size: int = 50_000_000) -> None:
     for attack in ATTACKS:
         text = pa.array([attack * (size // len(attack.encode()))], pa.large_string())
         seconds = []
-        for profile, own in (("notebook", []), ("standard", []), ("none", [OWN_RULE])):
+        for profile, own in PROFILES.items():
             rules, _ = rules_of(profile, own)
             start = time.process_time()
             apply_rules(rules, text)
@@ -157,10 +163,10 @@ def memory(gigabytes: float) -> None:
         part = folder / "part.parquet"
         in_a_process(clean_shard, documents, part, splits=SPLITS)
         documents.unlink()
-        in_a_process(clean, [part], corpus, summary, splits=SPLITS)
+        in_a_process(clean, [part], corpus, summary, folder / "c.json", splits=SPLITS)
         part.unlink()
         in_a_process(build_vocabulary, corpus, vocabulary)
-        in_a_process(encode, corpus, vocabulary, folder / "tokens")
+        in_a_process(encode, corpus, vocabulary, folder / "tokens", one_stream=False)
         tokens = np.load(folder / "tokens" / "train.npy", mmap_mode="r")
         print(f"{len(tokens):,} tokens of {tokens.dtype} to train on")
 

@@ -26,9 +26,10 @@ from charlm.model.sampling import SampleRequest
 from charlm.model.store import make_model, save_model
 from charlm.model.trained_model import TrainedModel
 from charlm.settings import Architecture
-from charlm.text.vocabulary import Vocabulary, byte_symbol
+from charlm.text.symbols import Unit, byte_symbol
+from charlm.text.vocabulary import Vocabulary
 
-UNITS = {
+UNITS: dict[Unit, list[str]] = {
     "character": [*"abc .\né"],
     "grapheme": ["a", "b", " ", "e\u0301", "🇨🇭", "\r\n"],
     "byte": [byte_symbol(byte) for byte in range(256)],

@@ -14,7 +14,8 @@ from charlm.model.sampling import OnUnknown
 from charlm.model.store import save_model
 from charlm.model.trained_model import TrainedModel
 from charlm.settings import Architecture
-from charlm.text.vocabulary import Vocabulary, byte_symbol
+from charlm.text.symbols import Unit, byte_symbol
+from charlm.text.vocabulary import Vocabulary
 from tests.model.models import LETTERS, WRITER, make_trained
 
 
@@ -28,7 +29,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("unit", ["byte", "grapheme"])
-def test_streamed_pieces_add_up_to_the_text_in_other_units(unit: str) -> None:
+def test_streamed_pieces_add_up_to_the_text_in_other_units(unit: Unit) -> None:
     if unit == "byte":
         symbols = [byte_symbol(byte) for byte in range(256)]
     else:
@@ -99,7 +100,7 @@ def test_values_out_of_range_are_refused(wrong: dict[str, object]) -> None:
 
 @pytest.mark.parametrize("unit", ["character", "grapheme", "byte"])
 @pytest.mark.parametrize("text", ["ab\ud800", "ab\udfffc"])
-def test_text_that_is_not_valid_unicode_is_refused(unit: str, text: str) -> None:
+def test_text_that_is_not_valid_unicode_is_refused(unit: Unit, text: str) -> None:
     model = make_trained()
     model.vocabulary.unit = unit
     for on_unknown in get_args(OnUnknown):

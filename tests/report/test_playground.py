@@ -15,7 +15,8 @@ import charlm.model.trained_model
 from charlm.model.store import add_ngram, make_model, save_model
 from charlm.report.playground import quantize
 from charlm.settings import Architecture
-from charlm.text.vocabulary import Vocabulary, byte_symbol
+from charlm.text.symbols import byte_symbol
+from charlm.text.vocabulary import Vocabulary
 
 
 def test_rounding_errors_are_within_half_a_step_of_each_row() -> None:

@@ -14,9 +14,11 @@ import torch
 
 from charlm.model.devices import choose_precision
 from charlm.settings import Architecture, TrainingSettings
+from charlm.text.build_vocabulary import build_vocabulary
 from charlm.text.encode import encode
+from charlm.text.symbols import Unit
 from charlm.text.tokens import TokenSplit
-from charlm.text.vocabulary import Vocabulary, build_vocabulary
+from charlm.text.vocabulary import Vocabulary
 from charlm.training.train_model import make_trainer, train_model
 from charlm.training.trainer import Trainer
 
@@ -44,18 +46,24 @@ def write_corpus(
     text: str | Sequence[str] = TEXT,
     validation: str = TEXT[:200],
     *,
-    unit: str = "character",
+    unit: Unit = "character",
     min_count: int = 1,
 ) -> None:
     """Write the vocabulary and the tokens of a corpus of one or several documents."""
     texts = [text] if isinstance(text, str) else text
     splits = ["train"] * len(texts) + ["validation"]
     rows = {"doc_id": range(len(splits)), "split": splits, "text": [*texts, validation]}
+    rows["continues"] = [False] * len(splits)
     pq.write_table(pa.table(rows), folder / "corpus.parquet")
     build_vocabulary(
-        folder / "corpus.parquet", folder / "vocabulary.json", unit=unit, min_count=min_count
+        folder / "corpus.parquet",
+        folder / "vocabulary.json",
+        unit=unit,
+        order="first_seen",
+        min_count=min_count,
     )
-    encode(folder / "corpus.parquet", folder / "vocabulary.json", folder / "tokens")
+    places = (folder / name for name in ("corpus.parquet", "vocabulary.json", "tokens"))
+    encode(*places, one_stream=False)
 
 
 def settings(**changes: object) -> Arguments:

@@ -13,6 +13,7 @@ from charlm.evaluation.evaluate import evaluate
 from charlm.model.base import State
 from charlm.model.ensemble import Network
 from charlm.model.store import load_model
+from charlm.text.symbols import Unit
 from charlm.text.tokens import TokenSplit
 from charlm.text.vocabulary import Vocabulary
 from charlm.training.streams import Streams
@@ -47,7 +48,7 @@ def test_nats_per_symbol_become_nats_per_code_point() -> None:
 
 
 @pytest.mark.parametrize("unit", ["character", "grapheme", "byte"])
-def test_the_validation_column_is_the_score_of_the_weights(tmp_path: Path, unit: str) -> None:
+def test_the_validation_column_is_the_score_of_the_weights(tmp_path: Path, unit: Unit) -> None:
     write_corpus(tmp_path, TRAIN, VALIDATION, unit=unit)
     made = run(tmp_path, "m", settings(steps=30, learning_rate=0.02, precision="float32"))
     curve = float(rows(made)[-1]["validation_bits_per_character"])
@@ -63,7 +64,7 @@ def test_the_validation_column_is_the_score_of_the_weights(tmp_path: Path, unit:
     assert curve == pytest.approx(expected, abs=2e-5)
 
     names = ("metrics.json", "document_scores.parquet", "diagnostics.json")
-    evaluate(made, tmp_path / "tokens", *(tmp_path / name for name in names), one_stream=False)
+    evaluate(made, tmp_path / "tokens", *(tmp_path / name for name in names))
     score = json.loads((tmp_path / "metrics.json").read_text())["validation"]
     assert curve == pytest.approx(score["bits_per_character"], rel=0.02)
 
@@ -71,7 +72,7 @@ def test_the_validation_column_is_the_score_of_the_weights(tmp_path: Path, unit:
 @pytest.mark.parametrize("members", [1, 3])
 @pytest.mark.parametrize("unit", ["character", "grapheme", "byte"])
 def test_the_training_column_is_the_score_of_the_text_that_was_read(
-    tmp_path: Path, unit: str, members: int
+    tmp_path: Path, unit: Unit, members: int
 ) -> None:
     write_corpus(tmp_path, TRAIN, VALIDATION, unit=unit, min_count=1 if unit == "byte" else 9)
     tokens = np.load(tmp_path / "tokens/train.npy")
@@ -101,7 +102,7 @@ def test_the_training_column_is_the_score_of_the_text_that_was_read(
 
 
 @pytest.mark.parametrize("unit", ["character", "grapheme", "byte"])
-def test_what_was_read_is_counted_in_code_points(tmp_path: Path, unit: str) -> None:
+def test_what_was_read_is_counted_in_code_points(tmp_path: Path, unit: Unit) -> None:
     write_corpus(tmp_path, TRAIN, VALIDATION, unit=unit)
     how = settings(steps=12, batch_size=3, sequence_length=20, validate_every=4, **FROZEN)
     made = run(tmp_path, "m", how)

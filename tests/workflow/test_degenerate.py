@@ -18,12 +18,12 @@ from charlm.model.model_card import write_model_card
 from charlm.model.sample_model import sample_model
 from charlm.pipeline.config import resolve
 from charlm.report.report import write_report
-from charlm.settings import Architecture, TrainingSettings
+from charlm.settings import Architecture, SplitSettings, TrainingSettings
+from charlm.text.build_vocabulary import build_vocabulary
 from charlm.text.encode import encode
 from charlm.text.sources.ingest import ingest
-from charlm.text.vocabulary import build_vocabulary
 from charlm.training.train_model import train_model
-from tests.text.test_cleaning import clean_documents
+from tests.text.corpus import clean_documents
 
 MODELS = {
     "lstm": {"hidden_size": 8, "embedding_size": 4},
@@ -64,15 +64,12 @@ def run_chain(folder: Path, texts: str | list[str], **settings: Any) -> Path:
     results.mkdir()
     read = {key: value for key, value in config["corpus"].items() if key != "name"}
     ingest(documents=documents, rejected=results / "rejected.parquet", paths=[source], **read)
-    splits = config["splits"]
-    clean_documents(
-        documents, corpus, results / "cleaning.tsv", splits=splits, **config["cleaning"]
-    )
+    splits = SplitSettings(**config["splits"])
+    clean_documents(results, splits=splits, **config["cleaning"])
     build_vocabulary(corpus, vocabulary, **config["vocabulary"])
-    encode(corpus, vocabulary, tokens)
-    one_stream = splits["method"] == "contiguous"
+    encode(corpus, vocabulary, tokens, one_stream=splits.method == "contiguous")
     scores = results / "baseline_scores.parquet"
-    baseline(vocabulary, tokens, baselines, scores, one_stream=one_stream)
+    baseline(vocabulary, tokens, baselines, scores)
     folders = {name: results / "models" / name for name in config["models"]}
     for name, model in folders.items():
         architecture = dict(config["models"][name])
@@ -87,7 +84,7 @@ def run_chain(folder: Path, texts: str | list[str], **settings: Any) -> Path:
         written = (
             model / file for file in ("metrics.json", "document_scores.parquet", "diagnostics.json")
         )
-        evaluate(model, tokens, *written, one_stream=one_stream, device="cpu")
+        evaluate(model, tokens, *written, device="cpu")
         sample_model(model, model / "samples.jsonl", device="cpu", **config["sampling"])
         write_model_card(model, model / "metrics.json", baselines, model / "README.md", corpus="c")
     of_documents = [model / "document_scores.parquet" for model in folders.values()]

@@ -13,7 +13,8 @@ HELPERS = {"charlm.pipeline.stage", "charlm.settings"}
 
 # The rules whose module has another name.
 OTHER_MODULES = {
-    # The module holds more than the stage.
+    # The module of this name holds the class.
+    "vocabulary": "charlm.text.build_vocabulary",
 }
 
 
@@ -83,7 +84,7 @@ def test_a_script_is_one_call(rule: str) -> None:
     assert list(imported(script)) == [call.func.id]
     # Its arguments are attributes of Snakemake's object, their first items, or settings.
     attribute = r"snakemake(\.\w+)+(\[0\])?"
-    record = rf"(Architecture|TrainingSettings)\(\*\*{attribute}\)"
+    record = rf"(Architecture|SplitSettings|TrainingSettings)\(\*\*{attribute}\)"
     for argument in (*call.args, *(keyword.value for keyword in call.keywords)):
         assert re.fullmatch(rf"{attribute}|{record}", ast.unparse(argument))
 

@@ -79,7 +79,6 @@ if workflow.is_main_process:
         DEPENDENCIES.check(CONFIG_FILES)
     except CharlmError as error:
         raise WorkflowError(str(error)) from None
-ONE_STREAM = config["splits"]["method"] == "contiguous"
 ENVIRONMENT = "../envs/charlm.yaml"
 CACHED = workflow.workflow_settings.cache is not None  # --cache
 

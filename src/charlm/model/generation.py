@@ -7,7 +7,8 @@ import torch
 from charlm.errors import CharlmError
 from charlm.model.base import LanguageModel, State
 from charlm.model.sampling import Sampler, SampleRequest, random_numbers
-from charlm.text.vocabulary import Vocabulary, split_graphemes
+from charlm.text.symbols import split_graphemes
+from charlm.text.vocabulary import Vocabulary
 
 BATCH_SIZE = 16
 """Number of samples drawn in parallel. Smaller batches are padded: a matrix product of one fixed

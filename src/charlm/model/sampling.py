@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from charlm.errors import CharlmError
-from charlm.text.vocabulary import Vocabulary, check_unicode
+from charlm.text.symbols import check_unicode
+from charlm.text.vocabulary import Vocabulary
 
 OnUnknown: TypeAlias = Literal["error", "replace", "skip"]
 

@@ -16,7 +16,8 @@ from charlm.model.sampling import OnUnknown, SampleRequest
 from charlm.model.scoring import predictions
 from charlm.model.store import load_model
 from charlm.progress import progress
-from charlm.text.vocabulary import Vocabulary, check_unicode
+from charlm.text.symbols import check_unicode
+from charlm.text.vocabulary import Vocabulary
 
 
 def load(folder: str | Path, *, device: str | torch.device = "cpu") -> "TrainedModel":

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypedDict
 
-import numpy as np
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from charlm.report.results import read_table
+from charlm.report.results import grouped, read_json, read_table
+from charlm.text.cleaning.examples import Example
+from charlm.text.tokens import SUMMARY
 
 
 class Size(TypedDict):
@@ -19,21 +19,10 @@ class Size(TypedDict):
     characters: int
 
 
-def corpus_sizes(path: Path) -> dict[str, Size]:
-    """Return the size of each split and, as `all`, of the whole corpus."""
-    sizes = {name: [0, 0] for name in ("train", "validation", "test")}
-    documents, last = 0, None
-    for batch in pq.ParquetFile(path).iter_batches(columns=["doc_id", "split", "text"]):
-        ids = batch["doc_id"].to_numpy()
-        # The two rows of a document that a contiguous split cuts follow one another.
-        documents += int((np.diff(ids, prepend=-1 if last is None else last) != 0).sum())
-        last = ids[-1] if len(ids) else last
-        for name, size in sizes.items():
-            lengths = pc.utf8_length(batch["text"].filter(pc.equal(batch["split"], name)))
-            size[0] += len(lengths)
-            size[1] += pc.sum(lengths).as_py() or 0
-    sizes["all"] = [documents, sum(characters for _, characters in sizes.values())]
-    return {name: {"documents": size[0], "characters": size[1]} for name, size in sizes.items()}
+def read_sizes(tokens: Path) -> dict[str, Size]:
+    """Read the size of each split and, as `all`, of the whole corpus, from the tokens folder."""
+    sizes: dict[str, Size] = read_json(tokens / SUMMARY)["sizes"]
+    return sizes
 
 
 @dataclass(frozen=True)
@@ -91,6 +80,12 @@ def read_cleaning(path: Path) -> CleaningSummary:
         idle=[row.rule for row in rows if not row.matches],
         characters_removed=sum(row.characters_removed for row in rows),
     )
+
+
+def read_examples(path: Path) -> dict[str, list[Example]]:
+    """Read `cleaning_examples.json`, and return the examples by rule."""
+    examples: list[Example] = read_json(path)
+    return grouped((example["rule"], example) for example in examples)
 
 
 class RejectedRow(TypedDict):
