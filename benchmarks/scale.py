@@ -27,6 +27,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from charlm.pipeline.config import resolve
+from charlm.settings import SplitSettings
 from charlm.text.sources.locations import resolve_source
 
 ROOT = Path(__file__).parent.parent
@@ -78,7 +79,7 @@ def clean_shard(folder: Path, config: Mapping[str, Any], shards: int = 1) -> Non
         clean_shard(
             folder / "documents.parquet",
             folder / f"shard{shard}.parquet",
-            splits=config["splits"],
+            splits=SplitSettings(**config["splits"]),
             shard=shard,
             shards=shards,
             **config["cleaning"],
@@ -92,13 +93,14 @@ def clean(folder: Path, config: Mapping[str, Any], shards: int = 1) -> None:
         [folder / f"shard{shard}.parquet" for shard in range(shards)],
         folder / "corpus.parquet",
         folder / "cleaning.tsv",
-        splits=config["splits"],
+        folder / "cleaning_examples.json",
+        splits=SplitSettings(**config["splits"]),
         **config["cleaning"],
     )
 
 
 def vocabulary(folder: Path, config: Mapping[str, Any]) -> None:
-    from charlm.text.vocabulary import build_vocabulary
+    from charlm.text.build_vocabulary import build_vocabulary
 
     build_vocabulary(folder / "corpus.parquet", folder / "vocabulary.json", **config["vocabulary"])
 
@@ -106,7 +108,8 @@ def vocabulary(folder: Path, config: Mapping[str, Any]) -> None:
 def encode(folder: Path, config: Mapping[str, Any]) -> None:
     from charlm.text.encode import encode
 
-    encode(folder / "corpus.parquet", folder / "vocabulary.json", folder / "tokens")
+    places = (folder / name for name in ("corpus.parquet", "vocabulary.json", "tokens"))
+    encode(*places, one_stream=False)
 
 
 def baseline(folder: Path, config: Mapping[str, Any]) -> None:
@@ -117,7 +120,6 @@ def baseline(folder: Path, config: Mapping[str, Any]) -> None:
         folder / "tokens",
         folder / "baselines.json",
         folder / "baseline_scores.parquet",
-        one_stream=False,
     )
 
 
@@ -146,7 +148,6 @@ def evaluate(folder: Path, config: Mapping[str, Any]) -> None:
         model / "metrics.json",
         model / "document_scores.parquet",
         model / "diagnostics.json",
-        one_stream=False,
         device="cpu",
     )
 
@@ -336,6 +337,7 @@ def symbols() -> None:
         texts = [row.tobytes().decode("utf-32-le") for row in ids]
         labels = ["train"] * 1_900 + ["validation"] * 50 + ["test"] * 50
         rows = {"doc_id": range(2_000), "split": labels, "text": texts}
+        rows["continues"] = [False] * 2_000
         pq.write_table(pa.table(rows), folder / "corpus.parquet")
         return config
 
@@ -375,7 +377,8 @@ def snakemake() -> None:
             costs["plan"][jobs] = child([*command, "--dry-run"], folder)
             for job in range(jobs):
                 (results / f"shards/{job + 1}-of-{jobs}.parquet").touch()
-            for file in ("corpus.parquet", "cleaning.tsv", "documents.parquet", "rejected.parquet"):
+            files = ("corpus.parquet", "cleaning.tsv", "cleaning_examples.json")
+            for file in (*files, "documents.parquet", "rejected.parquet"):
                 (results / file).touch()  # the shards are older than the documents: out of date
             batches = -(-jobs // BATCH)
             each = [

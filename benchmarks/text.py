@@ -21,6 +21,8 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from charlm.settings import SplitSettings
+from charlm.text.build_vocabulary import build_vocabulary
 from charlm.text.cleaning.clean import clean
 from charlm.text.cleaning.clean_shard import clean_shard
 from charlm.text.cleaning.engine import apply_rules
@@ -30,9 +32,8 @@ from charlm.text.sources.formats import read_file
 from charlm.text.sources.ingest import ingest
 from charlm.text.sources.locations import resolve_source
 from charlm.text.sources.records import Request
-from charlm.text.vocabulary import build_vocabulary
 
-SPLITS = {"method": "document", "validation": 0.1, "test": 0.1, "key": "charlm"}
+SPLITS = SplitSettings(validation=0.1, test=0.1)
 EMOJI = re.compile("[\u24c2-\U0001f251\U00010000-\U0010ffff\u2500-\u2bef\u200d\u23cf\u23e9]+")
 
 
@@ -67,9 +68,9 @@ def stages(folder: Path, profile: str) -> None:
     corpus, vocabulary = folder / "corpus.parquet", folder / "vocabulary.json"
     part, options = folder / "part.parquet", {"profile": profile, "splits": SPLITS}
     clean_shard(folder / "documents.parquet", part, **options)
-    clean([part], corpus, folder / "c.tsv", **options)
-    build_vocabulary(corpus, vocabulary)
-    encode(corpus, vocabulary, folder / "tokens")
+    clean([part], corpus, folder / "c.tsv", folder / "c.json", **options)
+    build_vocabulary(corpus, vocabulary, order="first_seen")
+    encode(corpus, vocabulary, folder / "tokens", one_stream=False)
 
 
 def read_csv(path: Path) -> int:
@@ -152,10 +153,10 @@ def memory(gigabytes: float) -> None:
         part = folder / "part.parquet"
         in_a_process(clean_shard, documents, part, splits=SPLITS)
         documents.unlink()
-        in_a_process(clean, [part], corpus, summary, splits=SPLITS)
+        in_a_process(clean, [part], corpus, summary, folder / "c.json", splits=SPLITS)
         part.unlink()
         in_a_process(build_vocabulary, corpus, vocabulary)
-        in_a_process(encode, corpus, vocabulary, folder / "tokens")
+        in_a_process(encode, corpus, vocabulary, folder / "tokens", one_stream=False)
         tokens = np.load(folder / "tokens" / "train.npy", mmap_mode="r")
         print(f"{len(tokens):,} tokens of {tokens.dtype} to train on")
 

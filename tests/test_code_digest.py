@@ -31,7 +31,7 @@ MODULES = sorted(
 
 def test_the_sources_of_a_stage_are_those_it_imports() -> None:
     names = source_files(SCRIPTS / "vocabulary.py")
-    assert "charlm.text.vocabulary" in names
+    assert "charlm.text.symbols" in names
     assert "charlm.errors" in names
     assert not [name for name in names if name.startswith("charlm.recurrent")]
     assert "charlm.recurrent.layers" in source_files(SCRIPTS / "train_model.py")

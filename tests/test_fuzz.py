@@ -23,7 +23,8 @@ from charlm.errors import CharlmError
 from charlm.model.devices import choose_device
 from charlm.model.network import make_model, save_model
 from charlm.model.sampling import Request, TrainedModel, read_prompts
-from charlm.text.vocabulary import Vocabulary, byte_symbol
+from charlm.text.symbols import byte_symbol
+from charlm.text.vocabulary import Vocabulary
 
 UNITS = {
     "character": [*"abc .\né"],

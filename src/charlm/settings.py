@@ -111,3 +111,13 @@ class TrainingSettings(Settings):
     init_from: str | None = None
     teacher: str | None = None
     teacher_weight: float = 0.5
+
+
+@dataclass(frozen=True, kw_only=True)
+class SplitSettings(Settings):
+    """How documents are split into training, validation and test text: the keys of `splits`."""
+
+    method: Literal["document", "contiguous"] = "document"
+    validation: float = 0.05
+    test: float = 0.05
+    key: str = "charlm"

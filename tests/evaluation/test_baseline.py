@@ -12,8 +12,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from charlm.evaluation.baseline import baseline
+from charlm.text.build_vocabulary import build_vocabulary
 from charlm.text.encode import encode
-from charlm.text.vocabulary import build_vocabulary
 from tests.evaluation.test_intervals import percentile_bootstrap
 from tests.evaluation.test_witten_bell import slow_witten_bell
 
@@ -27,13 +27,18 @@ def baselines_of(
     """Return baselines.json and the table of scores by document."""
     rows = [(split, text) for split, each in texts.items() for text in each]
     splits, contents = zip(*rows, strict=True)
-    table = {"doc_id": pa.array(range(len(rows))), "split": splits, "text": contents}
-    pq.write_table(pa.table(table), folder / "corpus.parquet")
+    table = {"doc_id": range(len(rows)), "split": splits, "text": contents}
+    pq.write_table(pa.table({**table, "continues": [False] * len(rows)}), folder / "corpus.parquet")
     vocabulary, tokens = folder / "vocabulary.json", folder / "tokens"
-    build_vocabulary(folder / "corpus.parquet", vocabulary, end_of_document=end_of_document)
-    encode(folder / "corpus.parquet", vocabulary, tokens)
+    build_vocabulary(
+        folder / "corpus.parquet",
+        vocabulary,
+        order="first_seen",
+        end_of_document=end_of_document,
+    )
+    encode(folder / "corpus.parquet", vocabulary, tokens, one_stream=one_stream)
     found, scores = folder / "baselines.json", folder / "scores.parquet"
-    baseline(vocabulary, tokens, found, scores, one_stream=one_stream)
+    baseline(vocabulary, tokens, found, scores)
     return json.loads(found.read_text()), pq.read_table(scores)
 
 

@@ -14,8 +14,9 @@ import torch
 from charlm.cli import main
 from charlm.evaluation.evaluate import evaluate
 from charlm.model.network import CharacterLanguageModel, load_model, save_model
+from charlm.text.build_vocabulary import build_vocabulary
 from charlm.text.encode import encode
-from charlm.text.vocabulary import Vocabulary, build_vocabulary
+from charlm.text.vocabulary import Vocabulary
 from tests.evaluation.test_intervals import percentile_bootstrap
 from tests.model.test_scoring import one_by_one
 
@@ -28,14 +29,16 @@ TEXTS = {
 CODE_POINTS = 1_112_064
 
 
-def write_corpus(folder: Path, **options: Any) -> Vocabulary:
+def write_corpus(folder: Path, one_stream: bool = False, **options: Any) -> Vocabulary:
     """Write the corpus of TEXTS, its vocabulary and its tokens."""
     rows = [(split, text) for split, texts in TEXTS.items() for text in texts]
     splits, texts = zip(*rows, strict=True)
-    table = pa.table({"doc_id": pa.array(range(len(rows))), "split": splits, "text": texts})
-    pq.write_table(table, folder / "corpus.parquet")
+    table = {"doc_id": range(len(rows)), "split": splits, "text": texts}
+    continues = [False] * len(rows)
+    pq.write_table(pa.table({**table, "continues": continues}), folder / "corpus.parquet")
     build_vocabulary(folder / "corpus.parquet", folder / "vocabulary.json", **options)
-    encode(folder / "corpus.parquet", folder / "vocabulary.json", folder / "tokens")
+    places = (folder / name for name in ("corpus.parquet", "vocabulary.json", "tokens"))
+    encode(*places, one_stream=one_stream)
     return Vocabulary.load(folder / "vocabulary.json")
 
 
@@ -80,7 +83,8 @@ def expected_nats(
 def test_every_score_is_the_mean_cost_of_its_characters(
     tmp_path: Path, unit: str, one_stream: bool
 ) -> None:
-    vocabulary = write_corpus(tmp_path, unit=unit, end_of_document=unit == "byte" or not one_stream)
+    end_of_document = unit == "byte" or not one_stream
+    vocabulary = write_corpus(tmp_path, one_stream, unit=unit, end_of_document=end_of_document)
     model = write_model(tmp_path / "gru", vocabulary)
     metrics, table = tmp_path / "metrics.json", tmp_path / "scores.parquet"
     evaluate(
@@ -89,7 +93,6 @@ def test_every_score_is_the_mean_cost_of_its_characters(
         metrics,
         table,
         tmp_path / "diagnostics.json",
-        one_stream=one_stream,
         device="cpu",
     )
     record = json.loads(metrics.read_text())
@@ -134,7 +137,6 @@ def test_the_diagnostics_are_those_of_each_split(tmp_path: Path) -> None:
         tmp_path / "metrics.json",
         tmp_path / "scores.parquet",
         output,
-        one_stream=False,
         device="cpu",
     )
     record = json.loads(output.read_text())
@@ -201,7 +203,7 @@ def test_an_empty_split_has_no_scores(tmp_path: Path, monkeypatch: pytest.Monkey
     vocabulary = write_corpus(tmp_path)
     write_model(tmp_path / "gru", vocabulary)
     files = [tmp_path / name for name in ("metrics.json", "scores.parquet", "diagnostics.json")]
-    evaluate(tmp_path / "gru", tmp_path / "tokens", *files, one_stream=False, device="cpu")
+    evaluate(tmp_path / "gru", tmp_path / "tokens", *files, device="cpu")
     for file in (files[0], files[2]):
         record = json.loads(file.read_text())
         assert record["validation"] is None

@@ -28,7 +28,8 @@ from charlm.model.sampling import (
     sample,
     sample_record,
 )
-from charlm.text.vocabulary import Vocabulary, byte_symbol
+from charlm.text.symbols import byte_symbol
+from charlm.text.vocabulary import Vocabulary
 
 LETTERS = "abcdefghijklmnop "
 

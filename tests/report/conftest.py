@@ -58,6 +58,10 @@ def write_results(folder: Path) -> Path:
         ),
         folder / "rejected.parquet",
     )
+    rows = [(split, len(text)) for split, text in zip(splits, texts, strict=True)]
+    write_sizes(folder, rows, documents=len(rows))
+    example = {"rule": "inline_tags", "before": HOSTILE, "after": HOSTILE.replace("<a ", "")}
+    write_json(folder / "cleaning_examples.json", [example])
     (folder / "cleaning.tsv").write_text(
         "rule\tmatches\tcharacters_removed\tdocuments\nlinks\t1200\t-3\t2\n<b>\t0\t0\t0\n"
     )
@@ -168,6 +172,16 @@ def _score(bits: float) -> dict[str, Any]:
         "bits_per_character_interval": [bits - 0.05, bits + 0.05],
         "characters": 500,
     }
+
+
+def write_sizes(folder: Path, rows: list[tuple[str, int]], documents: int) -> None:
+    """Write the sizes of the splits, given the split and length of each row of the corpus."""
+    sizes = {"all": {"documents": documents, "characters": sum(length for _, length in rows)}}
+    for split in ("train", "validation", "test"):
+        lengths = [length for name, length in rows if name == split]
+        sizes[split] = {"documents": len(lengths), "characters": sum(lengths)}
+    (folder / "tokens").mkdir(exist_ok=True)
+    write_json(folder / "tokens/summary.json", {"one_stream": False, "sizes": sizes})
 
 
 def write_json(path: Path, value: Any) -> None:

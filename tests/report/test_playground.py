@@ -14,7 +14,8 @@ import charlm
 import charlm.model.sampling
 from charlm.model.network import make_model, save_model, with_ngram
 from charlm.report.playground import quantize
-from charlm.text.vocabulary import Vocabulary, byte_symbol
+from charlm.text.symbols import byte_symbol
+from charlm.text.vocabulary import Vocabulary
 
 
 def test_rounding_errors_are_within_half_a_step_of_each_row() -> None:

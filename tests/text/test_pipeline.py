@@ -2,6 +2,8 @@
 
 import gzip
 import json
+from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -10,19 +12,19 @@ import pyarrow.parquet as pq
 import pytest
 
 from charlm.errors import CharlmError
+from charlm.settings import SplitSettings
 from charlm.text.cleaning.plain_text import write_plain_text
-from charlm.text.encode import encode
 from charlm.text.sources.ingest import ingest
-from charlm.text.tokens import TokenSplit
-from charlm.text.vocabulary import Vocabulary, build_vocabulary
-from tests.text.test_cleaning import clean_documents
+from tests.text.corpus import build, clean_documents, encoded
 
-SPLITS = {"method": "document", "validation": 0.1, "test": 0.1, "key": "charlm"}
 TEXTS = ["one <b>wo</b>rd", "two\r\nlines, and a comma", 'three "quotes"', "四 \U0001f600 ünï"]
+
+
 LABELS = ["1", "0", "1", "0"]
 
 
-def write(path, kind):
+def write(path: Path, kind: str) -> None:
+    """Write the texts in a format."""
     table = pd.DataFrame({"label": LABELS, "text": TEXTS})
     if kind in ("csv", "tsv"):
         table.to_csv(path, index=False, sep="\t" if kind == "tsv" else ",")
@@ -33,14 +35,15 @@ def write(path, kind):
         table.to_parquet(path)
 
 
-def run_ingest(folder, source, **options):
-    options = {"text_columns": ["text"]} | options
-    ingest(source, folder / "documents.parquet", folder / "rejected.parquet", **options)
+def run_ingest(folder: Path, source: str, keep_columns: Sequence[str] = ()) -> pa.Table:
+    """Ingest a source into a folder and return the documents."""
+    documents, rejected = folder / "documents.parquet", folder / "rejected.parquet"
+    ingest(source, documents, rejected, keep_columns=keep_columns)
     return pq.read_table(folder / "documents.parquet")
 
 
 @pytest.mark.parametrize("kind", ["csv", "tsv", "jsonl", "parquet"])
-def test_every_table_gives_the_same_documents(tmp_path, kind):
+def test_every_table_gives_the_same_documents(tmp_path: Path, kind: str) -> None:
     write(tmp_path / f"a.{kind}", kind)
     table = run_ingest(tmp_path, str(tmp_path / f"a.{kind}"), keep_columns=["label"])
     assert table.schema.names == ["doc_id", "text", "label"]
@@ -49,7 +52,7 @@ def test_every_table_gives_the_same_documents(tmp_path, kind):
     assert table["label"].to_pylist() == LABELS
 
 
-def test_plain_text_is_one_document_a_file(tmp_path):
+def test_plain_text_is_one_document_per_file(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("first\n", encoding="utf-8")
     with gzip.open(tmp_path / "b.txt.gz", "wb") as file:
         file.write("sécond".encode())
@@ -57,22 +60,14 @@ def test_plain_text_is_one_document_a_file(tmp_path):
     assert table["text"].to_pylist() == ["first\n", "sécond"]
 
 
-def test_tokens_hold_each_document_where_the_table_says(tmp_path):
+def test_tokens_hold_each_document_where_the_table_says(tmp_path: Path) -> None:
     texts = [f"document {number} é" for number in range(200)]
     pd.DataFrame({"text": texts}).to_csv(tmp_path / "a.csv", index=False)
     run_ingest(tmp_path, str(tmp_path / "a.csv"))
-    clean_documents(
-        tmp_path / "documents.parquet",
-        tmp_path / "corpus.parquet",
-        tmp_path / "cleaning.tsv",
-        splits=SPLITS,
-    )
-    build_vocabulary(tmp_path / "corpus.parquet", tmp_path / "vocabulary.json")
-    encode(tmp_path / "corpus.parquet", tmp_path / "vocabulary.json", tmp_path / "tokens")
-    vocabulary = Vocabulary.load(tmp_path / "vocabulary.json")
+    clean_documents(tmp_path)
+    vocabulary = build(tmp_path)
     found = {}
-    for name in ("train", "validation", "test"):
-        split = TokenSplit.load(tmp_path / "tokens", name)
+    for split in encoded(tmp_path).values():
         assert split.tokens.dtype == np.uint8
         assert len(split.documents["doc_id"]) > 0
         for doc_id, start, tokens in zip(
@@ -85,20 +80,18 @@ def test_tokens_hold_each_document_where_the_table_says(tmp_path):
     assert (tmp_path / "corpus.txt").read_text(encoding="utf-8") == "\n--\n".join(texts)
 
 
-def test_contiguous_split_cuts_tinyshakespeare_sized_text_as_nanogpt_does(tmp_path):
+def test_contiguous_split_cuts_tinyshakespeare_sized_text_as_nanogpt_does(tmp_path: Path) -> None:
     documents = pa.table({"doc_id": [0], "text": ["x" * 1_115_394]})
     pq.write_table(documents, tmp_path / "documents.parquet")
-    clean_documents(
-        tmp_path / "documents.parquet",
-        tmp_path / "corpus.parquet",
-        tmp_path / "cleaning.tsv",
-        profile="none",
-        splits=SPLITS | {"method": "contiguous", "test": 0.0},
-    )
+    splits = SplitSettings(method="contiguous", validation=0.1, test=0.0)
+    clean_documents(tmp_path, profile="none", splits=splits)
     table = pq.read_table(tmp_path / "corpus.parquet")
     assert table["doc_id"].to_pylist() == [0, 0]
     assert table["split"].to_pylist() == ["train", "validation"]
+    assert table["continues"].to_pylist() == [True, False]
     assert [len(text) for text in table["text"].to_pylist()] == [1_003_854, 111_540]
+    write_plain_text(tmp_path / "corpus.parquet", tmp_path / "corpus.txt", separator="\n--\n")
+    assert (tmp_path / "corpus.txt").read_text() == "x" * 1_115_394
 
 
 @pytest.mark.parametrize(
@@ -106,12 +99,12 @@ def test_contiguous_split_cuts_tinyshakespeare_sized_text_as_nanogpt_does(tmp_pa
     [
         (None, "there is no such file"),
         ("", "it is empty"),
-        ("text\n", "there is no record"),
+        ("text\n", "it has no records"),
         ("txet,label\na,1\n", "no column 'text'; the columns are 'txet', 'label'; did you mean"),
         ("text,label\n,1\nNaN,2\n", "'text' is empty or missing in all 2 records"),
     ],
 )
-def test_basic_bad_input_is_one_line(tmp_path, content, message):
+def test_basic_bad_input_is_one_line(tmp_path: Path, content: str | None, message: str) -> None:
     if content is not None:
         (tmp_path / "a.csv").write_text(content)
     with pytest.raises(CharlmError, match=message) as caught:

@@ -62,7 +62,7 @@ def test_the_validation_column_is_the_score_of_the_weights(tmp_path: Path, unit:
     assert curve == pytest.approx(expected, abs=2e-5)
 
     names = ("metrics.json", "document_scores.parquet", "diagnostics.json")
-    evaluate(made, tmp_path / "tokens", *(tmp_path / name for name in names), one_stream=False)
+    evaluate(made, tmp_path / "tokens", *(tmp_path / name for name in names))
     score = json.loads((tmp_path / "metrics.json").read_text())["validation"]
     assert curve == pytest.approx(score["bits_per_character"], rel=0.02)
 

@@ -22,9 +22,10 @@ from charlm.model.devices import choose_precision
 from charlm.model.network import load_model
 from charlm.model.scoring import validation_loss
 from charlm.pipeline import config
+from charlm.text.build_vocabulary import build_vocabulary
 from charlm.text.encode import encode
 from charlm.text.tokens import TokenSplit
-from charlm.text.vocabulary import Vocabulary, build_vocabulary
+from charlm.text.vocabulary import Vocabulary
 from charlm.training.trainer import Trainer, train
 
 TEXT = "the cat sat on the mat and the dog ate the cat's hat, said the rat. " * 60
@@ -43,9 +44,12 @@ def write_corpus(
     texts = [text] if isinstance(text, str) else text
     splits = ["train"] * len(texts) + ["validation"]
     rows = {"doc_id": range(len(splits)), "split": splits, "text": [*texts, validation]}
-    pq.write_table(pa.table(rows), folder / "corpus.parquet")
+    pq.write_table(
+        pa.table({**rows, "continues": [False] * len(splits)}), folder / "corpus.parquet"
+    )
     build_vocabulary(folder / "corpus.parquet", folder / "vocabulary.json", **vocabulary)
-    encode(folder / "corpus.parquet", folder / "vocabulary.json", folder / "tokens")
+    places = (folder / name for name in ("corpus.parquet", "vocabulary.json", "tokens"))
+    encode(*places, one_stream=False)
 
 
 def settings(**model: Any) -> dict[str, Any]:

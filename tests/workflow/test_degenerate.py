@@ -18,11 +18,12 @@ from charlm.model.card import write_model_card
 from charlm.model.sampling import sample
 from charlm.pipeline.config import resolve
 from charlm.report.report import write_report
+from charlm.settings import SplitSettings
+from charlm.text.build_vocabulary import build_vocabulary
 from charlm.text.encode import encode
 from charlm.text.sources.ingest import ingest
-from charlm.text.vocabulary import build_vocabulary
 from charlm.training.trainer import train
-from tests.text.test_cleaning import clean_documents
+from tests.text.corpus import clean_documents
 
 MODELS = {
     "lstm": {"hidden_size": 8, "embedding_size": 4},
@@ -63,15 +64,12 @@ def run_chain(folder: Path, texts: str | list[str], **settings: Any) -> Path:
     results.mkdir()
     read = {key: value for key, value in config["corpus"].items() if key != "name"}
     ingest(documents=documents, rejected=results / "rejected.parquet", paths=[source], **read)
-    splits = config["splits"]
-    clean_documents(
-        documents, corpus, results / "cleaning.tsv", splits=splits, **config["cleaning"]
-    )
+    splits = SplitSettings(**config["splits"])
+    clean_documents(results, splits=splits, **config["cleaning"])
     build_vocabulary(corpus, vocabulary, **config["vocabulary"])
-    encode(corpus, vocabulary, tokens)
-    one_stream = splits["method"] == "contiguous"
+    encode(corpus, vocabulary, tokens, one_stream=splits.method == "contiguous")
     scores = results / "baseline_scores.parquet"
-    baseline(vocabulary, tokens, baselines, scores, one_stream=one_stream)
+    baseline(vocabulary, tokens, baselines, scores)
     folders = {name: results / "models" / name for name in config["models"]}
     for name, model in folders.items():
         architecture = dict(config["models"][name])
@@ -82,7 +80,7 @@ def run_chain(folder: Path, texts: str | list[str], **settings: Any) -> Path:
         written = (
             model / file for file in ("metrics.json", "document_scores.parquet", "diagnostics.json")
         )
-        evaluate(model, tokens, *written, one_stream=one_stream, device="cpu")
+        evaluate(model, tokens, *written, device="cpu")
         sample(model, model / "samples.jsonl", device="cpu", **config["sampling"])
         write_model_card(model, model / "metrics.json", baselines, model / "README.md", corpus="c")
     of_documents = [model / "document_scores.parquet" for model in folders.values()]

@@ -8,7 +8,7 @@ import pytest
 from tests.conftest import ROOT
 
 WORKFLOW = ROOT / "workflow"
-HELPERS = {"charlm.pipeline.stage"}
+HELPERS = {"charlm.pipeline.stage", "charlm.settings"}
 """What every script uses beside the function that it calls."""
 
 # The modules that are not named like their rule.
@@ -17,6 +17,8 @@ OTHER_MODULES = {
     "match_vocabulary": "charlm.pipeline.model_dependencies",
     "sample_model": "charlm.model.sampling",
     "train_model": "charlm.training.trainer",
+    # The module of this name holds the class.
+    "vocabulary": "charlm.text.build_vocabulary",
     # The package or the plural says the rest.
     "export_onnx": "charlm.model.onnx",
     "model_card": "charlm.model.card",
@@ -87,9 +89,11 @@ def test_a_script_is_one_call(rule: str) -> None:
     assert isinstance(call, ast.Call)
     assert isinstance(call.func, ast.Name)
     assert list(imported(script)) == [call.func.id]
-    # Its arguments are attributes, or single items, of Snakemake's object.
+    # Its arguments are attributes, or single items, of Snakemake's object, or records of these.
     for argument in (*call.args, *(keyword.value for keyword in call.keywords)):
-        assert re.fullmatch(r"snakemake(\.\w+)+(\[0\])?", ast.unparse(argument))
+        assert re.fullmatch(
+            r"snakemake(\.\w+)+(\[0\])?|\w+Settings\(\*\*snakemake(\.\w+)+\)", ast.unparse(argument)
+        )
 
 
 @pytest.mark.parametrize("rule", SCRIPTS)

@@ -43,9 +43,9 @@ def test_every_file_of_the_contract_is_there(results: Path) -> None:
         "documents.parquet",
         "rejected.parquet",
         "corpus.parquet",
-        "cleaning.tsv",
+        *("cleaning.tsv", "cleaning_examples.json"),
         "vocabulary.json",
-        "tokens/train.npy",
+        *("tokens/train.npy", "tokens/summary.json"),
         *("baselines.json", "baseline_scores.parquet", "comparison.json", "memorization.json"),
         "report.html",
         *(f"models/{model}/{file}" for model in MODELS for file in OF_EACH_MODEL),
@@ -56,7 +56,12 @@ def test_every_file_of_the_contract_is_there(results: Path) -> None:
 def test_the_tables_have_the_columns_of_the_contract(results: Path) -> None:
     columns = {
         "documents.parquet": {"doc_id": "int64", "text": "string"},
-        "corpus.parquet": {"doc_id": "int64", "split": "string", "text": "string"},
+        "corpus.parquet": {
+            "doc_id": "int64",
+            "split": "string",
+            "text": "string",
+            "continues": "bool",
+        },
         "models/lstm/document_scores.parquet": {
             "doc_id": "int64",
             "split": "string",
@@ -259,6 +264,6 @@ def test_any_number_of_shards_gives_the_same_corpus(checkout: Checkout, results:
     done = checkout.snakemake("clean", "--set-scatter", "clean=3", *CONFIG)
     assert done.returncode == 0, done.stderr
     made = checkout.folder / "results/tiny"
-    for file in ("corpus.parquet", "cleaning.tsv"):
+    for file in ("corpus.parquet", "cleaning.tsv", "cleaning_examples.json"):
         assert (made / file).read_bytes() == (results / file).read_bytes()
     assert not (made / "shards").exists()

@@ -20,7 +20,6 @@ rule baseline:
     resources:
         mem_mb=2048,
     params:
-        one_stream=ONE_STREAM,
         code=code_of("baseline"),
     script:
         "../scripts/baseline.py"

@@ -40,6 +40,7 @@ rule clean:
             labels={"stage": "clean", "shows": "what each rule did"},
             caption="../report/clean.rst",
         ),
+        examples=f"{RESULTS}/cleaning_examples.json",
     log:
         f"logs/{CORPUS}/clean.log",
     benchmark:

@@ -79,7 +79,6 @@ if workflow.is_main_process:
     except CharlmError as error:
         raise WorkflowError(str(error)) from None
 MODEL = f"{RESULTS}/models/{{model}}"
-ONE_STREAM = config["splits"]["method"] == "contiguous"
 ENVIRONMENT = "../envs/charlm.yaml"
 SHARED = workflow.workflow_settings.cache is not None  # --cache
 

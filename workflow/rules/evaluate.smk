@@ -31,7 +31,6 @@ rule evaluate_model:
         gpu=lambda wildcards: int(training_settings(wildcards)["device"] != "cpu"),
     params:
         folder=subpath(input.weights, parent=True),
-        one_stream=ONE_STREAM,
         device=lambda wildcards: training_settings(wildcards)["device"],
         code=code_of("evaluate_model"),
     script:

@@ -12,7 +12,6 @@ def main(snakemake: Snakemake) -> None:
         snakemake.input.tokens,
         snakemake.output.baselines,
         snakemake.output.document_scores,
-        one_stream=snakemake.params.one_stream,
     )
 
 

@@ -1,8 +1,9 @@
-"""Rule `clean`: shards/ -> corpus.parquet, cleaning.tsv."""
+"""Rule `clean`: shards/ -> corpus.parquet, cleaning.tsv, cleaning_examples.json."""
 
 from snakemake.iocontainers import Snakemake
 
 from charlm.pipeline.stage import stage
+from charlm.settings import SplitSettings
 from charlm.text.cleaning.clean import clean
 
 
@@ -11,7 +12,8 @@ def main(snakemake: Snakemake) -> None:
         snakemake.input.parts,
         snakemake.output.corpus,
         snakemake.output.summary,
-        splits=snakemake.params.splits,
+        snakemake.output.examples,
+        splits=SplitSettings(**snakemake.params.splits),
         **snakemake.params.cleaning,
     )
 

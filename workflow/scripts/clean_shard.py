@@ -3,6 +3,7 @@
 from snakemake.iocontainers import Snakemake
 
 from charlm.pipeline.stage import stage
+from charlm.settings import SplitSettings
 from charlm.text.cleaning.clean_shard import clean_shard
 
 
@@ -12,7 +13,7 @@ def main(snakemake: Snakemake) -> None:
         snakemake.output.part,
         shard=snakemake.params.shard,
         shards=snakemake.params.shards,
-        splits=snakemake.params.splits,
+        splits=SplitSettings(**snakemake.params.splits),
         **snakemake.params.cleaning,
     )
 

@@ -7,7 +7,12 @@ from charlm.text.encode import encode
 
 
 def main(snakemake: Snakemake) -> None:
-    encode(snakemake.input.corpus, snakemake.input.vocabulary, snakemake.output.tokens)
+    encode(
+        snakemake.input.corpus,
+        snakemake.input.vocabulary,
+        snakemake.output.tokens,
+        one_stream=snakemake.params.one_stream,
+    )
 
 
 if __name__ == "__main__":

@@ -13,7 +13,6 @@ def main(snakemake: Snakemake) -> None:
         snakemake.output.metrics,
         snakemake.output.document_scores,
         snakemake.output.diagnostics,
-        one_stream=snakemake.params.one_stream,
         device=snakemake.params.device,
     )
 

@@ -3,7 +3,7 @@
 from snakemake.iocontainers import Snakemake
 
 from charlm.pipeline.stage import stage
-from charlm.text.vocabulary import build_vocabulary
+from charlm.text.build_vocabulary import build_vocabulary
 
 
 def main(snakemake: Snakemake) -> None:

@@ -19,11 +19,9 @@ from charlm.evaluation.scores import (
     HELD_OUT,
     HeldOut,
     Score,
-    by_document,
     document_nats,
     document_score_table,
     score_of_split,
-    split_texts,
 )
 from charlm.evaluation.witten_bell import witten_bell
 from charlm.files import atomic, write_text
@@ -50,8 +48,6 @@ def baseline(
     tokens: str | Path,
     baselines: str | Path,
     document_scores: str | Path,
-    *,
-    one_stream: bool,
 ) -> None:
     """Score n-gram models and a compressor on the held-out splits.
 
@@ -62,13 +58,11 @@ def baseline(
             order that is best on the validation text (if there is any), and `xz` the compressor.
         document_scores: The Parquet file to write: baseline, doc_id, split, characters,
             bits_per_character.
-        one_stream: Read a split as one stream, as is right for contiguous splits; otherwise each
-            document from its own beginning.
     """
     symbols = Vocabulary.load(vocabulary)
     train = TokenSplit.load(tokens, "train")
     held_out = {name: TokenSplit.load(tokens, name) for name in HELD_OUT}
-    by_order = _ngram_nats(symbols, train, held_out, one_stream)
+    by_order = _ngram_nats(symbols, train, held_out)
     orders = {"ngram": FIXED_ORDER}
     if held_out["validation"].documents["characters"].any():
         orders["ngram_chosen"] = min(by_order, key=lambda n: by_order[n]["validation"].sum())
@@ -99,7 +93,7 @@ _Nats = dict[HeldOut, npt.NDArray[np.float64]]
 
 
 def _ngram_nats(
-    symbols: Vocabulary, train: TokenSplit, held_out: Mapping[HeldOut, TokenSplit], one_stream: bool
+    symbols: Vocabulary, train: TokenSplit, held_out: Mapping[HeldOut, TokenSplit]
 ) -> dict[int, _Nats]:
     """Return the cost of the documents under n-gram models of order 1, 2, 3 …, by order.
 
@@ -107,12 +101,12 @@ def _ngram_nats(
     text.
     """
     # In a stream with ends of documents, the n-gram model sees and predicts them as well.
-    unpredicted = int(symbols.end_of_document is not None and not one_stream)
-    texts = {name: split_texts(split, one_stream) for name, split in held_out.items()}
+    unpredicted = int(symbols.end_of_document is not None and not train.one_stream)
+    texts = {name: split.texts for name, split in held_out.items()}
     orders: dict[int, _Nats] = {}
     lowest = np.inf
     for order, costs in witten_bell(
-        split_texts(train, one_stream),
+        train.texts,
         texts,
         alphabet_size=len(symbols) - unpredicted,
         boundary=len(symbols),
@@ -132,9 +126,9 @@ def _compressor_nats(
     symbols: Vocabulary, train: TokenSplit, held_out: Mapping[HeldOut, TokenSplit]
 ) -> _Nats:
     """Return the cost of each document, compressed by LZMA after all documents before it."""
-    splits = {name: by_document([split.tokens], split) for name, split in held_out.items()}
+    splits = {name: split.by_document(split.tokens) for name, split in held_out.items()}
     nats = compressed_nats(
-        by_document([train.tokens], train), [text for texts in splits.values() for text in texts]
+        train.by_document(train.tokens), [text for texts in splits.values() for text in texts]
     )
     bounds = np.cumsum([len(texts) for texts in splits.values()])[:-1]
     return {

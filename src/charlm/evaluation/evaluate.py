@@ -17,7 +17,6 @@ from charlm.evaluation.scores import (
     document_nats,
     document_score_table,
     score_of_split,
-    split_texts,
 )
 from charlm.files import atomic, write_text
 from charlm.model.devices import choose_device
@@ -47,7 +46,6 @@ def evaluate(
     document_scores: str | Path,
     diagnostics: str | Path,
     *,
-    one_stream: bool,
     device: str = "auto",
 ) -> None:
     """Score a trained model on the held-out splits, in total and by document, and diagnose it.
@@ -59,8 +57,6 @@ def evaluate(
         document_scores: The Parquet file to write: doc_id, split, characters, bits_per_character.
         diagnostics: The JSON file to write: the loss by position and by class of character, and
             the calibration, of both splits; see `charlm.evaluation.diagnostics`.
-        one_stream: Read a split as one stream, as is right for contiguous splits; otherwise the
-            state starts afresh at each document.
         device: Where to compute.
 
     Raises:
@@ -74,13 +70,13 @@ def evaluate(
     tables = []
     for name in HELD_OUT:
         split = TokenSplit.load(tokens, name)
-        found = predictions(model, split_texts(split, one_stream), vocabulary.end_of_document)
+        found = predictions(model, split.texts, vocabulary.end_of_document)
         nats = document_nats([each["nats"] for each in found], split, vocabulary.unknown_nats)
         score = scores[name] = score_of_split(nats, split)
         details[name] = None
         if score:
             details[name] = diagnose(
-                by_document([split.tokens], split), by_document(found, split), vocabulary
+                split.by_document(split.tokens), by_document(found, split), vocabulary
             )
             log.info("%s: %.4f bits per character", name, score["bits_per_character"])
         tables.append(document_score_table(nats, split, name))

@@ -36,14 +36,8 @@ Scalar = TypeVar("Scalar", bound=np.generic)
 def by_document(
     values: Sequence[npt.NDArray[Scalar]], split: TokenSplit
 ) -> list[npt.NDArray[Scalar]]:
-    """Return one array per document, from one array per text of `split_texts`."""
-    documents = split.documents
-    if len(values) == 1:
-        return [
-            values[0][start : start + length]
-            for start, length in zip(documents["start"], documents["tokens"], strict=True)
-        ]
-    return list(values)
+    """Return one array per document, from one array per text of the split."""
+    return split.by_document(values[0]) if split.one_stream else list(values)
 
 
 def document_nats(
@@ -52,17 +46,12 @@ def document_nats(
     """Return the cost of each document of a split in nats, shape (documents,).
 
     Args:
-        costs: The nats of each symbol, one array per text of `split_texts`.
+        costs: The nats of each symbol, one array per text of the split.
         split: The encoded split.
         unknown_nats: Nats that an unknown character costs in addition to the unknown symbol.
     """
     nats = [cost.sum(dtype=np.float64) for cost in by_document(costs, split)]
     return np.array(nats, np.float64) + split.documents["unknown_characters"] * unknown_nats
-
-
-def split_texts(split: TokenSplit, one_stream: bool) -> list[npt.NDArray[np.integer]]:
-    """Return the texts to read from a fresh state: the documents, or the whole split as one."""
-    return [split.tokens] if one_stream else by_document([split.tokens], split)
 
 
 def score_of_split(nats: npt.NDArray[np.float64], split: TokenSplit) -> Score | None:

@@ -20,7 +20,8 @@ from charlm.model.devices import choose_device
 from charlm.model.network import LanguageModel, State, load_model
 from charlm.model.scoring import predictions
 from charlm.progress import progress
-from charlm.text.vocabulary import Vocabulary, check_unicode, split_graphemes
+from charlm.text.symbols import check_unicode, split_graphemes
+from charlm.text.vocabulary import Vocabulary
 
 log = logging.getLogger(__name__)
 

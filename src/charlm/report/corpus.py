@@ -5,11 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypedDict
 
-import numpy as np
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from charlm.report.results import read_table
+from charlm.report.results import read_json, read_table
 
 
 class Size(TypedDict):
@@ -19,21 +17,10 @@ class Size(TypedDict):
     characters: int
 
 
-def corpus_sizes(path: Path) -> dict[str, Size]:
+def read_sizes(path: Path) -> dict[str, Size]:
     """Return the size of each split and, as `all`, of the whole corpus."""
-    sizes = {name: [0, 0] for name in ("train", "validation", "test")}
-    documents, last = 0, None
-    for batch in pq.ParquetFile(path).iter_batches(columns=["doc_id", "split", "text"]):
-        ids = batch["doc_id"].to_numpy()
-        # The two rows of a document that a contiguous split cuts follow one another.
-        documents += int((np.diff(ids, prepend=-1 if last is None else last) != 0).sum())
-        last = ids[-1] if len(ids) else last
-        for name, size in sizes.items():
-            lengths = pc.utf8_length(batch["text"].filter(pc.equal(batch["split"], name)))
-            size[0] += len(lengths)
-            size[1] += pc.sum(lengths).as_py() or 0
-    sizes["all"] = [documents, sum(characters for _, characters in sizes.values())]
-    return {name: {"documents": size[0], "characters": size[1]} for name, size in sizes.items()}
+    sizes: dict[str, Size] = read_json(path)["sizes"]
+    return sizes
 
 
 @dataclass(frozen=True)

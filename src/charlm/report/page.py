@@ -10,7 +10,7 @@ from charlm import __version__
 from charlm.files import sha256_of
 from charlm.report import figures
 from charlm.report.configuration import as_yaml, without_folders
-from charlm.report.corpus import corpus_sizes, read_cleaning, read_rejected, split_rows
+from charlm.report.corpus import read_cleaning, read_rejected, read_sizes, split_rows
 from charlm.report.curves import curve_points, validation_bits
 from charlm.report.documents import document_bits, find_extremes
 from charlm.report.error_analysis import analyze_errors
@@ -18,10 +18,10 @@ from charlm.report.html import asset, environment, security_policy
 from charlm.report.limits import LIMITS
 from charlm.report.playground import embed
 from charlm.report.ranking import bar_scale, find_differences, rank, seed_rows
-from charlm.report.results import Results, grouped
+from charlm.report.results import Results, grouped, read_json
 from charlm.report.samples import sample_to_quote, samples_by_prompt, summarize_memorization
 from charlm.report.symbols import read_vocabulary
-from charlm.text.cleaning.examples import rule_examples
+from charlm.text.tokens import SUMMARY
 
 
 def render(results: Results) -> str:
@@ -33,7 +33,7 @@ def render(results: Results) -> str:
     best_model = best.model if best and best.model else models[0]
     scores = pq.read_table(folder / "models" / best_model.label / "document_scores.parquet")
     bits = document_bits(scores)
-    sizes = corpus_sizes(folder / "corpus.parquet")
+    sizes = read_sizes(folder / "tokens" / SUMMARY)
     embedded, too_large = embed([folder / "models" / model.label for model in first_seeds])
 
     library = Markup(figures.library().replace("</script", r"<\/script"))
@@ -68,7 +68,7 @@ def render(results: Results) -> str:
         cleaning=read_cleaning(folder / "cleaning.tsv"),
         examples=grouped(
             (example["rule"], example)
-            for example in rule_examples(folder / "documents.parquet", **config["cleaning"])
+            for example in read_json(folder / "cleaning_examples.json")
         ),
         rejected=read_rejected(folder / "rejected.parquet", LIMITS.rejected),
         vocabulary=read_vocabulary(folder / "vocabulary.json"),

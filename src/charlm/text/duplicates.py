@@ -1,28 +1,35 @@
-"""Which documents repeat an earlier one, exactly or nearly."""
+"""Duplicate documents: exact ones, and near duplicates."""
 
 from collections.abc import Iterator
 
 import numpy as np
-from numpy.typing import NDArray
+import numpy.typing as npt
 
 BINS = 64
-"""Numbers in a sketch: its estimate of a similarity of 0.8 has a standard error of 0.05."""
+"""Numbers in a sketch; it estimates a similarity of 0.8 with a standard error of 0.05."""
 
 BAND = 4
-"""Two documents are compared if so many neighbouring numbers of their sketches agree."""
+"""Two documents are compared if this many consecutive numbers of their sketches agree."""
 
 SIMILAR = 0.8
-"""From this share of common shingles on (the Jaccard index) documents are near duplicates."""
+"""Near duplicates share at least this fraction of their shingles (the Jaccard index)."""
 
 SHINGLE = 8
 """Characters in a shingle."""
 
 EMPTY = np.iinfo(np.uint16).max
+"""The number of a bin without shingles."""
+
 PIECE = 1 << 16
+"""Number of shingles that are hashed at a time."""
 
 
-def repeated(fingerprints: NDArray[np.uint64]) -> NDArray[np.bool_]:
-    """Tell which rows (of two numbers) are equal to an earlier one."""
+def repeated(fingerprints: npt.NDArray[np.uint64]) -> npt.NDArray[np.bool_]:
+    """Return which rows are equal to an earlier one.
+
+    Args:
+        fingerprints: Two numbers per document, shape (documents, 2).
+    """
     order = np.lexsort((fingerprints[:, 1], fingerprints[:, 0]))  # stable: the first comes first
     same = (fingerprints[order[1:]] == fingerprints[order[:-1]]).all(axis=1)
     result = np.zeros(len(fingerprints), np.bool_)
@@ -30,11 +37,12 @@ def repeated(fingerprints: NDArray[np.uint64]) -> NDArray[np.bool_]:
     return result
 
 
-def sketch(text: str) -> NDArray[np.uint16]:
-    """Return `BINS` numbers that agree between two texts about as often as their shingles do.
+def sketch(text: str) -> npt.NDArray[np.uint16]:
+    """Return a sketch of a text, shape (BINS,).
 
-    One-permutation hashing (Li, Owen and Zhang, 2012): the shingles' hashes fall into bins, of
-    which each keeps its least.
+    The fraction of numbers in which two sketches agree estimates the Jaccard index of the shingles
+    of the two texts. This is one-permutation hashing (Li, Owen and Zhang, 2012): the hashes of the
+    shingles fall into bins, each of which keeps its smallest.
     """
     least = np.full(BINS, EMPTY, np.uint16)
     for hashes in _shingle_hashes(text):
@@ -43,7 +51,8 @@ def sketch(text: str) -> NDArray[np.uint16]:
     return least
 
 
-def _shingle_hashes(text: str) -> Iterator[NDArray[np.uint64]]:
+def _shingle_hashes(text: str) -> Iterator[npt.NDArray[np.uint64]]:
+    """Yield the hashes of the shingles of a text, `PIECE` of them at a time."""
     for start in range(0, max(len(text) - SHINGLE + 1, 1), PIECE):
         piece = text[start : start + PIECE + SHINGLE - 1].ljust(SHINGLE)
         codes = np.frombuffer(piece.encode("utf-32-le"), np.uint32).astype(np.uint64)
@@ -56,11 +65,14 @@ def _shingle_hashes(text: str) -> Iterator[NDArray[np.uint64]]:
         yield hashes ^ hashes >> np.uint64(33)
 
 
-def nearly_repeated(sketches: NDArray[np.uint16]) -> NDArray[np.bool_]:
-    """Tell which rows (of `BINS` numbers) are similar to an earlier one.
+def nearly_repeated(sketches: npt.NDArray[np.uint16]) -> npt.NDArray[np.bool_]:
+    """Return which rows are similar to an earlier one.
 
-    Of the rows that share a band, each is compared with the first: linear in the rows, but for
-    sorting.
+    Each row is compared with the first of the rows that share a band with it. So the time is linear
+    in the number of rows, except for sorting.
+
+    Args:
+        sketches: One sketch per document, shape (documents, BINS).
     """
     result = np.zeros(len(sketches), np.bool_)
     for start in range(0, BINS, BAND):

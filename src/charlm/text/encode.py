@@ -1,52 +1,82 @@
 """Stage `encode`: the corpus as one array of token ids per split."""
 
+import json
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import IO
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
-from numpy.typing import NDArray
 
 from charlm.errors import CharlmError
+from charlm.files import write_text
 from charlm.progress import progress
 from charlm.text.splits import NAMES
+from charlm.text.symbols import UnsignedArray, split_graphemes, utf8_pieces
 from charlm.text.tables import TableWriter, column, ordered_map, output, row_groups
-from charlm.text.vocabulary import Vocabulary, split_graphemes, utf8_pieces
+from charlm.text.tokens import SUMMARY
+from charlm.text.vocabulary import Vocabulary
 
 
-def encode(corpus: str | Path, vocabulary: str | Path, folder: str | Path) -> None:
-    """Write `{split}.npy` and `{split}.documents.parquet` for each split into `folder`.
+def encode(
+    corpus: str | Path, vocabulary: str | Path, folder: str | Path, *, one_stream: bool
+) -> None:
+    """Write `{split}.npy` and `{split}.documents.parquet` for each split, and `summary.json`.
 
-    The arrays have one dimension and the smallest unsigned type. A document has `tokens` symbols
-    from `start` on. The end-of-document symbol, if the vocabulary has one, follows uncounted; it is
-    omitted if a split ends within a document. `characters` counts code points, and
-    `unknown_characters` those without a symbol.
+    The arrays have one dimension and the smallest unsigned type that holds every id. A row of a
+    table is a document, or the part of a document that is in the split: its `doc_id`, its number of
+    `tokens` and the index at which they `start`, its number of `characters`, and of
+    `unknown_characters`, which have no symbol. Where the vocabulary has a symbol for the end of a
+    document, that follows the tokens, unless the document continues in another row; `tokens` does
+    not count it.
+
+    `summary.json` holds `one_stream`, and the `sizes` of the splits and of `all` of them: the
+    number of `documents` and of `characters`.
+
+    Args:
+        corpus: The table that `clean` wrote.
+        vocabulary: The file `vocabulary.json`.
+        folder: The folder to write.
+        one_stream: Whether a split is to be read as one stream, as a contiguous split is; otherwise
+            each document is read from a fresh state.
 
     Raises:
         CharlmError: A symbol is unknown and the vocabulary has no id for unknown symbols.
     """
     symbols = Vocabulary.load(vocabulary)
     folder = Path(folder)
+    characters, documents = Counter[str](), Counter[str]()
     with ExitStack() as stack:
         bar = stack.enter_context(progress(None, "encode", " documents"))
         writers = {name: stack.enter_context(_writer(folder, name, symbols)) for name in NAMES}
-        for shares in ordered_map(partial(_encode_table, vocabulary=symbols), _tables(corpus)):
-            for name, (ids, table) in shares.items():
-                writers[name](ids, table)
-                bar.update(len(table))
+        tables = row_groups(corpus, ["doc_id", "split", "text", "continues"])
+        for table, shares in ordered_map(partial(_encode_table, vocabulary=symbols), tables):
+            for name, (ids, share) in shares.items():
+                writers[name](ids, share)
+                documents[name] += len(share)
+                characters[name] += pc.sum(share["characters"]).as_py() or 0
+                bar.update(len(share))
+            documents["all"] += len(table) - (pc.sum(table["continues"]).as_py() or 0)
+    characters["all"] = characters.total()
+    sizes = {
+        name: {"documents": documents[name], "characters": characters[name]}
+        for name in (*NAMES, "all")
+    }
+    summary = {"one_stream": one_stream, "sizes": sizes}
+    write_text(folder / SUMMARY, json.dumps(summary, indent=1) + "\n")
 
 
 @contextmanager
 def _writer(
     folder: Path, name: str, vocabulary: Vocabulary
-) -> Iterator[Callable[[NDArray[Any], pa.Table], None]]:
-    """Yield a function that appends ids and the table of their documents to a split."""
+) -> Iterator[Callable[[UnsignedArray, pa.Table], None]]:
+    """Yield a function that appends token ids and the table of their documents to a split."""
     length = 0
     with (
         output(folder / f"{name}.npy") as array_path,
@@ -55,7 +85,7 @@ def _writer(
         TableWriter(table_path) as writer,
     ):
 
-        def write(ids: NDArray[Any], table: pa.Table) -> None:
+        def write(ids: UnsignedArray, table: pa.Table) -> None:
             nonlocal length
             writer.add(table.set_column(1, "start", pc.add(table["start"], length)))
             file.write(ids.data)
@@ -67,64 +97,48 @@ def _writer(
         _write_header(file, length, vocabulary.dtype)
 
 
-def _write_header(file: Any, length: int, dtype: np.dtype[Any]) -> None:
-    """Write NumPy's header, whose size is the same for any length."""
+def _write_header(file: IO[bytes], length: int, dtype: np.dtype[np.unsignedinteger]) -> None:
+    """Write the header of an .npy file, whose size is the same for any length."""
     header = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False}
     np.lib.format.write_array_header_1_0(file, header | {"shape": (length,)})
 
 
-def _tables(corpus: str | Path) -> Iterator[pa.Table]:
-    """Yield the corpus with a column `goes_on`: the document continues in the next row."""
-    ids = pq.read_table(corpus, columns=["doc_id"])["doc_id"].to_numpy()
-    goes_on = np.append(ids[1:] == ids[:-1], False)
-    start = 0
-    for table in row_groups(corpus, ["doc_id", "split", "text"]):
-        yield table.append_column("goes_on", pa.array(goes_on[start : start + len(table)]))
-        start += len(table)
-
-
 def _encode_table(
     table: pa.Table, *, vocabulary: Vocabulary
-) -> dict[str, tuple[NDArray[Any], pa.Table]]:
-    """Return the ids of each split's rows, and the table of its documents."""
+) -> tuple[pa.Table, dict[str, tuple[UnsignedArray, pa.Table]]]:
+    """Return a table of the corpus, and for each split the ids and the table of its rows."""
     shares = {name: table.filter(pc.equal(table["split"], name)) for name in NAMES}
-    return {name: _encode_rows(share, vocabulary) for name, share in shares.items()}
+    return table, {name: _encode_rows(share, vocabulary) for name, share in shares.items()}
 
 
-def _encode_rows(table: pa.Table, vocabulary: Vocabulary) -> tuple[NDArray[Any], pa.Table]:
+def _encode_rows(table: pa.Table, vocabulary: Vocabulary) -> tuple[UnsignedArray, pa.Table]:
+    """Return the token ids of all rows, one after another, and the table of the documents."""
     texts = column(table, "text")
-    lengths = characters = np.asarray(pc.utf8_length(texts)).astype(np.int64)
-    unknown = np.zeros(len(texts), np.int64)
+    characters = np.asarray(pc.utf8_length(texts)).astype(np.int64)
     if vocabulary.unit == "grapheme":
-        lists = [split_graphemes(text) for text in texts.to_pylist()]
-        lengths = np.array([len(graphemes) for graphemes in lists], np.int64)
-        ids = vocabulary.lookup_graphemes(list(chain.from_iterable(lists)))
-        unknown[:] = [
-            sum(len(grapheme) for grapheme in graphemes if grapheme not in vocabulary.ids)
-            for graphemes in lists
-        ]
+        ids, lengths, unknown = _encode_graphemes(texts, vocabulary)
     else:
         ids = _concatenate([vocabulary.lookup(piece) for piece in utf8_pieces(texts)])
+        lengths, unknown = characters, np.zeros(len(texts), np.int64)
         if vocabulary.unit == "byte":
             lengths = np.asarray(pc.binary_length(texts)).astype(np.int64)
         else:
-            nothing = len(vocabulary) if vocabulary.unknown is None else vocabulary.unknown
-            rows = np.searchsorted(np.cumsum(lengths), np.flatnonzero(ids == nothing), "right")
-            unknown += np.bincount(rows, minlength=len(texts))
+            places = np.flatnonzero(ids == vocabulary.missing)
+            rows = np.searchsorted(np.cumsum(lengths), places, "right")
+            unknown = np.bincount(rows, minlength=len(texts)).astype(np.int64)
     if vocabulary.unknown is None and unknown.any():
         row = int(np.flatnonzero(unknown)[0])
-        strange = ", ".join(map(repr, vocabulary.unknown_characters(texts[row].as_py())[:5]))
         raise CharlmError(
-            f"document {table['doc_id'][row]}: the vocabulary has no {strange}; "
-            "build it again from this corpus"
+            f"document {table['doc_id'][row]}: "
+            f"{vocabulary.describe_missing(texts[row].as_py())}; build it again from this corpus"
         )
     ids = ids.astype(vocabulary.dtype, copy=False)
     ends = np.cumsum(lengths)
     starts = ends - lengths
     if vocabulary.end_of_document is not None:
-        marked = ~np.asarray(column(table, "goes_on"))
-        ids = np.insert(ids, ends[marked], vocabulary.end_of_document)
-        starts += np.cumsum(marked) - marked
+        ending = ~np.asarray(column(table, "continues"))
+        ids = np.insert(ids, ends[ending], vocabulary.end_of_document)
+        starts += np.cumsum(ending) - ending
     return ids, pa.table(
         {
             "doc_id": table["doc_id"],
@@ -136,5 +150,19 @@ def _encode_rows(table: pa.Table, vocabulary: Vocabulary) -> tuple[NDArray[Any],
     )
 
 
-def _concatenate(arrays: list[NDArray[Any]]) -> NDArray[Any]:
+def _encode_graphemes(
+    texts: pa.Array, vocabulary: Vocabulary
+) -> tuple[UnsignedArray, npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Return the ids of all texts, and the number of tokens and unknown characters of each."""
+    split = [split_graphemes(text) for text in texts.to_pylist()]
+    unknown = [
+        sum(len(grapheme) for grapheme in graphemes if grapheme not in vocabulary.ids)
+        for graphemes in split
+    ]
+    ids = vocabulary.lookup_graphemes(list(chain.from_iterable(split)))
+    return ids, np.array(list(map(len, split)), np.int64), np.array(unknown, np.int64)
+
+
+def _concatenate(arrays: list[UnsignedArray]) -> UnsignedArray:
+    """Join arrays, of which there may be none."""
     return np.concatenate(arrays) if arrays else np.empty(0, np.uint8)

@@ -1,60 +1,115 @@
-"""Which split a document, or a place in the whole text, belongs to."""
+"""The split of each document: by a hash of its text, or by its position in the whole text."""
 
 from fractions import Fraction
 from hashlib import blake2b
+from itertools import pairwise
 from math import ceil
 
+import numpy as np
+import numpy.typing as npt
+
 from charlm.errors import CharlmError
+from charlm.settings import SplitSettings
 
 NAMES = ("train", "validation", "test")
 
 
-def fractions(validation: float, test: float) -> tuple[Fraction, Fraction]:
-    """Return both fractions as the exact decimals that were written: 0.1 is one tenth.
-
-    Raises:
-        CharlmError: if they are not fractions that leave something to train on.
-    """
-    exact = Fraction(str(validation)), Fraction(str(test))
-    if min(exact) < 0 or sum(exact) >= 1:
-        raise CharlmError(
-            f"splits: validation {validation} and test {test} leave nothing to train on; "
-            "give fractions from 0 whose sum is below 1"
-        )
-    return exact
-
-
 def fingerprint(utf8: bytes | memoryview, *, key: str) -> bytes:
-    """Return 16 bytes that stand for a text in UTF-8: BLAKE2b (RFC 7693), keyed."""
+    """Return the keyed BLAKE2b hash (RFC 7693) of a UTF-8 text, 16 bytes."""
     return blake2b(utf8, key=key.encode("utf-8")[:64], digest_size=16).digest()
 
 
-def document_limits(*, validation: float, test: float) -> tuple[int, int]:
-    """Return the fingerprints' first 64 bits from which on a document is no test one, then train.
+def split_by_hash(
+    fingerprints: npt.NDArray[np.uint64], settings: SplitSettings
+) -> npt.NDArray[np.int8]:
+    """Return the split of each document, an index into `NAMES`, from its text alone.
 
-    Test documents lie below the first limit, validation documents from there to below the second.
+    So adding documents moves none to another split, and equal documents share a split.
+
+    Args:
+        fingerprints: Two big-endian halves of the fingerprint of each document, shape
+            (documents, 2); the first half decides.
+        settings: The fractions of the splits.
+
+    Raises:
+        CharlmError: The fractions leave nothing to train on.
     """
-    validation_share, test_share = fractions(validation, test)
-    return ceil(test_share * 2**64), min(ceil((test_share + validation_share) * 2**64), 2**64 - 1)
+    limits = np.array(hash_limits(settings), np.uint64)
+    splits = 2 - np.searchsorted(limits, fingerprints[:, 0], side="right")
+    return splits.astype(np.int8)
 
 
-def split_of_document(text: str, *, validation: float, test: float, key: str) -> str:
-    """Return `train`, `validation` or `test` from the document's text alone.
+def hash_limits(settings: SplitSettings) -> tuple[int, int]:
+    """Return the ends of the ranges of 64-bit hashes of test and validation documents.
 
-    A keyed hash decides: adding documents moves none, and equal documents share a split.
+    Hashes below the first limit are test documents, from there to below the second validation
+    documents, and all others training documents.
     """
-    place = int.from_bytes(fingerprint(text.encode("utf-8"), key=key)[:8], "big")
-    first, second = document_limits(validation=validation, test=test)
-    return "test" if place < first else "validation" if place < second else "train"
+    validation, test = _fractions(settings)
+    return ceil(test * 2**64), min(ceil((test + validation) * 2**64), 2**64 - 1)
 
 
-def contiguous_boundaries(characters: int, *, validation: float, test: float) -> tuple[int, int]:
-    """Return where validation and test begin in a text of so many code points.
+def split_by_position(
+    characters: npt.NDArray[np.int64], settings: SplitSettings
+) -> tuple[npt.NDArray[np.int8], dict[int, list[int]]]:
+    """Return the split of each document, and where documents are cut.
 
-    Both are rounded down, as nanoGPT does: 0.1 of 1,115,394 leaves 1,003,854 to train on.
+    Args:
+        characters: Number of characters of each document, in order, shape (documents,).
+        settings: The fractions of the splits.
+
+    Returns:
+        An index into `NAMES` for each document, of the split in which it begins; and for each
+        document that reaches into another split, by its index, the offsets in it at which
+        validation and test begin.
+
+    Raises:
+        CharlmError: The fractions leave nothing to train on.
     """
-    validation_share, test_share = fractions(validation, test)
-    return (
-        int(characters * (1 - validation_share - test_share)),
-        int(characters * (1 - test_share)),
-    )
+    ends = np.cumsum(characters)
+    starts = ends - characters
+    boundaries = contiguous_boundaries(int(ends[-1]), settings)
+    splits = np.searchsorted(boundaries, starts, side="right").astype(np.int8)
+    rows = {int(np.searchsorted(ends, boundary, side="right")) for boundary in boundaries}
+    cuts = {
+        row: [int(np.clip(edge - starts[row], 0, characters[row])) for edge in boundaries]
+        for row in sorted(rows - {len(ends)})
+    }
+    return splits, {row: offsets for row, offsets in cuts.items() if any(offsets)}
+
+
+def contiguous_boundaries(characters: int, settings: SplitSettings) -> tuple[int, int]:
+    """Return the positions at which validation and test begin in a text of this length.
+
+    Both are rounded down, as in nanoGPT.
+
+    >>> contiguous_boundaries(1_115_394, SplitSettings(validation=0.1, test=0))
+    (1003854, 1115394)
+    """
+    validation, test = _fractions(settings)
+    return int(characters * (1 - validation - test)), int(characters * (1 - test))
+
+
+def pieces(length: int, offsets: list[int]) -> list[tuple[str, int, int]]:
+    """Return the non-empty pieces of a document that is cut: split, start and end.
+
+    >>> pieces(9, [3, 9])
+    [('train', 0, 3), ('validation', 3, 9)]
+    """
+    bounds = zip(NAMES, pairwise([0, *offsets, length]), strict=True)
+    return [(name, start, end) for name, (start, end) in bounds if start < end]
+
+
+def _fractions(settings: SplitSettings) -> tuple[Fraction, Fraction]:
+    """Return the validation and test fractions as the exact decimals written: 0.1 is one tenth.
+
+    Raises:
+        CharlmError: They leave nothing to train on.
+    """
+    validation, test = Fraction(str(settings.validation)), Fraction(str(settings.test))
+    if min(validation, test) < 0 or validation + test >= 1:
+        raise CharlmError(
+            f"splits: validation {settings.validation} and test {settings.test} leave nothing to "
+            "train on; give fractions from 0 whose sum is below 1"
+        )
+    return validation, test

@@ -1,4 +1,4 @@
-"""Bounded-memory plumbing of the text stages: work on all cores, results in order."""
+"""Parquet tables that are read, processed on all cores and written in bounded memory."""
 
 import os
 from collections import deque
@@ -8,18 +8,18 @@ from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Self, TypeVar
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
-from numpy.typing import NDArray
 
 from charlm.errors import CharlmError
 from charlm.files import atomic
 
 BLOCK_BYTES = 1 << 20
-"""What one unit of work holds: large enough to amortise a call, small enough for a cache."""
+"""Size of a unit of work: large enough to amortise a call, small enough for a cache."""
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -29,8 +29,8 @@ def ordered_map(function: Callable[[Item], Result], items: Iterable[Item]) -> It
     """Yield `function(item)` for each item, in order, computed on all cores.
 
     Threads suffice, since Arrow, NumPy and hashlib release the interpreter's lock. Only a few items
-    are in flight at a time: memory stays bounded however long `items` is. The number of threads is
-    Arrow's, which follows `OMP_NUM_THREADS`; it never shows in the results.
+    are in flight at a time, so memory stays bounded however long `items` is. The number of threads
+    is Arrow's, which follows `OMP_NUM_THREADS`; it does not affect the results.
     """
     threads = pa.cpu_count()
     waiting: deque[Future[Result]] = deque()
@@ -49,7 +49,11 @@ def ordered_map(function: Callable[[Item], Result], items: Iterable[Item]) -> It
 
 @contextmanager
 def output(path: str | Path) -> Iterator[Path]:
-    """Write `path` atomically, and say in one line why it could not be written."""
+    """Yield a temporary file that replaces `path` when the block ends; see `charlm.files.atomic`.
+
+    Raises:
+        CharlmError: It cannot be written.
+    """
     try:
         with atomic(path) as temporary:
             yield temporary
@@ -59,10 +63,10 @@ def output(path: str | Path) -> Iterator[Path]:
 
 
 class TableWriter:
-    """A Parquet file written one row group of at least `BLOCK_BYTES` at a time.
+    """Writes a Parquet file in row groups of at least `BLOCK_BYTES`.
 
-    Row groups end at the ends of the tables added, so the bytes follow from the sequence of tables
-    alone.
+    A row group ends where an added table ends, so the file's bytes depend only on the sequence of
+    tables.
     """
 
     def __init__(self, path: Path) -> None:
@@ -99,8 +103,8 @@ class TableWriter:
             self._writer.write_table(table, row_group_size=len(table))
             self._tables, self._bytes = [], 0
 
-    def note(self, key: str, value: str) -> None:
-        """Put a key and its value into the file's footer."""
+    def add_metadata(self, key: str, value: str) -> None:
+        """Store a key and its value in the file's footer."""
         assert self._writer is not None
         self._writer.add_key_value_metadata({key: value})
 
@@ -122,9 +126,13 @@ class TableWriter:
 def row_groups(
     path: str | Path, columns: list[str], *, shard: int = 0, shards: int = 1
 ) -> Iterator[pa.Table]:
-    """Yield the row groups of a Parquet file of ours; with `shards`, an even, contiguous share.
+    """Yield the row groups of a Parquet file that a stage wrote, one table per row group.
 
-    Where there is none, an empty table is yielded.
+    Of several `shards`, each is an equal and contiguous share of the row groups. An empty share
+    yields one empty table.
+
+    Raises:
+        CharlmError: The file is missing or damaged.
     """
     try:
         with pq.ParquetFile(path) as file:
@@ -135,25 +143,25 @@ def row_groups(
             for group in share:
                 yield file.read_row_group(group, columns=columns, use_threads=False)
     except (OSError, pa.ArrowException):
-        raise CharlmError(f"{path}: it is missing or damaged; remove it and run again") from None
+        raise CharlmError(f"{path}: it is missing or damaged; delete it and run again") from None
 
 
-def column(table: pa.Table, name: str) -> Any:
+def column(table: pa.Table, name: str) -> pa.Array:
     """Return a column of a row group as one array."""
     return table[name].combine_chunks()
 
 
-def utf8_buffer(texts: pa.Array) -> tuple[NDArray[Any], memoryview]:
-    """Return the offsets of all texts, one more than there are, and the bytes they point into."""
-    width = np.int64 if pa.types.is_large_string(texts.type) else np.int32
+def utf8_buffer(texts: pa.Array) -> tuple[npt.NDArray[np.int64], memoryview]:
+    """Return the offsets of the texts, shape (len(texts) + 1,), and the bytes they point into."""
+    width = np.dtype(np.int64 if pa.types.is_large_string(texts.type) else np.int32)
     _, offsets, data = texts.buffers()
     if not len(texts):
-        return np.zeros(1, width), memoryview(b"")
+        return np.zeros(1, np.int64), memoryview(b"")
     rows = slice(texts.offset, texts.offset + len(texts) + 1)
-    return np.frombuffer(offsets, width)[rows], memoryview(data or b"")
+    return np.frombuffer(offsets, width)[rows].astype(np.int64), memoryview(data or b"")
 
 
 def utf8_rows(texts: pa.Array) -> Iterator[memoryview]:
     """Yield the UTF-8 of each text, without a copy."""
-    ends, data = utf8_buffer(texts)
-    return (data[start:end] for start, end in pairwise(ends.tolist()))
+    offsets, data = utf8_buffer(texts)
+    return (data[start:end] for start, end in pairwise(offsets.tolist()))

@@ -1,24 +1,40 @@
 """The encoded splits: one memory-mapped array of token ids each."""
 
+import json
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
-from numpy.typing import NDArray
 
 from charlm.errors import CharlmError
+from charlm.text.symbols import UnsignedArray
+
+SUMMARY = "summary.json"
+"""The file in the tokens folder that says how to read the splits, and their sizes."""
+
+Scalar = TypeVar("Scalar", bound=np.generic)
 
 
 @dataclass(frozen=True)
 class TokenSplit:
-    """An encoded split: memory-mapped `tokens`, and `documents` as columns by name."""
+    """An encoded split.
 
-    tokens: NDArray[Any]
-    documents: dict[str, NDArray[np.int64]]
+    Attributes:
+        tokens: The memory-mapped token ids, shape (length,).
+        documents: The columns `doc_id`, `start`, `tokens`, `characters` and `unknown_characters` of
+            the table of documents; see `charlm.text.encode.encode`.
+        one_stream: Whether the split is to be read as one stream; otherwise each document is read
+            from a fresh state.
+    """
+
+    tokens: UnsignedArray
+    documents: dict[str, npt.NDArray[np.int64]]
+    one_stream: bool = False
 
     @classmethod
     def load(cls, folder: str | Path, split: str) -> "TokenSplit":
@@ -32,11 +48,26 @@ class TokenSplit:
             tokens = np.load(path, mmap_mode="r")
             path = Path(folder) / f"{split}.documents.parquet"
             table = pq.read_table(path)
-        except (OSError, ValueError, pa.ArrowException):
+            path = Path(folder) / SUMMARY
+            one_stream = json.loads(path.read_bytes())["one_stream"]
+        except (OSError, ValueError, KeyError, TypeError, pa.ArrowException):
             raise CharlmError(
                 f"{path}: missing or damaged; encode the corpus again (--forcerun encode)"
             ) from None
-        return cls(tokens, {name: table[name].to_numpy() for name in table.column_names})
+        columns = {name: table[name].to_numpy() for name in table.column_names}
+        return cls(tokens, columns, one_stream)
+
+    def by_document(self, values: npt.NDArray[Scalar]) -> list[npt.NDArray[Scalar]]:
+        """Return the values of each document's tokens, from those of all tokens of the split."""
+        starts, lengths = self.documents["start"], self.documents["tokens"]
+        return [
+            values[start : start + length] for start, length in zip(starts, lengths, strict=True)
+        ]
+
+    @cached_property
+    def texts(self) -> list[UnsignedArray]:
+        """The token ids to read from a fresh state: of each document, or of the whole split."""
+        return [self.tokens] if self.one_stream else self.by_document(self.tokens)
 
     @cached_property
     def totals(self) -> dict[str, int]:
@@ -45,10 +76,10 @@ class TokenSplit:
         return {name: int(self.documents[name].sum()) for name in names}
 
     def per_character(self, nats: float, unknown_nats: float) -> float | None:
-        """Return the nats per character (code point) of this text, or None if it is empty.
+        """Return the nats per character (code point) of this split, or None if it is empty.
 
         Args:
-            nats: Mean nats per symbol of any unit, without ends of documents.
+            nats: Mean nats per token, not counting ends of documents.
             unknown_nats: Nats that an unknown character costs in addition to the unknown symbol.
         """
         characters = self.totals["characters"]

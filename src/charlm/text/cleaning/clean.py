@@ -1,111 +1,99 @@
 """Stage `clean`: duplicates and splits, which need all documents."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain, pairwise
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
-from numpy.typing import NDArray
 
 from charlm import files
 from charlm.errors import CharlmError
-from charlm.text import splits as split_rules
-from charlm.text.cleaning.profiles import rules_of
+from charlm.settings import SplitSettings
+from charlm.text.cleaning.examples import Example
+from charlm.text.cleaning.profiles import RuleSettings, rules_of
+from charlm.text.cleaning.rules import DocumentRule
 from charlm.text.duplicates import nearly_repeated, repeated
+from charlm.text.splits import NAMES, pieces, split_by_hash, split_by_position
 from charlm.text.tables import TableWriter, column, output, row_groups
 
-LABELS = pa.array(split_rules.NAMES)
+Booleans = npt.NDArray[np.bool_]
+Integers = npt.NDArray[np.int64]
+Integer = TypeVar("Integer", bound=np.integer)
 
 
 def clean(
     parts: Sequence[str | Path],
     corpus: str | Path,
     summary: str | Path,
+    examples: str | Path,
     *,
     profile: str = "standard",
-    rules: Sequence[Mapping[str, str]] = (),
-    splits: Mapping[str, Any],
+    rules: Sequence[RuleSettings] = (),
+    splits: SplitSettings,
 ) -> None:
-    """Drop empty and duplicate documents, split the others, and write `corpus` and `summary`.
+    """Drop empty and duplicate documents, split the others, and write the corpus.
 
     Args:
         parts: The shards that `clean_shard` wrote, in order.
-        corpus: The Parquet file to write: doc_id (int64), split and text (string), in the order
-            of the source.
+        corpus: The Parquet file to write, in the order of the source: doc_id (int64), split and
+            text (string), continues (bool). A contiguous split may cut a document into several
+            rows with one doc_id; each of them but the last `continues` in the next row.
         summary: The tab-separated table to write: rule, matches, characters_removed, documents.
-        profile: `standard`, `notebook` or `none`.
-        rules: {name, pattern, replacement} or {name, builtin}. A rule named as one of the
-            profile's replaces it; others follow.
-        splits: {method, validation, test, key}; see `charlm.text.splits`.
+        examples: The JSON file to write: a list of {rule, before, after}, changes by each rule.
+        profile: The name of the list of rules to start from; see `charlm.text.cleaning.profiles`.
+        rules: Rules that replace rules of the same name, or are appended.
+        splits: How to split the documents.
 
     Raises:
         CharlmError: A rule is not valid, or no text is left to train on.
     """
-    chosen, document_rules = rules_of(profile, rules)
-    counts = _sum_of_counts(parts, len(chosen))
-    rows = [(rule.name, *numbers) for rule, numbers in zip(chosen, counts, strict=True)]
-    fingerprints = _numbers(parts, "fingerprint", np.dtype(">u8")).astype(np.uint64)
-    characters = _numbers(parts, "characters", np.dtype(np.int64))[:, 0]
+    text_rules, document_rules = rules_of(profile, rules)
+    counts, changes = _counts_and_examples(parts)
+    rows = [(rule.name, *numbers) for rule, numbers in zip(text_rules, counts, strict=True)]
+    fingerprints = _column(parts, "fingerprint", np.dtype(">u8")).astype(np.uint64)
+    characters = _column(parts, "characters", np.dtype(np.int64))[:, 0]
     keep = np.ones(len(characters), np.bool_)
     for rule in document_rules:
-        if rule.kind == "empty_documents":
-            dropped = characters == 0
-        elif rule.kind == "duplicates":
-            dropped = repeated(fingerprints)
-        else:
-            dropped = nearly_repeated(_numbers(parts, "sketch", np.dtype(np.uint16)))
-        dropped &= keep
+        dropped = keep & _dropped(rule, parts, characters, fingerprints)
         keep &= ~dropped
         number = int(dropped.sum())
         rows.append((rule.name, number, int(characters[dropped].sum()), number))
     if not characters[keep].any():
-        raise CharlmError(
-            f"{corpus}: cleaning leaves no text; correct cleaning.rules or the source"
-        )
-    names, cuts = _splits(fingerprints, np.where(keep, characters, 0), splits)
-    if not characters[keep & (names == 0)].any():
-        if splits["method"] == "contiguous":
-            raise CharlmError(
-                f"{corpus}: {int(characters[keep].sum()):,} characters are too few to split "
-                "contiguously: none is left to train on; give more text or lower splits.validation "
-                "and splits.test"
-            )
-        raise CharlmError(
-            f"{corpus}: {int(keep.sum()):,} documents are too few to split: none is left to train "
-            "on; give more documents, other fractions or splits.method: contiguous"
-        )
+        raise CharlmError(f"{corpus}: cleaning leaves no text; fix cleaning.rules or corpus.source")
+    cuts: dict[int, list[int]] = {}
+    if splits.method == "contiguous":
+        split_numbers, cuts = split_by_position(np.where(keep, characters, 0), splits)
+    else:
+        split_numbers = split_by_hash(fingerprints, splits)
+    if not characters[keep & (split_numbers == 0)].any():
+        raise _nothing_to_train_on(corpus, keep, characters, splits)
     with output(corpus) as temporary, TableWriter(temporary) as writer:
-        start = 0
-        for table in chain.from_iterable(row_groups(part, ["doc_id", "text"]) for part in parts):
-            end = start + len(table)
-            cut = [row for row in cuts if start <= row < end]
-            edges = [start, *(edge for row in cut for edge in (row, row + 1)), end]
-            for low, high in pairwise(edges):
-                piece = table.slice(low - start, high - low)
-                if low in cuts and high == low + 1:
-                    writer.add(_cut(piece, cuts[low]))
-                else:
-                    split = LABELS.take(pa.array(names[low:high]))
-                    piece = piece.add_column(1, "split", split)
-                    writer.add(piece.filter(pa.array(keep[low:high])))
-            start = end
+        for table in _corpus_tables(parts, keep, split_numbers, cuts):
+            writer.add(table)
     lines = ["rule\tmatches\tcharacters_removed\tdocuments"]
     lines += ["\t".join(map(str, row)) for row in rows]
     files.write_text(summary, "\n".join(lines) + "\n")
+    files.write_text(examples, json.dumps(changes, ensure_ascii=False, indent=1) + "\n")
 
 
-def _sum_of_counts(parts: Sequence[str | Path], rules: int) -> list[list[int]]:
-    counts = [json.loads(pq.read_metadata(part).metadata[b"counts"]) for part in parts]
-    total: list[list[int]] = np.reshape(counts, (len(parts), rules, 3)).sum(axis=0).tolist()
-    return total
+def _counts_and_examples(parts: Sequence[str | Path]) -> tuple[list[list[int]], list[Example]]:
+    """Return the counts of each rule in all parts, and the examples of the first part with rows."""
+    footers = [pq.read_metadata(part) for part in parts]
+    counts = np.sum([json.loads(footer.metadata[b"counts"]) for footer in footers], axis=0)
+    first = next((footer for footer in footers if footer.num_rows), footers[0])
+    rules: list[list[int]] = counts.astype(np.int64).reshape(-1, 3).tolist()
+    return rules, json.loads(first.metadata[b"examples"])
 
 
-def _numbers(parts: Sequence[str | Path], name: str, dtype: np.dtype[Any]) -> NDArray[Any]:
-    """Return a fixed-width column of all parts as one array of rows."""
+def _column(
+    parts: Sequence[str | Path], name: str, dtype: np.dtype[Integer]
+) -> npt.NDArray[Integer]:
+    """Return a fixed-width column of all parts, one row of numbers per document."""
     arrays = [column(table, name) for part in parts for table in row_groups(part, [name])]
     width = arrays[0].type.bit_width // 8
     raw = b"".join(
@@ -116,39 +104,69 @@ def _numbers(parts: Sequence[str | Path], name: str, dtype: np.dtype[Any]) -> ND
     return np.frombuffer(raw, dtype).reshape(-1, width // dtype.itemsize)
 
 
-def _splits(
-    fingerprints: NDArray[np.uint64], characters: NDArray[np.int64], splits: Mapping[str, Any]
-) -> tuple[NDArray[np.int8], dict[int, list[int]]]:
-    """Return the split of each document (an index into `splits.NAMES`), and the cut documents.
-
-    A cut document is its row and the offsets in it at which validation and test begin.
-    """
-    fractions = {name: splits[name] for name in ("validation", "test")}
-    if splits["method"] == "contiguous":
-        ends = np.cumsum(characters)
-        edges = split_rules.contiguous_boundaries(int(ends[-1]), **fractions)
-        starts = ends - characters
-        names = np.searchsorted(edges, starts, side="right")
-        rows = {int(np.searchsorted(ends, edge, side="right")) for edge in edges}
-        cuts = {
-            row: [int(np.clip(edge - starts[row], 0, characters[row])) for edge in edges]
-            for row in sorted(rows - {len(ends)})
-        }
-        return names.astype(np.int8), {row: inside for row, inside in cuts.items() if any(inside)}
-    limits = np.array(split_rules.document_limits(**fractions), np.uint64)
-    names = 2 - np.searchsorted(limits, fingerprints[:, 0], side="right")
-    return names.astype(np.int8), {}
+def _dropped(
+    rule: DocumentRule,
+    parts: Sequence[str | Path],
+    characters: Integers,
+    fingerprints: npt.NDArray[np.uint64],
+) -> Booleans:
+    """Return which documents a rule drops."""
+    if rule.kind == "empty_documents":
+        return np.equal(characters, 0)
+    if rule.kind == "duplicates":
+        return repeated(fingerprints)
+    return nearly_repeated(_column(parts, "sketch", np.dtype(np.uint16)))
 
 
-def _cut(document: pa.Table, edges: list[int]) -> pa.Table:
-    """Return one document as several rows in different splits."""
+def _nothing_to_train_on(
+    corpus: str | Path, keep: Booleans, characters: Integers, splits: SplitSettings
+) -> CharlmError:
+    """Return the error of a corpus without training text."""
+    if splits.method == "contiguous":
+        return CharlmError(
+            f"{corpus}: {int(characters[keep].sum()):,} characters are too few to split "
+            "contiguously: none is left to train on; give more text or lower splits.validation "
+            "and splits.test"
+        )
+    return CharlmError(
+        f"{corpus}: {int(keep.sum()):,} documents are too few to split: none is left to train "
+        "on; give more documents, other fractions or splits.method: contiguous"
+    )
+
+
+def _corpus_tables(
+    parts: Sequence[str | Path],
+    keep: Booleans,
+    splits: npt.NDArray[np.int8],
+    cuts: Mapping[int, list[int]],
+) -> Iterator[pa.Table]:
+    """Yield the rows of the corpus: the documents to keep, some of them cut into several rows."""
+    names = pa.array(NAMES)
+    start = 0
+    for table in chain.from_iterable(row_groups(part, ["doc_id", "text"]) for part in parts):
+        end = start + len(table)
+        cut_rows = [row for row in cuts if start <= row < end]
+        edges = [start, *(edge for row in cut_rows for edge in (row, row + 1)), end]
+        for low, high in pairwise(edges):
+            documents = table.slice(low - start, high - low)
+            if low in cuts and high == low + 1:
+                yield _cut(documents, cuts[low])
+                continue
+            documents = documents.add_column(1, "split", names.take(pa.array(splits[low:high])))
+            uncut = pa.array(np.zeros(len(documents), np.bool_))
+            yield documents.append_column("continues", uncut).filter(pa.array(keep[low:high]))
+        start = end
+
+
+def _cut(document: pa.Table, offsets: list[int]) -> pa.Table:
+    """Return the rows of a document that is cut at `offsets`, in one split each."""
     text = document["text"][0].as_py()
-    bounds = zip(split_rules.NAMES, pairwise([0, *edges, len(text)]), strict=True)
-    pieces = [(name, text[low:high]) for name, (low, high) in bounds if low < high]
+    cut = pieces(len(text), offsets)
     return pa.table(
         {
-            "doc_id": pa.array([document["doc_id"][0].as_py()] * len(pieces), pa.int64()),
-            "split": [name for name, _ in pieces],
-            "text": pa.array([piece for _, piece in pieces], document["text"].type),
+            "doc_id": pa.array([document["doc_id"][0].as_py()] * len(cut), pa.int64()),
+            "split": [name for name, _, _ in cut],
+            "text": pa.array([text[start:end] for _, start, end in cut], document["text"].type),
+            "continues": [True] * (len(cut) - 1) + [False],
         }
     )

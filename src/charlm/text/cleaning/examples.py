@@ -1,43 +1,40 @@
 """Examples of what each rule changes."""
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from typing import TypedDict
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from charlm.text.cleaning.engine import apply_rule
-from charlm.text.cleaning.profiles import rules_of
-from charlm.text.tables import column, row_groups
+MOST = 3
+"""Maximum number of examples of a rule."""
+
+BEFORE, AFTER = 20, 40
+"""Characters shown before a change, and from it on."""
 
 
-def rule_examples(
-    documents: str | Path,
-    *,
-    profile: str = "standard",
-    rules: Sequence[Mapping[str, str]] = (),
-    limit: int = 3,
-) -> list[dict[str, str]]:
-    """Return up to `limit` changes by each rule: rule, before, after.
+class Example(TypedDict):
+    """An excerpt of a text that a rule changed, `before` and `after` the change."""
 
-    The rules run in order on the first row group of the documents.
+    rule: str
+    before: str
+    after: str
+
+
+def rule_examples(rule: str, texts: pa.Array, changed: pa.Array) -> list[Example]:
+    """Return examples of the first texts that a rule changed.
+
+    Args:
+        rule: The name of the rule.
+        texts: The texts before the rule.
+        changed: The same texts after the rule.
     """
-    examples = []
-    table = next(row_groups(documents, ["text"]))
-    texts = column(table, "text").cast(pa.large_string()).fill_null("")
-    for rule in rules_of(profile, rules)[0]:
-        after, _ = apply_rule(rule, texts)
-        changed = pc.indices_nonzero(pc.not_equal(texts, after))[:limit].to_pylist()
-        for row in changed:
-            before, now = _around_change(texts[row].as_py(), after[row].as_py())
-            examples.append({"rule": rule.name, "before": before, "after": now})
-        texts = after
-    return examples
+    rows = pc.indices_nonzero(pc.not_equal(texts, changed))[:MOST].to_pylist()
+    return [_example(rule, texts[row].as_py(), changed[row].as_py()) for row in rows]
 
 
-def _around_change(before: str, after: str, context: int = 40) -> tuple[str, str]:
-    """Return excerpts of two texts around their first difference."""
+def _example(rule: str, before: str, after: str) -> Example:
+    """Return excerpts of two different texts around their first difference."""
     pairs = enumerate(zip(before, after, strict=False))
-    start = next((place for place, (old, new) in pairs if old != new), min(len(before), len(after)))
-    low, high = max(0, start - context // 2), start + context
-    return before[low:high], after[low:high]
+    change = next((i for i, (old, new) in pairs if old != new), min(len(before), len(after)))
+    shown = slice(max(0, change - BEFORE), change + AFTER)
+    return {"rule": rule, "before": before[shown], "after": after[shown]}

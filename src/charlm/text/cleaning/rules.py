@@ -14,12 +14,16 @@ Builtin = Callable[[str], tuple[str, int]]
 
 
 @dataclass(frozen=True)
-class Rule:
-    """A named step of cleaning.
+class TextRule:
+    """A named rule that changes texts.
 
-    `pattern` is RE2; its matches become `replacement`. With a `builtin`, the pattern selects the
-    documents to which this function is applied; it returns the new text and the number of matches.
-    `beyond_ascii` means that the pattern matches nothing in ASCII text, which is then skipped.
+    Attributes:
+        name: The name of the rule.
+        pattern: A regular expression in RE2's syntax.
+        replacement: What replaces each match of the pattern.
+        builtin: A function to apply instead to each document in which the pattern occurs; it
+            returns the new text and the number of matches.
+        beyond_ascii: The pattern matches nothing in ASCII text, so ASCII texts are skipped.
     """
 
     name: str
@@ -31,7 +35,7 @@ class Rule:
 
 @dataclass(frozen=True)
 class DocumentRule:
-    """A named step that drops whole documents; `kind` is one of `DOCUMENT_RULES`."""
+    """A named rule that drops whole documents; `kind` is one of `DOCUMENT_RULES`."""
 
     name: str
     kind: str
@@ -39,7 +43,7 @@ class DocumentRule:
 
 DOCUMENT_RULES = ("empty_documents", "duplicates", "near_duplicates")
 
-# No name is longer than 31 letters.
+# Names of HTML entities have at most 31 letters.
 REFERENCE = re.compile(r"&(?:#[0-9]+|#[xX][0-9a-fA-F]+|[a-zA-Z][a-zA-Z0-9]{1,30});?")
 
 # Runs of emoji. Possessive, since a run can be parsed in exponentially many ways.
@@ -86,7 +90,7 @@ def _decoded(reference: str) -> str:
 def _compose(text: str) -> tuple[str, int]:
     """Return the text in NFC, and 1 if that changes it.
 
-    A letter keeps 30 marks, as in Unicode's stream-safe format: more stall any normalizer.
+    A letter keeps 30 marks, as in Unicode's stream-safe format: more would stall a normalizer.
     """
     safe = STACKED_MARKS.sub(r"\1", text, concurrent=True)
     # Arrow's normalizer, not Python's: the lock file fixes its version of Unicode.
@@ -116,16 +120,18 @@ def _decode_windows_1252(text: str) -> tuple[str, int]:
 
 
 BUILTINS = {
-    "entities": Rule("entities", "&[#a-zA-Z]", builtin=_decode_entities),
-    "nfc": Rule("nfc", r"[^\x{0}-\x{2ff}]", builtin=_compose, beyond_ascii=True),
-    "emoji": Rule(
+    "entities": TextRule("entities", "&[#a-zA-Z]", builtin=_decode_entities),
+    "nfc": TextRule("nfc", r"[^\x{0}-\x{2ff}]", builtin=_compose, beyond_ascii=True),
+    "emoji": TextRule(
         "emoji",
         r"[\x{a9}\x{ae}\x{20e3}\x{203c}-\x{3299}\x{1f000}-\x{1faff}]",
         builtin=_remove_emoji,
         beyond_ascii=True,
     ),
-    "windows_1252": Rule(
+    "windows_1252": TextRule(
         "windows_1252", r"[\x{80}-\x{9f}]", builtin=_decode_windows_1252, beyond_ascii=True
     ),
-    "joiners": Rule("joiners", r"[\x{200c}\x{200d}]", builtin=_remove_joiners, beyond_ascii=True),
+    "joiners": TextRule(
+        "joiners", r"[\x{200c}\x{200d}]", builtin=_remove_joiners, beyond_ascii=True
+    ),
 }

@@ -1,4 +1,4 @@
-"""Blocks of whole records."""
+"""Blocks of whole records: the units in which files are parsed."""
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -9,12 +9,12 @@ import pyarrow as pa
 from charlm.text.sources.records import Request, excerpt
 
 RECORD_BYTES = 1 << 30
-"""Size limit of a record; a longer one is treated as an unclosed quote."""
+"""Maximum size of a record; a longer one is probably due to a quote that is not closed."""
 
 
 @dataclass(frozen=True)
 class Block:
-    """Whole records; the `last` block of a file may end within a quote."""
+    """Whole records in memory; the `last` block of a file may end within a quote."""
 
     data: bytes
     last: bool = False
@@ -29,7 +29,7 @@ class Block:
 
 @dataclass(frozen=True)
 class FileBlock:
-    """Whole records: the bytes of a file from `start` to `end`."""
+    """Whole records on disk: the bytes of a file from `start` to `end`."""
 
     path: Path
     start: int
@@ -54,8 +54,16 @@ def join_blocks(
 ) -> Iterator[Block]:
     """Join chunks into blocks of whole records, of at least `least` bytes.
 
-    `cut` returns the offset at which a block ends, or 0 if it needs more data. Every block ends
-    with a line end, which is added to the last one if missing.
+    Every block ends with a line end, which is added to the last one if missing.
+
+    Args:
+        chunks: The bytes of a file.
+        cut: Returns the offset at which a block ends, or 0 if it needs more data.
+        request: What to read; for error messages.
+        least: Minimum size of a block in bytes.
+
+    Raises:
+        CharlmError: A record is longer than `RECORD_BYTES`.
     """
     pending: list[bytes] = []
     size = 0
@@ -72,8 +80,8 @@ def join_blocks(
         rest = data[end:]
         if len(rest) > RECORD_BYTES:
             raise request.error(
-                f"a record is longer than {RECORD_BYTES >> 30} GiB; is a quote left open at "
-                f"{excerpt(rest[:200])!r}?"
+                f"a record is longer than {RECORD_BYTES >> 30} GiB; close the quote that "
+                f"may be open at {excerpt(rest[:200])!r}"
             )
         # Double the size before cutting again, so that a long record takes linear time.
         pending, size, wanted = [rest], len(rest), max(least, 2 * len(rest))

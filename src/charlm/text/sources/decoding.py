@@ -4,7 +4,6 @@ import codecs
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 
@@ -22,19 +21,29 @@ BYTE_ORDER_MARKS = (
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
 
-# Undecodable bytes become one lone surrogate, which `first_reason` finds.
-codecs.register_error("charlm.undecodable", lambda error: ("\udcff", error.end))  # type: ignore[attr-defined]
+
+def _replace_undecodable(error: UnicodeError) -> tuple[str, int]:
+    """Replace undecodable bytes by a lone surrogate, which `first_reason` finds."""
+    assert isinstance(error, UnicodeDecodeError)
+    return "\udcff", error.end
+
+
+codecs.register_error("charlm.undecodable", _replace_undecodable)
 
 
 def check_encoding(encoding: str) -> None:
-    """Raise a CharlmError unless Python knows this text encoding."""
+    """Check that Python knows a text encoding.
+
+    Raises:
+        CharlmError: It does not.
+    """
     try:
         "".encode(encoding)
         codecs.getincrementaldecoder(encoding)("charlm.undecodable").decode(b"")
     except (LookupError, UnicodeError):
         raise CharlmError(
-            f"corpus.encoding: there is no text encoding {encoding!r}; utf-8, utf-16, cp1252 and "
-            "latin-1 are common ones"
+            f"corpus.encoding: unknown text encoding {encoding!r}; use utf-8, utf-16, cp1252, "
+            "latin-1 or another one that Python knows"
         ) from None
 
 
@@ -52,7 +61,7 @@ def utf8_chunks(path: Path, codec: str | None, request: Request) -> Iterator[byt
     """
     with path.open("rb") as file:
         size = os.fstat(file.fileno()).st_size
-        stream: Any = pa.CompressedInputStream(file, codec) if codec else file
+        stream = pa.CompressedInputStream(file, codec) if codec else file
         start: bytes = stream.read(4)
         encoding, mark = _encoding(start, request)
         start = start[mark:]
@@ -75,6 +84,7 @@ def _encoding(start: bytes, request: Request) -> tuple[str, int]:
 
 
 def _recoder(encoding: str) -> Callable[[bytes, bool], bytes]:
+    """Return a function that recodes a chunk to UTF-8, told whether the chunk is the last."""
     if encoding in ("utf-8", "utf-8-sig"):
         return lambda chunk, final: chunk
     decoder = codecs.getincrementaldecoder(encoding)("charlm.undecodable")
@@ -82,10 +92,14 @@ def _recoder(encoding: str) -> Callable[[bytes, bool], bytes]:
 
 
 def _check_text(start: bytes, encoding: str, request: Request) -> None:
-    """Raise an error if the first bytes are no text, or text in another encoding."""
+    """Check the first bytes of a text file.
+
+    Raises:
+        CharlmError: They are not text, or text in another encoding.
+    """
     if start.startswith((b"\x1f\x8b", b"\x28\xb5\x2f\xfd")):
         ending = ".gz" if start.startswith(b"\x1f") else ".zst"
-        raise request.error(f"it is compressed; let its name end in {ending}")
+        raise request.error(f"it is compressed; rename it to end in {ending}")
     head = start[:1024]
     if encoding.startswith(("utf-16", "utf-32")) or b"\0" not in head:
         return
@@ -95,4 +109,7 @@ def _check_text(start: bytes, encoding: str, request: Request) -> None:
                 "it looks like UTF-16 without a byte order mark; set corpus.encoding to "
                 f"utf-16-{order}"
             )
-    raise request.error(f"it is no text: there is a NUL byte at offset {head.index(0)}")
+    raise request.error(
+        f"not a text file: there is a NUL byte at offset {head.index(0)}; give a text file or set "
+        "corpus.encoding"
+    )

@@ -1,4 +1,4 @@
-"""The formats of source files, and the reader of each."""
+"""The formats of source files, and their readers."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -27,14 +27,14 @@ FORMATS = {
     ".txt": "text",
 }
 
+# File endings that cannot be read, and what to do instead.
 UNREADABLE = dict.fromkeys([".zip", ".bz2", ".xz", ".7z", ".tar", ".tgz"], "unpack it") | {
     ".xlsx": "save its sheet as CSV",
     ".xls": "save its sheet as CSV",
 }
 
 
-READERS: dict[str, Callable[[Path, str | None, Request], Iterator[Records]]]
-READERS = {
+READERS: dict[str, Callable[[Path, str | None, Request], Iterator[Records]]] = {
     "csv": partial(read_delimited, delimiter=","),
     "tsv": partial(read_delimited, delimiter="\t"),
     "jsonl": read_json_lines,
@@ -44,20 +44,31 @@ READERS = {
 
 
 def read_file(path: Path, request: Request, format: str) -> Iterator[Records]:
-    """Yield the records of a file, block by block, in order."""
+    """Yield the records of a file, block by block, in order.
+
+    Args:
+        path: The file; by its ending it may be compressed.
+        request: The columns to read.
+        format: One of `READERS`, or `auto`: by the file's ending.
+
+    Raises:
+        CharlmError: The format is unknown, or the file cannot be read.
+    """
     ending = path.suffix.lower()
     codec = {".gz": "gzip", ".zst": "zstd"}.get(ending)
     if format == "auto":
         plain = Path(path.stem).suffix.lower() if codec else ending
         if plain in UNREADABLE:
-            raise request.error(f"{plain} is not read; {UNREADABLE[plain]}")
+            raise request.error(f"{plain} files are not supported; {UNREADABLE[plain]}")
         if plain not in FORMATS:
             raise request.error(
-                f"its ending tells no format; set corpus.format to {', '.join(READERS)}"
+                f"unknown file ending; set corpus.format to one of {', '.join(READERS)}"
             )
         format = FORMATS[plain]
     if format not in READERS:
-        raise CharlmError(f"corpus.format: {format!r} is not one of auto, {', '.join(READERS)}")
+        raise CharlmError(
+            f"corpus.format: unknown format {format!r}; expected one of auto, {', '.join(READERS)}"
+        )
     if request.name in map("package:{}".format, PACKAGES):
         check_digest(path, request)
     with _one_line_errors(request):
@@ -66,14 +77,14 @@ def read_file(path: Path, request: Request, format: str) -> Iterator[Records]:
 
 @contextmanager
 def _one_line_errors(request: Request) -> Iterator[None]:
-    """Turn errors of reading a file into errors of one line."""
+    """Turn exceptions from reading a file into a `CharlmError`, whose message is one line."""
     try:
         yield
     except FileNotFoundError:
-        raise request.error("there is no such file; correct corpus.source") from None
+        raise request.error("there is no such file; fix corpus.source") from None
     except PermissionError:
-        raise request.error("it may not be read; change its permissions") from None
+        raise request.error("permission denied; change its permissions") from None
     except UnicodeError as error:
-        raise request.error(f"it does not decode: {one_line(error)}; set corpus.encoding") from None
+        raise request.error(f"cannot be decoded: {one_line(error)}; set corpus.encoding") from None
     except (OSError, EOFError, pa.ArrowException) as error:
-        raise request.error(f"it is damaged or cut off: {one_line(error)}") from None
+        raise request.error(f"damaged or cut off: {one_line(error)}; replace it") from None

@@ -1,12 +1,14 @@
-"""Stage `ingest`: the documents of any table or text, as one table."""
+"""Stage `ingest`: the documents of tables and texts of any format, as one table."""
 
 import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
-from numpy.typing import NDArray
 
 from charlm.errors import CharlmError
 from charlm.progress import progress
@@ -32,28 +34,28 @@ def ingest(
     rejected: str | Path,
     *,
     format: str = "auto",
-    text_columns: Sequence[str],
-    keep_columns: Sequence[str] = (),
-    separator: str = "\n\n",
     encoding: str = "utf-8",
+    text_columns: Sequence[str] = ("text",),
+    separator: str = "\n\n",
+    keep_columns: Sequence[str] = (),
     max_documents: int | None = None,
     max_rejected_fraction: float = 0.01,
     paths: Sequence[str | Path] | None = None,
 ) -> None:
     """Write `documents` (doc_id int64, text string, kept columns) and `rejected` as Parquet.
 
-    `doc_id` counts the records of the whole source from 0, with rejected ones. A missing text is
-    null. `rejected` has the columns source, row (from 1, without the header), reason and excerpt.
+    `doc_id` numbers the records of the whole source from 0, rejected ones included. A missing text
+    is null. `rejected` has the columns source, row (from 1, without the header), reason, excerpt.
 
     Args:
         source: Paths, globs or `package:NAME`; see `resolve_source`.
         documents: The table to write.
         rejected: The table of unusable records to write.
         format: `csv`, `tsv`, `jsonl`, `parquet`, `text`, or `auto`: by the file's suffix.
-        text_columns: Columns whose texts are joined by `separator`; empty for plain text.
-        keep_columns: Other columns to keep.
-        separator: The string between the texts of several columns.
         encoding: Encoding of text files without a byte order mark.
+        text_columns: Columns whose texts are joined by `separator`; ignored for plain text.
+        separator: The string between the texts of several columns.
+        keep_columns: Other columns to keep.
         max_documents: Take at most this many of the documents with text, evenly spaced.
         max_rejected_fraction: Raise an error if a larger fraction of the records is rejected.
         paths: Local copies of the source's files, if they are remote.
@@ -66,26 +68,11 @@ def ingest(
     if paths is not None:
         files = [(name, Path(path)) for (name, _), path in zip(files, paths, strict=True)]
     check_encoding(encoding)
-    keep_columns = list(dict.fromkeys(keep_columns))
-
-    def read() -> Iterator[tuple[str, int, int, Records]]:
-        first_id = 0
-        for name, path in files:
-            row = 0
-            request = Request(name, tuple(text_columns), tuple(keep_columns), separator, encoding)
-            for records in read_file(path, request, format):
-                yield name, first_id, row, records
-                first_id += records.total
-                row += records.total
-
-    chosen: NDArray[np.int64] | None = None
+    columns = tuple(text_columns), tuple(dict.fromkeys(keep_columns))
+    requests = [(path, Request(name, *columns, separator, encoding)) for name, path in files]
+    chosen = None
     if max_documents is not None:
-        usable = sum(len(records.text) - records.text.null_count for *_, records in read())
-        count = min(max_documents, usable)
-        chosen = np.arange(count, dtype=np.int64) * usable // max(count, 1)
-
-    first_reject: tuple[str, int, str] | None = None
-    total = present = unusable = 0
+        chosen = _evenly_spaced(_read(requests, format), max_documents)
     with (
         output(rejected) as rejected_path,
         output(documents) as documents_path,
@@ -93,58 +80,127 @@ def ingest(
         TableWriter(documents_path) as writer,
     ):
         rejects.add(REJECTED.empty_table())
+        counts = _Counts()
         with progress(None, "ingest", " records") as bar:
-            for name, first_id, row, records in read():
-                if records.rejected:
-                    rows = [
-                        {"source": name, "row": row + place + 1, "reason": reason, "excerpt": text}
-                        for place, reason, text in records.rejected
-                    ]
-                    rejects.add(pa.Table.from_pylist(rows, REJECTED))
-                    place, reason, _ = records.rejected[0]
-                    first_reject = first_reject or (name, row + place + 1, reason)
-                    unusable += len(rows)
-                total += records.total
-                bar.update(records.total)
-                table = pa.table(
-                    [pa.array(first_id + records.places), records.text, *records.kept],
-                    names=["doc_id", "text", *keep_columns],
-                )
-                with_text = len(table) - records.text.null_count
+            for part in _read(requests, format):
+                if part.records.rejected:
+                    rejects.add(part.rejected_table())
+                table = part.table(columns[1])
+                with_text = len(table) - part.records.text.null_count
                 if chosen is not None:
-                    low, high = np.searchsorted(chosen, [present, present + with_text])
-                    table = table.filter(records.text.is_valid())
-                    table = table.take(pa.array(chosen[low:high] - present))
-                present += with_text
+                    low, high = np.searchsorted(
+                        chosen, [counts.with_text, counts.with_text + with_text]
+                    )
+                    table = table.filter(part.records.text.is_valid())
+                    table = table.take(pa.array(chosen[low:high] - counts.with_text))
+                counts.add(part, with_text)
+                bar.update(part.records.total)
                 try:
                     writer.add(table)
                 except (pa.ArrowInvalid, pa.ArrowNotImplementedError, ValueError) as error:
                     raise CharlmError(
-                        f"{name}: its columns differ from the first file's: {one_line(error)}"
+                        f"{part.name}: its columns differ from the first file's: "
+                        f"{one_line(error)}; convert them to the same types"
                     ) from None
         where = files[0][0] if len(files) == 1 else f"{files[0][0]} and {len(files) - 1} more"
-        if total == 0:
-            raise CharlmError(f"{where}: there is no record in it; give a file with documents")
-        if first_reject:
-            _report(first_reject, unusable, total, max_rejected_fraction)
-        if present == 0:
+        counts.check(where, text_columns, max_rejected_fraction)
+
+
+class _Part(NamedTuple):
+    """Consecutive records of a file."""
+
+    name: str
+    """The name of the file."""
+    first_id: int
+    """The `doc_id` of the first record."""
+    first_row: int
+    """The number of the first record within its file, from 1."""
+    records: Records
+
+    def table(self, keep_columns: Sequence[str]) -> pa.Table:
+        """Return the usable records as documents."""
+        return pa.table(
+            [
+                pa.array(self.first_id + self.records.places),
+                self.records.text,
+                *self.records.kept,
+            ],
+            names=["doc_id", "text", *keep_columns],
+        )
+
+    def rejected_table(self) -> pa.Table:
+        """Return the unusable records."""
+        rows = [
+            {"source": self.name, "row": self.first_row + place, "reason": reason, "excerpt": text}
+            for place, reason, text in self.records.rejected
+        ]
+        return pa.Table.from_pylist(rows, REJECTED)
+
+
+def _read(files: Sequence[tuple[Path, Request]], format: str) -> Iterator[_Part]:
+    """Yield the records of all files, in order."""
+    first_id = 0
+    for path, request in files:
+        row = 1
+        for records in read_file(path, request, format):
+            yield _Part(request.name, first_id, row, records)
+            first_id += records.total
+            row += records.total
+
+
+def _evenly_spaced(parts: Iterator[_Part], most: int) -> npt.NDArray[np.int64]:
+    """Return which of the documents with text to take, as indices: at most `most` of them."""
+    total = sum(len(part.records.text) - part.records.text.null_count for part in parts)
+    count = min(most, total)
+    return np.array([number * total // count for number in range(count)], np.int64)
+
+
+@dataclass
+class _Counts:
+    """Counts of the records read so far, and where the first unusable one is."""
+
+    total: int = 0
+    with_text: int = 0
+    unusable: int = 0
+    first_unusable: tuple[str, int, str] | None = None
+    """The name of its file, its row and the reason."""
+
+    def add(self, part: _Part, with_text: int) -> None:
+        """Count the records of a part, of which so many have a text."""
+        rejected = part.records.rejected
+        if rejected and self.first_unusable is None:
+            place, reason, _ = rejected[0]
+            self.first_unusable = (part.name, part.first_row + place, reason)
+        self.total += part.records.total
+        self.with_text += with_text
+        self.unusable += len(rejected)
+
+    def check(self, where: str, text_columns: Sequence[str], max_fraction: float) -> None:
+        """Check that there are records with text; report how many cannot be used.
+
+        Raises:
+            CharlmError: There is no text, or a larger fraction than `max_fraction` is unusable.
+        """
+        if self.total == 0:
+            raise CharlmError(f"{where}: it has no records; give a file with documents")
+        if self.first_unusable:
+            self._report_unusable(*self.first_unusable, max_fraction)
+        if self.with_text == 0:
             columns = " and ".join(map(repr, text_columns)) or "the text"
             raise CharlmError(
-                f"{where}: {columns} is empty or missing in all {total:,} records; "
+                f"{where}: {columns} is empty or missing in all {self.total:,} records; "
                 "name another column in corpus.text_columns"
             )
 
-
-def _report(first: tuple[str, int, str], unusable: int, total: int, limit: float) -> None:
-    """Report how many records cannot be used; raise an error if they are too many."""
-    name, row, reason = first
-    share = f"{unusable:,} of {total:,} records cannot be used ({unusable / total:.2%})"
-    if unusable > limit * total:
-        cure = "correct the source"
-        if reason.startswith(UNDECODABLE):
-            cure = "set corpus.encoding (cp1252, say)"
-        raise CharlmError(
-            f"{name}: row {row}: {reason}; {share}, and corpus.max_rejected_fraction is {limit:g}: "
-            f"{cure} or raise the limit"
-        )
-    print(f"{name}: row {row}: {reason}; {share}, see rejected.parquet", file=sys.stderr)
+    def _report_unusable(self, name: str, row: int, reason: str, max_fraction: float) -> None:
+        fraction = self.unusable / self.total
+        share = f"{self.unusable:,} of {self.total:,} records cannot be used ({fraction:.2%})"
+        if self.unusable > max_fraction * self.total:
+            fix = "fix the source"
+            if reason.startswith(UNDECODABLE):
+                fix = "set corpus.encoding (to cp1252, for example)"
+            raise CharlmError(
+                f"{name}: row {row}: {reason}; {share}, and corpus.max_rejected_fraction is "
+                f"{max_fraction:g}: {fix} or raise the limit"
+            )
+        print(f"{name}: row {row}: {reason}; {share}, see rejected.parquet", file=sys.stderr)

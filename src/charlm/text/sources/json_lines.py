@@ -21,13 +21,13 @@ from charlm.text.tables import ordered_map
 
 
 def read_json_lines(path: Path, codec: str | None, request: Request) -> Iterator[Records]:
-    """Return the records of a file of JSON objects, one per line."""
+    """Yield the records of a file of JSON objects, one per line."""
     blocks = join_blocks(
         utf8_chunks(path, codec, request), lambda data: data.rfind(b"\n") + 1, request
     )
     first = next(blocks, Block(b""))
     if first.data.lstrip().startswith(b"["):
-        raise request.error("it is one JSON array; write each of its objects on a line of its own")
+        raise request.error("it is a single JSON array; write one object per line")
     names: dict[str, None] = {}
     for line in first.data.split(b"\n"):
         with suppress(ValueError, TypeError, RecursionError):
@@ -38,6 +38,7 @@ def read_json_lines(path: Path, codec: str | None, request: Request) -> Iterator
 
 
 def _parse_json_lines(block: Block, *, request: Request) -> Records:
+    """Return the records of a block, with the rejected ones."""
     rejected: list[tuple[int, str, str]] = []
     usable: list[tuple[int, list[str | None]]] = []
     lines = [line for line in block.data.split(b"\n") if line.strip()]
@@ -60,6 +61,7 @@ def _parse_json_lines(block: Block, *, request: Request) -> Records:
 
 
 def _as_text(value: object) -> str | None:
+    """Return a string as it is, and any other value as JSON."""
     if value is None or isinstance(value, str):
         return value
     return json.dumps(value, ensure_ascii=False)

