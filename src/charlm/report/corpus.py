@@ -36,9 +36,8 @@ def split_rows(sizes: Mapping[str, Size]) -> list[SplitRow]:
     """Return the splits with their shares of the characters."""
     whole = max(sizes["all"]["characters"], 1)
     return [
-        SplitRow(name, size, size["characters"] / whole)
-        for name, size in sizes.items()
-        if name != "all"
+        SplitRow(name, sizes[name], sizes[name]["characters"] / whole)
+        for name in ("train", "validation", "test")
     ]
 
 
