@@ -15,7 +15,6 @@ import pyarrow.parquet as pq
 import pytest
 from tests.report.conftest import report_of, write_json, write_results, write_sizes
 
-
 MODELS = {"lstm": {"seeds": [1, 2, 7], "hidden_size": 77, "num_layers": 3}, "gru": {"cell": "gru"}}
 SCORES = {  # validation, test
     "lstm.seed1": (1.71, 1.9),

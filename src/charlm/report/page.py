@@ -67,8 +67,7 @@ def render(results: Results) -> str:
         extremes=find_extremes(folder, scores),
         cleaning=read_cleaning(folder / "cleaning.tsv"),
         examples=grouped(
-            (example["rule"], example)
-            for example in read_json(folder / "cleaning_examples.json")
+            (example["rule"], example) for example in read_json(folder / "cleaning_examples.json")
         ),
         rejected=read_rejected(folder / "rejected.parquet", LIMITS.rejected),
         vocabulary=read_vocabulary(folder / "vocabulary.json"),
