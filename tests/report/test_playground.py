@@ -2,7 +2,7 @@
 
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -137,7 +137,9 @@ def test_writing_can_be_stopped(results: Path, browser: Page) -> None:
 
 
 @pytest.mark.parametrize("unit", ["byte", "grapheme"])
-def test_models_of_other_units_write(results: Path, browser: Page, unit: str) -> None:
+def test_models_of_other_units_write(
+    results: Path, browser: Page, unit: Literal["byte", "grapheme"]
+) -> None:
     if unit == "byte":
         symbols = [byte_symbol(byte) for byte in range(256)]
     else:
