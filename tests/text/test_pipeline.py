@@ -60,7 +60,7 @@ def test_plain_text_is_one_document_per_file(tmp_path: Path) -> None:
     assert table["text"].to_pylist() == ["first\n", "sécond"]
 
 
-def test_tokens_hold_each_document_where_the_table_says(tmp_path: Path) -> None:
+def test_the_table_of_documents_locates_their_tokens(tmp_path: Path) -> None:
     texts = [f"document {number} é" for number in range(200)]
     pd.DataFrame({"text": texts}).to_csv(tmp_path / "a.csv", index=False)
     run_ingest(tmp_path, str(tmp_path / "a.csv"))

@@ -47,7 +47,8 @@ def write_corpus(
     pq.write_table(
         pa.table({**rows, "continues": [False] * len(splits)}), folder / "corpus.parquet"
     )
-    build_vocabulary(folder / "corpus.parquet", folder / "vocabulary.json", **vocabulary)
+    options = {"order": "first_seen", **vocabulary}
+    build_vocabulary(folder / "corpus.parquet", folder / "vocabulary.json", **options)
     places = (folder / name for name in ("corpus.parquet", "vocabulary.json", "tokens"))
     encode(*places, one_stream=False)
 

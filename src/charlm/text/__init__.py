@@ -1,1 +1,1 @@
-"""From a table of documents to encoded characters."""
+"""The text stages: documents are read, cleaned, split and encoded."""

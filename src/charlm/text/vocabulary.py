@@ -24,7 +24,8 @@ from charlm.text.symbols import (
 class Vocabulary:
     """Encodes text as token ids, and decodes ids.
 
-    >>> vocabulary = Vocabulary(["a", "b", "<unknown>"], [2, 1, 0], {"unknown": 2})
+    >>> special = {"unknown": 2, "end_of_document": None}
+    >>> vocabulary = Vocabulary(["a", "b", "<unknown>"], [2, 1, 0], special)
     >>> vocabulary.encode("abx").tolist()
     [0, 1, 2]
     >>> vocabulary.decode([1, 0])

@@ -42,7 +42,7 @@ def clean(
         parts: The shards that `clean_shard` wrote, in order.
         corpus: The Parquet file to write, in the order of the source: doc_id (int64), split and
             text (string), continues (bool). A contiguous split may cut a document into several
-            rows with one doc_id; each of them but the last `continues` in the next row.
+            rows with one doc_id; all but the last of these `continues` in the next row.
         summary: The tab-separated table to write: rule, matches, characters_removed, documents.
         examples: The JSON file to write: a list of {rule, before, after}, changes by each rule.
         profile: The name of the list of rules to start from; see `charlm.text.cleaning.profiles`.

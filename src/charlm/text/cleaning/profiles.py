@@ -40,14 +40,14 @@ INLINE_TAGS = (
     "rp|rt|rtc|ruby|s|samp|small|span|strike|strong|sub|sup|time|tt|u|var|wbr"
 )
 
-# A quoted value may contain ">"; an apostrophe that opens no value is skipped. No tag extends
-# beyond the next "<", so a search stops there and takes linear time.
+# A quoted value may contain ">", and an apostrophe may occur outside of a value. A tag ends before
+# the next "<", so that a search takes linear time.
 ATTRIBUTES = r"""(?:[\s/](?:[^<>"']|"[^"<]*"|'[^'<]*'|["'])*)?>"""
 
 SPACES = r"\t\v\f\x{a0}\x{1680}\x{2000}-\x{200a}\x{202f}\x{205f}\x{3000}"
 
-# A link ends before white space, quotation marks, scripts that use neither around it, and the
-# punctuation of the sentence.
+# A link ends before white space, quotation marks, scripts that are written without spaces, and
+# the punctuation of the sentence.
 LINK_END = (
     rf'{PYTHON_SPACE}<>"“”„«»\p{{Han}}\p{{Hiragana}}\p{{Katakana}}\p{{Hangul}}'
     r"\x{3001}-\x{303f}\x{ff00}-\x{ffef}"

@@ -166,7 +166,7 @@ class _Counts:
     """The name of its file, its row and the reason."""
 
     def add(self, part: _Part, with_text: int) -> None:
-        """Count the records of a part, of which so many have a text."""
+        """Count the records of a part, `with_text` of which have a text."""
         rejected = part.records.rejected
         if rejected and self.first_unusable is None:
             place, reason, _ = rejected[0]
@@ -176,7 +176,7 @@ class _Counts:
         self.unusable += len(rejected)
 
     def check(self, where: str, text_columns: Sequence[str], max_fraction: float) -> None:
-        """Check that there are records with text; report how many cannot be used.
+        """Check that there are records with text; report the number of unusable ones.
 
         Raises:
             CharlmError: There is no text, or a larger fraction than `max_fraction` is unusable.

@@ -98,17 +98,17 @@ class Request:
         """
         if not self.text_columns:
             raise self.error("name the column that holds the text in corpus.text_columns")
-        for wanted in self.columns:
-            if wanted not in names:
-                near = difflib.get_close_matches(wanted, names, 1, 0.5)
+        for column in self.columns:
+            if column not in names:
+                near = difflib.get_close_matches(column, names, 1, 0.5)
                 if not hint:
-                    key = "text_columns" if wanted in self.text_columns else "keep_columns"
+                    key = "text_columns" if column in self.text_columns else "keep_columns"
                     hint = f"did you mean {near[0]!r}?" if near else f"name yours in corpus.{key}"
                 known = ", ".join(repr(name[:80]) for name in names[:50])
-                raise self.error(f"there is no column {wanted!r}; the columns are {known}; {hint}")
-            if list(names).count(wanted) > 1:
-                raise self.error(f"there are two columns {wanted!r}; rename one of them")
-        return [list(names).index(wanted) for wanted in self.columns]
+                raise self.error(f"there is no column {column!r}; the columns are {known}; {hint}")
+            if list(names).count(column) > 1:
+                raise self.error(f"there are two columns {column!r}; rename one of them")
+        return [list(names).index(column) for column in self.columns]
 
     def records(
         self,
