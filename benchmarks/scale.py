@@ -110,7 +110,7 @@ def encode(folder: Path, config: Mapping[str, Any]) -> None:
 
 
 def baseline(folder: Path, config: Mapping[str, Any]) -> None:
-    from charlm.evaluation.baselines import baseline
+    from charlm.evaluation.baseline import baseline
 
     baseline(
         folder / "vocabulary.json",
@@ -183,7 +183,7 @@ def memorization(folder: Path, config: Mapping[str, Any]) -> None:
 
 
 def report(folder: Path, config: Mapping[str, Any]) -> None:
-    from charlm.report.page import write_report
+    from charlm.report.report import write_report
 
     write_report(folder, folder / "report.html", models=["lstm"], config=config)
 
@@ -193,7 +193,7 @@ MODELS = (baseline, train, evaluate, compare, sample, memorization, report)
 # Forks of a process that has imported all modules and done nothing else.
 FRESH = multiprocessing.get_context("forkserver")
 FRESH.set_forkserver_preload(
-    ["charlm.evaluation.memorization", "charlm.report.page", "charlm.training.trainer"]
+    ["charlm.evaluation.memorization", "charlm.report.report", "charlm.training.trainer"]
 )
 
 

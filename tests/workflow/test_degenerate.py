@@ -10,14 +10,14 @@ from typing import Any
 import pytest
 
 from charlm.errors import CharlmError
-from charlm.evaluation.baselines import baseline
+from charlm.evaluation.baseline import baseline
 from charlm.evaluation.compare import compare
 from charlm.evaluation.evaluate import evaluate
 from charlm.evaluation.memorization import measure_memorization
 from charlm.model.card import write_model_card
 from charlm.model.sampling import sample
 from charlm.pipeline.config import resolve
-from charlm.report.page import write_report
+from charlm.report.report import write_report
 from charlm.settings import SplitSettings
 from charlm.text.build_vocabulary import build_vocabulary
 from charlm.text.encode import encode
@@ -135,9 +135,9 @@ def test_a_degenerate_text_gets_a_report(
 @pytest.mark.parametrize(
     ("texts", "settings", "line"),
     [
-        ("a", {"splits": TENTHS}, "corpus.parquet: 1 characters are too few to split contiguously"),
+        ("a", {"splits": TENTHS}, "corpus.parquet: too few characters to split contiguously (1)"),
         ("ab", {"splits": TENTHS}, "tokens/train.npy: 1 symbols are too few to train on"),
-        (["aaaa", "aaaa"], {"splits": LARGE}, "1 documents are too few to split"),
+        (["aaaa", "aaaa"], {"splits": LARGE}, "too few documents to split (1)"),
         (["<b></b>"] * 9, {}, "corpus.parquet: cleaning leaves no text"),
         ("   ", {}, "corpus.parquet: cleaning leaves no text"),
         ("", {}, "'text' is empty or missing in all 1 records"),

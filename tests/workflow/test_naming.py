@@ -14,13 +14,11 @@ HELPERS = {"charlm.pipeline.stage", "charlm.settings"}
 # The rules whose module has another name.
 OTHER_MODULES = {
     # The module holds more than the stage.
-    "report": "charlm.report.page",
     "sample_model": "charlm.model.sampling",
     "train_model": "charlm.training.trainer",
     # The module of this name holds the class.
     "vocabulary": "charlm.text.build_vocabulary",
     # The name is that of the rule without the package's part, or its plural.
-    "baseline": "charlm.evaluation.baselines",
     "export_onnx": "charlm.model.onnx",
     "model_card": "charlm.model.card",
 }
