@@ -13,7 +13,9 @@ import torch
 
 from charlm.cli import main
 from charlm.evaluation.evaluate import evaluate
-from charlm.model.network import CharacterLanguageModel, load_model, save_model
+from charlm.model.network import CharacterLanguageModel
+from charlm.model.store import load_model, save_model
+from charlm.settings import Architecture
 from charlm.text.build_vocabulary import build_vocabulary
 from charlm.text.encode import encode
 from charlm.text.vocabulary import Vocabulary
@@ -44,11 +46,10 @@ def write_corpus(folder: Path, one_stream: bool = False, **options: Any) -> Voca
 
 def write_model(folder: Path, vocabulary: Vocabulary) -> CharacterLanguageModel:
     torch.manual_seed(0)
-    architecture: dict[str, Any] = {"cell": "gru", "hidden_size": 6, "embedding_size": 4}
-    model = CharacterLanguageModel(len(vocabulary), **architecture)
+    architecture = Architecture(cell="gru", hidden_size=6, embedding_size=4)
+    model = CharacterLanguageModel(len(vocabulary), architecture)
     for parameter in model.parameters():
         torch.nn.init.normal_(parameter, std=0.5)
-    architecture |= {"num_layers": 1, "tie_weights": False}
     training = {"steps": 321, "device": "cuda", "engine": "fused", "precision": "bfloat16"}
     save_model(folder, model, vocabulary=vocabulary, architecture=architecture, training=training)
     return model.eval()

@@ -12,9 +12,11 @@ import pytest
 import torch
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from charlm.model.network import CharacterLanguageModel, save_model
+from charlm.model.network import CharacterLanguageModel
+from charlm.model.store import save_model
 from charlm.pipeline.config import resolve
 from charlm.report.report import write_report
+from charlm.settings import Architecture
 from charlm.text.vocabulary import Vocabulary
 
 HOSTILE = (
@@ -117,10 +119,9 @@ def _write_model(model: Path, bits: float, texts: list[str], splits: list[str]) 
     model.mkdir(parents=True)
     symbols = [*"ab <\u202e", HOSTILE, "<unknown>", "<end_of_document>"]
     vocabulary = Vocabulary(symbols, [1] * 8, {"unknown": 6, "end_of_document": 7})
-    architecture: dict[str, Any] = {"cell": model.name, "hidden_size": 6, "num_layers": 1}
+    architecture = Architecture.from_mapping({"cell": model.name, "hidden_size": 6}, "test")
     torch.manual_seed(0)
-    network = CharacterLanguageModel(8, **architecture)
-    architecture["tie_weights"] = False
+    network = CharacterLanguageModel(8, architecture)
     save_model(model, network, vocabulary=vocabulary, architecture=architecture, training={})
     (model / "history.csv").write_text(
         "step,epoch,characters,learning_rate,train_bits_per_character,validation_bits_per_character\n"

@@ -11,9 +11,10 @@ from playwright.sync_api import Page
 from tests.report.conftest import console, report_of, write_comparison
 
 import charlm
-import charlm.model.sampling
-from charlm.model.network import make_model, save_model, with_ngram
+import charlm.model.trained_model
+from charlm.model.store import add_ngram, make_model, save_model
 from charlm.report.playground import quantize
+from charlm.settings import Architecture
 from charlm.text.symbols import byte_symbol
 from charlm.text.vocabulary import Vocabulary
 
@@ -33,12 +34,11 @@ SYMBOLS = [*"abcdefghij <,.\n", "<unknown>", "<end_of_document>"]
 VOCABULARY = Vocabulary(SYMBOLS, [1] * 17, {"unknown": 15, "end_of_document": 16})
 
 
-def write_model(folder: Path, symbols: Vocabulary, **architecture: Any) -> None:
+def write_model(folder: Path, symbols: Vocabulary, **settings: Any) -> None:
     """Write a small model, trained on some text of the vocabulary's first symbols."""
-    settings: dict[str, Any] = {"hidden_size": 48, "embedding_size": 12, "num_layers": 1}
-    settings |= {"tie_weights": False, "one_hot": False, **architecture}
+    architecture = Architecture(**{"hidden_size": 48, "embedding_size": 12, **settings})
     torch.manual_seed(0)
-    model = make_model(len(symbols), **settings)
+    model = make_model(len(symbols), architecture)
     text = torch.randint(0, min(15, len(symbols)), (80, 1)).repeat(2, 1)
     optimizer = torch.optim.Adam(model.parameters(), 0.02)
     for _ in range(80):
@@ -46,11 +46,11 @@ def write_model(folder: Path, symbols: Vocabulary, **architecture: Any) -> None:
         logits, _ = model(text[:-1])
         torch.autograd.backward(torch.nn.functional.cross_entropy(logits[:, 0], text[1:, 0]))
         optimizer.step()
-    both = with_ngram(model, settings, text[:, 0].numpy())
-    save_model(folder, both, vocabulary=symbols, architecture=settings, training={})
+    both = add_ngram(model, architecture, text[:, 0].numpy())
+    save_model(folder, both, vocabulary=symbols, architecture=architecture, training={})
 
 
-def rounded(folder: Path) -> charlm.model.sampling.TrainedModel:
+def rounded(folder: Path) -> charlm.model.trained_model.TrainedModel:
     """Load a model with its weights rounded like those in the page."""
     loaded = charlm.load(folder)
     loaded.model = getattr(loaded.model, "network", loaded.model)

@@ -13,14 +13,8 @@ HELPERS = {"charlm.pipeline.stage", "charlm.settings"}
 
 # The rules whose module has another name.
 OTHER_MODULES = {
-    # The module holds more than the stage.
-    "sample_model": "charlm.model.sampling",
-    "train_model": "charlm.training.trainer",
     # The module of this name holds the class.
     "vocabulary": "charlm.text.build_vocabulary",
-    # The name is that of the rule without the package's part, or its plural.
-    "export_onnx": "charlm.model.onnx",
-    "model_card": "charlm.model.card",
 }
 
 
@@ -88,11 +82,11 @@ def test_a_script_is_one_call(rule: str) -> None:
     assert isinstance(call, ast.Call)
     assert isinstance(call.func, ast.Name)
     assert list(imported(script)) == [call.func.id]
-    # Its arguments are attributes of Snakemake's object, their first items, or records of them.
+    # Its arguments are attributes of Snakemake's object, their first items, or settings.
+    attribute = r"snakemake(\.\w+)+(\[0\])?"
+    record = rf"(Architecture|SplitSettings|TrainingSettings)\(\*\*{attribute}\)"
     for argument in (*call.args, *(keyword.value for keyword in call.keywords)):
-        assert re.fullmatch(
-            r"snakemake(\.\w+)+(\[0\])?|\w+Settings\(\*\*snakemake(\.\w+)+\)", ast.unparse(argument)
-        )
+        assert re.fullmatch(rf"{attribute}|{record}", ast.unparse(argument))
 
 
 @pytest.mark.parametrize("rule", SCRIPTS)

@@ -20,8 +20,8 @@ from charlm.evaluation.scores import (
 )
 from charlm.files import atomic, write_text
 from charlm.model.devices import choose_device
-from charlm.model.network import load_model, read_description
 from charlm.model.scoring import predictions
+from charlm.model.store import load_model, read_description
 from charlm.text.tokens import TokenSplit
 
 log = logging.getLogger(__name__)

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from safetensors.numpy import load_file
 
-from charlm.model.network import member_prefixes
+from charlm.model.ensemble import member_prefixes
 
 MAX_BYTES = 5_000_000
 """The maximum size of the weights of all models together."""
@@ -77,7 +77,7 @@ def _embedded(folder: Path) -> EmbeddedModel:
     return {
         "name": f"{folder.name}{note}",
         "cell": description["architecture"]["cell"],
-        "members": member_prefixes(description["architecture"]),
+        "members": member_prefixes(description["architecture"].get("members", 1)),
         "layers": description["architecture"]["num_layers"],
         "unit": vocabulary["unit"],
         "symbols": vocabulary["symbols"],
