@@ -139,9 +139,9 @@ def test_a_degenerate_text_gets_a_report(
 @pytest.mark.parametrize(
     ("texts", "settings", "line"),
     [
-        ("a", {"splits": TENTHS}, "corpus.parquet: 1 characters are too few to split contiguously"),
+        ("a", {"splits": TENTHS}, "corpus.parquet: too few characters to split contiguously (1)"),
         ("ab", {"splits": TENTHS}, "tokens/train.npy: fewer than two tokens"),
-        (["aaaa", "aaaa"], {"splits": LARGE}, "1 documents are too few to split"),
+        (["aaaa", "aaaa"], {"splits": LARGE}, "too few documents to split (1)"),
         (["<b></b>"] * 9, {}, "corpus.parquet: cleaning leaves no text"),
         ("   ", {}, "corpus.parquet: cleaning leaves no text"),
         ("", {}, "'text' is empty or missing in all 1 records"),

@@ -124,13 +124,13 @@ def _nothing_to_train_on(
     """Return the error of a corpus without training text."""
     if splits.method == "contiguous":
         return CharlmError(
-            f"{corpus}: {int(characters[keep].sum()):,} characters are too few to split "
-            "contiguously: none is left to train on; give more text or lower splits.validation "
-            "and splits.test"
+            f"{corpus}: too few characters to split contiguously "
+            f"({int(characters[keep].sum()):,}): none is left to train on; give more text or lower "
+            "splits.validation and splits.test"
         )
     return CharlmError(
-        f"{corpus}: {int(keep.sum()):,} documents are too few to split: none is left to train "
-        "on; give more documents, other fractions or splits.method: contiguous"
+        f"{corpus}: too few documents to split ({int(keep.sum()):,}): none is left to train on; "
+        "give more documents, other fractions or splits.method: contiguous"
     )
 
 
