@@ -258,7 +258,7 @@ def test_scores_are_those_of_the_model(folder: Path, tmp_path: Path) -> None:
     ("arguments", "given", "line"),
     [
         (["sample", "nowhere"], "", "nowhere/model.json: there is no such file; name the folder"),
-        (["sample", "FOLDER", "--prompt", "xa"], "", "sampling.prompts: 'xa' holds characters"),
+        (["sample", "FOLDER", "--prompt", "xa"], "", "sampling.prompts: 'xa' has characters"),
         (["sample", "FOLDER", "--length", "0"], "", "sampling.length: 0 is not 1 or more"),
         (["sample", "FOLDER", "--temperature", "-1"], "", "sampling.temperature: -1.0 is not 0"),
         (["sample", "FOLDER", "--number", "0"], "", "--number: 0 is not 1 or more"),
