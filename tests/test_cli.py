@@ -20,7 +20,7 @@ from charlm.model.network import CharacterLanguageModel
 from charlm.model.store import save_model
 from charlm.settings import Architecture
 from charlm.text.vocabulary import Vocabulary
-from tests.training.test_trainer import outputs, write_corpus
+from tests.training.small import outputs, write_corpus
 
 LETTERS = [*"abcdefgh ,.\n"]
 
@@ -370,3 +370,19 @@ def test_a_training_that_cannot_start_is_an_error_in_one_line(
     assert done.returncode == 1
     assert line in done.stderr
     assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ('"lstm"', '"rnn"', "my.json: models.small.cell: expected 'lstm' or 'gru', got 'rnn'"),
+        ('"patience"', '"x"', "my.json: models.small.training: unknown key 'x'; remove it"),
+    ],
+)
+def test_the_settings_of_edited_json_are_checked(
+    corpus: Path, old: str, new: str, message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = corpus / "my.json"
+    file.write_text(file.read_text().replace(old, new))
+    assert main(["train", str(file), "small", "--results", str(corpus)]) == 1
+    assert capsys.readouterr().err == f"charlm: {corpus}/{message}\n"

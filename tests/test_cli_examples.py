@@ -16,7 +16,7 @@ from charlm.model.store import make_model, save_model
 from charlm.settings import Architecture, Cell
 from charlm.text.vocabulary import Vocabulary
 from tests.pipeline.test_verification import write_record
-from tests.training.test_trainer import write_corpus
+from tests.training.small import write_corpus
 
 LINES = re.findall(r"^  (.*charlm .*)$", EXAMPLES, re.MULTILINE)
 

@@ -10,7 +10,7 @@ from torch.nn import functional
 from charlm.model.base import LanguageModel, State
 from charlm.model.network import CharacterLanguageModel
 from charlm.recurrent import Precision
-from charlm.settings import Architecture, Engine
+from charlm.settings import Architecture, EngineName
 
 
 class Ensemble(LanguageModel):
@@ -34,7 +34,7 @@ class Ensemble(LanguageModel):
         vocabulary_size: int,
         architecture: Architecture,
         *,
-        engine: Engine = "auto",
+        engine: EngineName = "auto",
         precision: Precision = "float32",
     ) -> None:
         super().__init__()

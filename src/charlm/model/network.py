@@ -10,7 +10,7 @@ from charlm.errors import CharlmError
 from charlm.model.base import LanguageModel, State
 from charlm.recurrent import GRU, LSTM, Precision
 from charlm.recurrent.dropout import dropout_mask
-from charlm.settings import Architecture, Engine
+from charlm.settings import Architecture, EngineName
 
 
 class CharacterLanguageModel(LanguageModel):
@@ -37,7 +37,7 @@ class CharacterLanguageModel(LanguageModel):
         vocabulary_size: int,
         architecture: Architecture,
         *,
-        engine: Engine = "auto",
+        engine: EngineName = "auto",
         precision: Precision = "float32",
     ) -> None:
         super().__init__()

@@ -20,7 +20,7 @@ from charlm.model.kneser_ney import KneserNey
 from charlm.model.mixture import InterpolatedModel
 from charlm.model.network import CharacterLanguageModel
 from charlm.recurrent import Precision
-from charlm.settings import Architecture, Engine
+from charlm.settings import Architecture, EngineName
 from charlm.text.vocabulary import Vocabulary
 
 
@@ -48,7 +48,7 @@ def make_model(
     vocabulary_size: int,
     architecture: Architecture,
     *,
-    engine: Engine = "auto",
+    engine: EngineName = "auto",
     precision: Precision = "float32",
 ) -> Network:
     """Return a new network or ensemble, without an n-gram model, which `add_ngram` adds."""
@@ -139,7 +139,7 @@ def read_architecture(folder: str | Path) -> tuple[Architecture, Vocabulary]:
 def load_model(
     folder: str | Path,
     *,
-    engine: Engine = "auto",
+    engine: EngineName = "auto",
     precision: Precision = "float32",
     device: str | torch.device = "cpu",
 ) -> tuple[LanguageModel, Vocabulary]:
