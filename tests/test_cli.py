@@ -260,7 +260,7 @@ def test_scores_are_those_of_the_model(folder: Path, tmp_path: Path) -> None:
     ("arguments", "given", "line"),
     [
         (["sample", "nowhere"], "", "nowhere/model.json: there is no such file; name the folder"),
-        (["sample", "FOLDER", "--prompt", "xa"], "", "sampling.prompts: 'xa' holds characters"),
+        (["sample", "FOLDER", "--prompt", "xa"], "", "sampling.prompts: 'xa' has characters"),
         (["sample", "FOLDER", "--length", "0"], "", "sampling.length: 0 is not 1 or more"),
         (["sample", "FOLDER", "--temperature", "-1"], "", "sampling.temperature: -1.0 is not 0"),
         (["sample", "FOLDER", "--num-samples", "0"], "", "--num-samples: 0 is not 1 or more"),
@@ -268,7 +268,7 @@ def test_scores_are_those_of_the_model(folder: Path, tmp_path: Path) -> None:
         (["sample", "FOLDER", "--device", "gpu"], "", "unknown device 'gpu'; expected auto, cpu"),
         (["sample", "FOLDER", "--prompts", ""], "", ".: Is a directory; name another"),
         (["sample", "FOLDER", "--top-p", "0"], "", "sampling.top_p: 0.0 is not above 0"),
-        (["sample", "FOLDER", "--stop", ""], "", "sampling.stop: '' is not a character or more"),
+        (["sample", "FOLDER", "--stop", ""], "", "sampling.stop: '' is not one or more characters"),
         (["sample", "FOLDER", "--prompts", "no.txt"], "", "no.txt: No such file or directory"),
         (["score", "FOLDER"], "", "-: the text is empty; give at least one character"),
         (["score", "FOLDER"], codecs.BOM_UTF8, "-: the text is empty"),

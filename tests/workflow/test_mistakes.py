@@ -113,7 +113,7 @@ def test_an_unknown_prompt_character_is_named_and_the_model_is_kept(checkout: Ch
     arguments = ("sample", "--configfile", TINY, *with_corpus(checkout, POSTS), model)
     sampling = ("sampling={prompts: ['post 東']}",)
     printed = run(checkout, *arguments, *sampling)
-    assert "'post 東' holds characters that the vocabulary lacks ('東')" in printed
+    assert "'post 東' has characters that are not in the vocabulary ('東')" in printed
     models = checkout.folder / "results/posts/models"
     assert list(models.glob("*/model.safetensors"))
     assert not list(models.glob("*/samples.jsonl"))
