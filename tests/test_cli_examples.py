@@ -15,7 +15,7 @@ import torch
 from charlm.cli import EXAMPLES
 from charlm.model.network import make_model, save_model
 from charlm.text.vocabulary import Vocabulary
-from tests.pipeline.test_verification import write_record
+from tests.pipeline.conftest import write_record
 from tests.training.test_trainer import write_corpus
 
 LINES = re.findall(r"^  (.*charlm .*)$", EXAMPLES, re.MULTILINE)

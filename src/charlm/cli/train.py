@@ -21,8 +21,8 @@ from charlm.errors import CharlmError
 def command(config: str, model: str, results: str | None) -> None:
     """Train a MODEL (for example lstm, or lstm.seed1) of a CONFIG, in YAML or its JSON.
 
-    The corpus must be encoded: run `snakemake encode` first. If training was interrupted, the same
-    command resumes it.
+    The corpus must be encoded: run `snakemake --cores all encode` first. If training was
+    interrupted, the same command resumes it.
     """
     settings = resolved(config)
     if model not in settings["models"]:
