@@ -27,7 +27,7 @@ def command(config: str, model: str, results: str | None) -> None:
     settings = resolved(config)
     if model not in settings["models"]:
         raise CharlmError(
-            f"{config}: there is no model '{model}'; choose one of {', '.join(settings['models'])}"
+            f"{config}: unknown model '{model}'; choose one of {', '.join(settings['models'])}"
         )
     folder = Path(results or Path("results", settings["corpus"]["name"]))
     from charlm.pipeline.model_dependencies import ModelDependencies
