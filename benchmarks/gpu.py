@@ -11,11 +11,11 @@ least time in which the programs on all multiprocessors can wait for each other.
 """
 
 import argparse
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from functools import partial
 from importlib.util import find_spec
 from itertools import product
+from unittest.mock import patch
 
 import torch
 from torch import Tensor, nn
@@ -23,6 +23,7 @@ from torch.nn import functional
 
 from benchmarks.recurrent import CELLS, OURS, PEERS, SYMBOLS, Run, call_each, medians
 from charlm.recurrent import GRU, LSTM
+from charlm.recurrent.engines.base import Cell
 
 LAYERS, STEPS = 2, 256
 SHAPES = [(hidden, batch) for hidden in (512, 1024) for batch in (64, 128, 256)]
@@ -181,47 +182,24 @@ def training(make: Callable[[Layers, int], Run]) -> None:
 
 
 def loops() -> None:
-    """Compare the loops of the GPU engine with the one that it picks (`MEASURED` in `plan`)."""
-    from charlm.recurrent.gpu import overlap
+    """Compare the resident and the replayed loop with the picked one (`MEASURED` in `plan`)."""
     from charlm.recurrent.gpu.plan import MEASURED
 
-    @contextmanager
-    def chosen(measured: dict[tuple[str, int, int], str], stretch: int) -> Iterator[None]:
-        kept = dict(MEASURED), overlap.STRETCH
-        MEASURED.update(measured)
-        overlap.STRETCH = stretch
-        yield
-        MEASURED.clear()
-        MEASURED.update(kept[0])
-        overlap.STRETCH = kept[1]
-
-    def under(run: Run, measured: dict[tuple[str, int, int], str], stretch: int) -> Run:
-        def inside() -> None:
-            with chosen(measured, stretch):
-                run()
-
-        return inside
-
-    print("| cell | hidden | batch | ms | stretches of 32 | of 128 | not overlapped | replayed |")
-    print("|---|---|---|---|---|---|---|---|")
+    print("| cell | hidden | batch | ms | replayed |")
+    print("|---|---|---|---|---|")
     for cell in OURS:
         for hidden, batch in SHAPES:
             stack = OURS[cell](hidden, hidden, LAYERS, engine="fused", precision="bfloat16")
             run = forward_backward(stack, batch)
-            replayed = {(cell.lower(), hidden, batch): "replayed"}
-            found = medians(
-                {
-                    "picked": run,
-                    "32": under(run, {}, 32),
-                    "128": under(run, {}, 128),
-                    "in turn": under(run, {}, STEPS),
-                    "replayed": under(run, replayed, STEPS),
-                },
-                3,
-            )
-            picked = found.pop("picked")
-            others = " | ".join(f"{time / picked:.2f}" for time in found.values())
-            print(f"| {cell} | {hidden} | {batch} | {picked * 1e3:.2f} | {others} |")
+            shape: tuple[Cell, int, int] = OURS[cell].cell, hidden, batch
+
+            def replayed(run: Run = run, shape: tuple[Cell, int, int] = shape) -> None:
+                with patch.dict(MEASURED, {shape: "replayed"}):
+                    run()
+
+            found = medians({"picked": run, "replayed": replayed}, 3)
+            ratio = found["replayed"] / found["picked"]
+            print(f"| {cell} | {hidden} | {batch} | {found['picked'] * 1e3:.2f} | {ratio:.2f} |")
 
 
 def run_cells(

@@ -28,8 +28,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from charlm.pipeline.machine import processor
-from charlm.recurrent import GRU, LSTM
-from charlm.recurrent.layers import Precision
+from charlm.recurrent import GRU, LSTM, Precision
 
 Run = Callable[[], object]
 Row = tuple[object, ...]

@@ -13,7 +13,6 @@ hidden state and in an LSTM 1 for the cell state; with bfloat16 the gates take h
 hidden state, which a GRU also keeps in float32. The outputs are the caller's, who may change them.
 """
 
-from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -34,50 +33,27 @@ from charlm.recurrent.cpu.packing import (
     unblock,
 )
 from charlm.recurrent.eager import eager_backward, linked_to, once_differentiable
-from charlm.recurrent.engines.base import Parameters
-from charlm.recurrent.engines.torch import Torch
+from charlm.recurrent.engines.base import Cell, Parameters, Precision, State
+from charlm.recurrent.engines.torch import run_torch
 
 
-class FusedCPU:
-    """The fused engine on the CPU, see `charlm.recurrent.engines.base.Engine`."""
-
-    @staticmethod
-    def lstm(
-        inputs: Tensor,
-        indices: Tensor | None,
-        state: Sequence[Tensor],
-        parameters: Parameters,
-        precision: str,
-    ) -> tuple[Tensor, ...]:
-        """Run an LSTM layer."""
-        if not can_run_kernels(inputs.dtype):
-            return Torch.lstm(inputs, indices, state, parameters, precision)
-        return _run("lstm", inputs, indices, state, parameters, precision)
-
-    @staticmethod
-    def gru(
-        inputs: Tensor,
-        indices: Tensor | None,
-        state: Sequence[Tensor],
-        parameters: Parameters,
-        precision: str,
-    ) -> tuple[Tensor, ...]:
-        """Run a GRU layer."""
-        if not can_run_kernels(inputs.dtype):
-            return Torch.gru(inputs, indices, state, parameters, precision)
-        return _run("gru", inputs, indices, state, parameters, precision)
-
-
-def _run(
-    cell: str,
+def run_fused_cpu(
+    cell: Cell,
     inputs: Tensor,
+    *,
     indices: Tensor | None,
-    state: Sequence[Tensor],
+    state: State,
     parameters: Parameters,
-    precision: str,
-) -> tuple[Tensor, ...]:
+    precision: Precision,
+) -> tuple[Tensor, State]:
+    """Run one layer by the compiled kernels, or by torch where they cannot run; see `Engine`."""
+    if not can_run_kernels(inputs.dtype):
+        return run_torch(
+            cell, inputs, indices=indices, state=state, parameters=parameters, precision=precision
+        )
     links = linked_to(inputs, *state, *parameters)
-    return _Layer.apply(cell, links, inputs, indices, precision, *parameters, *state)  # type: ignore[no-any-return, no-untyped-call]
+    outputs, *final = _Layer.apply(cell, links, inputs, indices, precision, *parameters, *state)  # type: ignore[no-untyped-call]
+    return outputs, tuple(final)
 
 
 class _Layer(torch.autograd.Function):

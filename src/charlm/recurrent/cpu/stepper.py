@@ -1,7 +1,5 @@
 """One step at a time on the CPU."""
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
@@ -16,6 +14,8 @@ from charlm.recurrent.cpu.packing import (
     pad,
     unblock,
 )
+from charlm.recurrent.engines.base import Precision, State
+from charlm.recurrent.module import RecurrentModule
 from charlm.recurrent.stepper import Stepper
 
 
@@ -25,7 +25,13 @@ class CPUStepper(Stepper):
     The state has two places, which take turns: a step reads the one and writes the other.
     """
 
-    def __init__(self, layer: Any, batch_size: int, table: Tensor | None, precision: str) -> None:
+    def __init__(
+        self,
+        layer: RecurrentModule,
+        batch_size: int,
+        table: Tensor | None,
+        precision: Precision,
+    ) -> None:
         super().__init__(layer, batch_size, table)
         kind = operand_type(precision)
         size = -(-layer.hidden_size // 32) * 32
@@ -45,7 +51,7 @@ class CPUStepper(Stepper):
         threads = int(batch_size * size * size < 2**18)
         self._launches: list[list[Launch]] = [[], []]
         for number, parameters in enumerate(layer.all_weights):
-            complete = layer._weights(parameters, training=False)
+            complete = layer._layer_parameters(parameters, training=False)
             weights = Weights.of(layer.cell, kind, *complete)
             w_ih, w_hh = pack(weights.ih, together), pack(weights.hh, together)
             for turn in range(2):
@@ -66,13 +72,13 @@ class CPUStepper(Stepper):
                 )  # fmt: skip
                 self._launches[turn].append(launch)
 
-    def _read_state(self) -> tuple[Tensor, ...]:
+    def _read_state(self) -> State:
         now = [history[:, self._turn] for history in self._histories]
         if len(now) == 2:
             now[1] = torch.stack([unblock(cells) for cells in now[1]])
         return tuple(part[..., : self._outputs[0].shape[-1]].clone() for part in now)
 
-    def _write_state(self, state: tuple[Tensor, ...]) -> None:
+    def _write_state(self, state: State) -> None:
         for number, (history, given) in enumerate(zip(self._histories, state, strict=True)):
             padded = pad(given, history.shape[-1] - given.shape[-1])
             if number == 1:
