@@ -65,7 +65,7 @@ class DeleteStatement(Operator):  # type: ignore[misc]
 
     def mutate(self, node: Any, index: int) -> Any:
         code = node.get_first_leaf().prefix + "pass"
-        node.children[0] = parso.parse(code)  # type: ignore[no-untyped-call]
+        node.children[0] = parso.parse(code)
         return node
 
     @staticmethod

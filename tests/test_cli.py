@@ -359,7 +359,7 @@ def test_training_needs_few_packages_and_gives_the_same_bytes(corpus: Path) -> N
     ("config", "model", "line"),
     [
         ("my.yaml", "small", ": reading YAML needs "),
-        ("my.json", "large", "there is no model 'large'; choose one of small"),
+        ("my.json", "large", "unknown model 'large'; choose one of small"),
         ("vocabulary.json", "small", "vocabulary.json: not the output of `charlm config`"),
     ],
 )

@@ -15,7 +15,7 @@ from charlm.cli import EXAMPLES
 from charlm.model.store import make_model, save_model
 from charlm.settings import Architecture, Cell
 from charlm.text.vocabulary import Vocabulary
-from tests.pipeline.test_verification import write_record
+from tests.pipeline.conftest import write_record
 from tests.training.small import write_corpus
 
 LINES = re.findall(r"^  (.*charlm .*)$", EXAMPLES, re.MULTILINE)

@@ -134,7 +134,7 @@ def test_a_partition_that_does_not_exist_ends_the_run_before_any_job(
     text = profile.read_text()
     profile.write_text(text.replace("# slurm_partition: NAME", "slurm_partition: nope"))
     printed, _ = cluster.snakemake(checkout, "ingest", *CONFIG).communicate(timeout=300)
-    assert "Slurm: there is no partition 'nope'" in printed
+    assert "Slurm: unknown partition 'nope'" in printed
     assert "to one of main, short" in printed
     assert "Traceback" not in printed
     assert "submitted" not in printed

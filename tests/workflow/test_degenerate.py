@@ -96,7 +96,7 @@ def run_chain(folder: Path, texts: str | list[str], **settings: Any) -> Path:
 
 
 def no_number(constant: str) -> None:
-    raise AssertionError(f"{constant} is no number")
+    raise AssertionError(f"{constant} is not valid JSON")
 
 
 @pytest.mark.parametrize(

@@ -22,9 +22,9 @@ from charlm.errors import CharlmError
 def command(model: str, files: Sequence[str], lines: bool, device: str) -> None:
     """Score text: the bits per character of the model in folder MODEL.
 
-    Print one line per FILE: the bits per character, the number of characters, and the file. Each
-    FILE is a document of its own. Lower is better: the model predicts the text more easily. Without
-    a FILE, or for -, read standard input.
+    Print one line per FILE: the bits per character, the number of characters, and the file. Lower
+    is better. The model reads each FILE as a separate document. Without a FILE, or for -, read
+    standard input.
     """
     # PyTorch takes seconds to import; --help and errors do not wait for it.
     from charlm.model.trained_model import load
@@ -36,7 +36,7 @@ def command(model: str, files: Sequence[str], lines: bool, device: str) -> None:
 
 
 def _texts(files: Sequence[str], lines: bool) -> Iterator[tuple[str, str]]:
-    """Yield a name and a text: each file's, or each line that is not empty as its own name."""
+    """Yield the name and text of each file, or each non-empty line as both name and text."""
     for file in files:
         if file == "-" and sys.stdin is None:
             raise CharlmError("-: standard input is closed; give it a file, a pipe or a terminal")

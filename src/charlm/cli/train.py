@@ -23,15 +23,13 @@ from charlm.settings import Architecture, TrainingSettings
 def command(config: str, model: str, results: str | None) -> None:
     """Train a MODEL (for example lstm, or lstm.seed1) of a CONFIG, in YAML or its JSON.
 
-    The corpus must be encoded: run `snakemake encode` first. If training was interrupted, the same
-    command resumes it.
+    The corpus must be encoded: run `snakemake --cores all encode` first. If training was
+    interrupted, the same command resumes it.
     """
     settings = resolved(config)
     models = settings["models"]
     if model not in models:
-        raise CharlmError(
-            f"{config}: there is no model '{model}'; choose one of {', '.join(models)}"
-        )
+        raise CharlmError(f"{config}: unknown model '{model}'; choose one of {', '.join(models)}")
     folder = Path(results or Path("results", settings["corpus"]["name"]))
     values = dict(models[model])
     place = f"{config}: models.{model}"

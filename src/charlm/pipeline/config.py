@@ -69,7 +69,7 @@ def load_file(path: str | Path) -> JsonObject:
     try:
         values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise CharlmError(f"{path}: there is no such file; name another") from None
+        raise CharlmError(f"{path}: no such file; name another") from None
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         place = getattr(error, "problem_mark", None)
         line = f" line {place.line + 1}:" if place else ""

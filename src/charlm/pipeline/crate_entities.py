@@ -38,7 +38,7 @@ class Entities:
         }
 
     def add(self, id: str, type: str, **properties: object) -> Entity:
-        """Add an entity that is no file."""
+        """Add an entity that does not stand for a file."""
         entity = ContextEntity(self.crate, id, properties={"@type": type} | properties)
         return self.crate.add(entity)
 

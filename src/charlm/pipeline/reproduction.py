@@ -19,7 +19,7 @@ def reproduce(folder: str | Path, directory: str | Path, *, cores: str = "all") 
 
     The run uses the configuration and the workflow in the folder, and the installed charlm. It
     finds the user's files at the paths in the configuration, relative to the working folder. A line
-    that begins with `note:` is no difference, but may explain one.
+    that begins with `note:` is not a difference, but may explain one.
 
     Raises:
         CharlmError: A package is missing, a file is missing or is not the recorded one, or the run

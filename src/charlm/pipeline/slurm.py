@@ -48,7 +48,7 @@ def check_cluster(partitions: Iterable[str]) -> None:
     for partition in partitions:
         if partition not in known:
             raise CharlmError(
-                f"Slurm: there is no partition {partition!r}; set slurm_partition in "
+                f"Slurm: unknown partition {partition!r}; set slurm_partition in "
                 f"profiles/slurm/config.yaml to one of {', '.join(known)}"
             )
 
