@@ -61,8 +61,7 @@ def test_the_exported_step_is_the_models(
         with torch.no_grad():
             expected, last = model(symbols)
         np.testing.assert_allclose(np.stack(logits), expected, rtol=1e-4, atol=1e-5)
-        lasts = last if cell == "lstm" else [last]
-        for part, value in zip(parts, lasts, strict=True):
+        for part, value in zip(parts, last, strict=True):
             np.testing.assert_allclose(state[part], value, rtol=1e-4, atol=1e-5)
 
     first = (tmp_path / "model.onnx").read_bytes()

@@ -74,9 +74,10 @@ def check(cell, precision, hidden, batch, steps, with_table, device="cpu"):
     ):
         leaves = [t.to(place, dtype).requires_grad_() for t in tensors]
         rows = indices if indices is None else indices.to(place)
-        results = getattr(engine, cell.cell)(
-            leaves[0], rows, leaves[1:-4], Parameters(*leaves[-4:]), precision
+        outputs, final = getattr(engine, cell.cell)(
+            leaves[0], rows, tuple(leaves[1:-4]), Parameters(*leaves[-4:]), precision
         )
+        results = outputs, *final
         loss = sum((r * r.detach().cos()).sum() for r in results)
         found.append([*results, *torch.autograd.grad(loss, leaves)])
     for ours, theirs in zip(*found, strict=True):
@@ -128,7 +129,7 @@ def test_interpreter_runs_stretches_as_a_whole(cell, with_table, triton_on_cpu, 
         torch.manual_seed(1)
         leaf = inputs.clone().requires_grad_()
         outputs, state = layer.forward_indices(indices, leaf) if with_table else layer(leaf)
-        results = [outputs, *(state if cell is LSTM else [state])]
+        results = [outputs, *(state if isinstance(state, tuple) else [state])]
         loss = sum((r * r.detach().cos()).sum() for r in results)
         found.append([*results, *torch.autograd.grad(loss, [leaf, *layer.parameters()])])
     for ours, theirs in zip(*found, strict=True):
@@ -139,8 +140,7 @@ def check_stepper(cell, precision, device):
     layer = cell(5, 20, 2, engine="fused", precision=precision, device=device)
     indices = torch.randint(9, (4, 3), device=device)
     table = torch.randn(9, 5, device=device)
-    state = [torch.randn(2, 3, 20, device=device) for _ in range(2)]
-    first = tuple(state) if cell is LSTM else state[0]
+    first = tuple(torch.randn(2, 3, 20, device=device) for _ in range(2 if cell is LSTM else 1))
     with torch.no_grad():
         expected, last = layer.forward_indices(indices, table, first)
     for rows in (indices, table[indices]):

@@ -265,7 +265,7 @@ def test_stepping_is_running(cell, with_table):
     layer = make(cell, 5, 8, 2, engine="fused", dropout=0.5)
     table = torch.randn(9, 5, dtype=torch.float64)
     indices = torch.randint(9, (6, 3))
-    state = random_state(cell, 2, 3, 8)
+    state = parts(random_state(cell, 2, 3, 8))
     expected, final = layer.eval().forward_indices(indices, table, state)
     layer.train()
     stepper = layer.stepper(3, table if with_table else None)
@@ -273,8 +273,22 @@ def test_stepping_is_running(cell, with_table):
     inputs = indices if with_table else table[indices]
     for step, output in zip(inputs, expected, strict=True):
         torch.testing.assert_close(stepper(step), output)
-    for ours, theirs in zip(parts(stepper.state), parts(final), strict=True):
+    for ours, theirs in zip(stepper.state, final, strict=True):
         torch.testing.assert_close(ours, theirs)
+    stepper.state = None
+    assert all((part == 0).all() for part in stepper.state)
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_the_state_of_indices_and_steppers_is_a_tuple(cell):
+    layer = cell(5, 8)
+    part = torch.zeros(1, 3, 8)
+    indices, table = torch.zeros(2, 3, dtype=torch.long), torch.zeros(4, 5)
+    for state in (part, [part, part], (part,) * 3):
+        with pytest.raises(CharlmError, match="state: expected a tuple"):
+            layer.forward_indices(indices, table, state)
+        with pytest.raises(CharlmError, match="state: expected a tuple"):
+            layer.stepper(3).state = state
 
 
 @pytest.mark.parametrize("cell", CELLS)

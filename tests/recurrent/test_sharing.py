@@ -42,7 +42,7 @@ def check_nothing_is_shared(layer, batch, steps, with_table):
 
     def run():
         if with_table:
-            outputs, final = layer.forward_indices(torch.randint(7, shape), given["inputs"], hx)
+            outputs, final = layer.forward_indices(torch.randint(7, shape), given["inputs"], state)
         else:
             outputs, final = layer(given["inputs"], hx)
         return outputs, *parts(final)
@@ -172,13 +172,13 @@ def test_a_step_s_output_is_not_its_state(cell, engine, hidden):
     expected, _ = layer(inputs)
     stepper = layer.stepper(2)
     start = torch.zeros(1, 2, hidden)
-    stepper.state = (start, start.clone()) if cell is LSTM else start
+    stepper.state = (start, start.clone()) if cell is LSTM else (start,)
     start.fill_(9)
     for step, output in zip(inputs, expected, strict=True):
         found = stepper(step)
         torch.testing.assert_close(found, output)
         found.fill_(9)
-        for part in parts(stepper.state):
+        for part in stepper.state:
             part.fill_(9)
 
 

@@ -4,7 +4,7 @@ import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy.typing as npt
 import torch
@@ -21,8 +21,8 @@ from charlm.recurrent.dropout import dropout_mask
 from charlm.recurrent.layers import EngineName, Precision
 from charlm.text.vocabulary import Vocabulary
 
-State = Any
-"""What the recurrent layers carry from step to step: `h` (GRU) or `(h, c)` (LSTM), each of shape
+State: TypeAlias = tuple[Tensor, ...]
+"""What the recurrent layers carry from step to step: `(h,)` (GRU) or `(h, c)` (LSTM), each of shape
 (num_layers, batch, hidden_size); of the members of an ensemble one below the other. An n-gram model
 adds the symbols read last, (order - 1, batch)."""
 
@@ -122,7 +122,7 @@ class CharacterLanguageModel(nn.Module):
         """Where the weights are."""
         return self.output.weight.device
 
-    def forward(self, symbols: Tensor, state: State = None) -> tuple[Tensor, State]:
+    def forward(self, symbols: Tensor, state: State | None = None) -> tuple[Tensor, State]:
         """Predict each next symbol.
 
         Args:
@@ -136,7 +136,9 @@ class CharacterLanguageModel(nn.Module):
         hidden, state = self.recurrent.forward_indices(symbols, self._table(), state)
         return self.predict(self._drop_output(hidden)), state
 
-    def loss(self, symbols: Tensor, expected: Tensor, state: State = None) -> tuple[Tensor, State]:
+    def loss(
+        self, symbols: Tensor, expected: Tensor, state: State | None = None
+    ) -> tuple[Tensor, State]:
         """Return the nats that each of the symbols `expected`, after each of `symbols`, costs.
 
         Arguments as in `forward`; `expected` has the shape of `symbols`, or is a distribution over
@@ -160,9 +162,9 @@ class CharacterLanguageModel(nn.Module):
         """Return the state before any symbol is read: zeros."""
         shape = (self.recurrent.num_layers, batch_size, self.hidden_size)
         h, c = torch.zeros(2, *shape, dtype=torch.float32, device=self.device)
-        return (h, c) if self.recurrent.cell == "lstm" else h
+        return (h, c) if self.recurrent.cell == "lstm" else (h,)
 
-    def stepper(self, batch_size: int, state: State = None) -> Callable[[Tensor], Tensor]:
+    def stepper(self, batch_size: int, state: State | None = None) -> Callable[[Tensor], Tensor]:
         """Return a function that reads one symbol of each of B streams.
 
         It takes ids, int64 of shape (B,), gives the logits of the symbols that follow, (B, V), and
@@ -223,7 +225,7 @@ class Ensemble(nn.Module):
         """Where the weights are."""
         return self.members[0].device
 
-    def forward(self, symbols: Tensor, state: State = None) -> tuple[Tensor, State]:
+    def forward(self, symbols: Tensor, state: State | None = None) -> tuple[Tensor, State]:
         """Predict each next symbol; see `CharacterLanguageModel.forward`."""
         each = [
             member(symbols, part)
@@ -231,7 +233,9 @@ class Ensemble(nn.Module):
         ]
         return _averaged([logits for logits, _ in each]), _joined([state for _, state in each])
 
-    def loss(self, symbols: Tensor, expected: Tensor, state: State = None) -> tuple[Tensor, State]:
+    def loss(
+        self, symbols: Tensor, expected: Tensor, state: State | None = None
+    ) -> tuple[Tensor, State]:
         """Return the sum of the members' losses, so that each learns as if it were alone."""
         each = [
             member.loss(symbols, expected, part)
@@ -247,7 +251,7 @@ class Ensemble(nn.Module):
         """Return the state before any symbol is read."""
         return _joined([member.fresh_state(batch_size) for member in self.members])
 
-    def stepper(self, batch_size: int, state: State = None) -> Callable[[Tensor], Tensor]:
+    def stepper(self, batch_size: int, state: State | None = None) -> Callable[[Tensor], Tensor]:
         """Return a function that reads one symbol of each of B streams."""
         steps = [
             member.stepper(batch_size, part)
@@ -255,12 +259,10 @@ class Ensemble(nn.Module):
         ]
         return lambda symbols: _averaged([step(symbols) for step in steps])
 
-    def _divided(self, state: State) -> Sequence[State]:
+    def _divided(self, state: State | None) -> Sequence[State | None]:
         """Return each member's part of a state."""
         if state is None:
             return [None] * len(self.members)
-        if not isinstance(state, tuple):
-            return state.chunk(len(self.members))  # type: ignore[no-any-return]
         return list(zip(*(part.chunk(len(self.members)) for part in state), strict=True))
 
 
@@ -271,8 +273,6 @@ def _averaged(logits: Sequence[Tensor]) -> Tensor:
 
 
 def _joined(states: Sequence[State]) -> State:
-    if not isinstance(states[0], tuple):
-        return torch.cat(list(states))
     return tuple(torch.cat(parts) for parts in zip(*states, strict=True))
 
 
@@ -305,7 +305,7 @@ class WithNgram(nn.Module):
         """Where the weights are."""
         return self.network.device
 
-    def forward(self, symbols: Tensor, state: State = None) -> tuple[Tensor, State]:
+    def forward(self, symbols: Tensor, state: State | None = None) -> tuple[Tensor, State]:
         """Predict each next symbol; see `CharacterLanguageModel.forward`."""
         parts, history = self._divided(state, symbols.shape[1])
         logits, parts = self.network(symbols, parts)
@@ -325,7 +325,7 @@ class WithNgram(nn.Module):
         parts = self.network.fresh_state(batch_size)
         return _with_history(parts, self.ngram.fresh_history(batch_size))
 
-    def stepper(self, batch_size: int, state: State = None) -> Callable[[Tensor], Tensor]:
+    def stepper(self, batch_size: int, state: State | None = None) -> Callable[[Tensor], Tensor]:
         """Return a function that reads one symbol of each of B streams."""
         parts, history = self._divided(state, batch_size)
         step = self.network.stepper(batch_size, parts)
@@ -337,12 +337,12 @@ class WithNgram(nn.Module):
 
         return mixed_step
 
-    def _divided(self, state: State, batch_size: int) -> tuple[State, Tensor]:
+    def _divided(self, state: State | None, batch_size: int) -> tuple[State | None, Tensor]:
         """Return the network's part of a state, and the history."""
         if state is None:
             return None, self.ngram.fresh_history(batch_size)
         *parts, history = state
-        return parts[0] if len(parts) == 1 else tuple(parts), history
+        return tuple(parts), history
 
     def _mixed(self, logits: Tensor, history: Tensor) -> Tensor:
         """Return the logarithm of the mean probability, of logits (B, V) and histories."""
@@ -353,7 +353,7 @@ class WithNgram(nn.Module):
 
 
 def _with_history(state: State, history: Tensor) -> State:
-    return (*(state if isinstance(state, tuple) else (state,)), history)
+    return (*state, history)
 
 
 LanguageModel = Network | WithNgram

@@ -241,7 +241,7 @@ class TrainedModel:
             read += [0] * (WIDTH - len(read))
             logits = advance(torch.tensor(read, device=device))
 
-    def _read(self, prompts: Sequence[list[int]]) -> tuple[list[list[int]], State]:
+    def _read(self, prompts: Sequence[list[int]]) -> tuple[list[list[int]], State | None]:
         """Read long prompts except for their last symbols.
 
         Returns:
@@ -263,7 +263,7 @@ class TrainedModel:
         return left, joined
 
     def _state_after(self, symbols: Sequence[int]) -> State:
-        state = None
+        state = self.model.fresh_state(1)
         for begin in range(0, len(symbols), WINDOW):
             window = torch.tensor(symbols[begin : begin + WINDOW], device=self.model.device)
             _, state = self.model(window[:, None], state)

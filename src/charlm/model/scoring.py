@@ -48,7 +48,9 @@ def predictions(
     """
     found = [np.empty(len(text), PREDICTION) for text in texts]
 
-    def read(batch: Sequence[int], width: int, begin: int, previous: Tensor, state: State) -> None:
+    def read(
+        batch: Sequence[int], width: int, begin: int, previous: Tensor, state: State | None
+    ) -> None:
         """Read texts, the longest first, from `begin` on, after the symbols `previous` (1, W)."""
         length = _window(width, model.vocabulary_size)
         while batch := [index for index in batch if begin < len(texts[index])]:
@@ -87,10 +89,10 @@ def predictions(
     return found
 
 
-def _columns(state: State, columns: slice) -> State:
+def _columns(state: State | None, columns: slice) -> State | None:
     """Return the state of some of the streams."""
-    if state is None or isinstance(state, Tensor):
-        return state if state is None else state[:, columns].contiguous()
+    if state is None:
+        return None
     return tuple(part[:, columns].contiguous() for part in state)
 
 

@@ -18,7 +18,7 @@ from charlm.recurrent.cpu.launch import can_run_kernels
 from charlm.recurrent.cpu.stepper import CPUStepper
 from charlm.recurrent.dropout import dropout_mask
 from charlm.recurrent.eager import is_eager
-from charlm.recurrent.engines.base import Engine, Parameters
+from charlm.recurrent.engines.base import Engine, Parameters, State
 from charlm.recurrent.engines.reference import Reference
 from charlm.recurrent.engines.torch import Torch
 from charlm.recurrent.errors import LayerRuntimeError, LayerTypeError, LayerValueError
@@ -76,11 +76,11 @@ def _fused(device: str) -> Engine:
 
 
 def _in_turn(
-    run: Callable[..., tuple[Tensor, Any]],
+    run: Callable[..., tuple[Tensor, State]],
     inputs: Tensor,
     indices: Tensor | None,
-    states: list[Any],
-) -> tuple[Tensor, list[Any]]:
+    states: list[State],
+) -> tuple[Tensor, list[State]]:
     """Run a stack of layers over a sequence, one after another."""
     finals = []
     for layer, state in enumerate(states):
@@ -174,25 +174,29 @@ class _Recurrent(nn.RNNBase):
             setattr(layer, name, getattr(self, name))
         return layer.train(self.training)
 
-    def forward_indices(self, indices: Tensor, table: Tensor, hx: Any = None) -> Any:
-        """Run over rows of a table: the same as ``self(table[indices], hx)``, but faster.
+    def forward_indices(
+        self, indices: Tensor, table: Tensor, state: State | None = None
+    ) -> tuple[Tensor, State]:
+        """Run over rows of a table: the same as ``self(table[indices])``, but faster.
 
         The first layer's input product is then a look-up of rows of ``table @ weight_ih.T``.
 
         Args:
             indices: rows of the table, integers of shape (T, B), or (B, T) with `batch_first`.
             table: input vectors (V, input_size), an embedding's weights say; it gets a gradient.
-            hx: as in `forward`.
+            state: the initial state (h, c) of an LSTM or (h,) of a GRU, a tuple for both cells, of
+                shapes as in `forward`; zeros by default.
 
         Returns:
-            As `forward`.
+            The outputs as in `forward`, and the state after the last step, a tuple as above.
 
         Raises:
             CharlmError: an argument does not fit.
         """
-        weights, state = self.all_weights, self._parts(hx)
-        if state is None or not is_eager(indices, table, *state, *weights[0]):
-            return self._torch_forward(functional.embedding(indices, table), hx)
+        weights = self.all_weights
+        self._check_state_size(state)
+        if not is_eager(indices, table, *(state or ()), *weights[0]):
+            return self._torch_forward(functional.embedding(indices, table), state)
         if indices.dim() != 2 or indices.dtype not in _INTEGERS:
             raise LayerRuntimeError(
                 f"{self._name}: indices: expected integers of shape "
@@ -207,7 +211,7 @@ class _Recurrent(nn.RNNBase):
         if self.batch_first:
             indices = indices.T
         outputs, final = self._run(table, indices, state, self.training, weights)
-        return outputs.transpose(0, 1) if self.batch_first else outputs, self._unpack(final)
+        return outputs.transpose(0, 1) if self.batch_first else outputs, final
 
     def stepper(self, batch_size: int, table: Tensor | None = None) -> Stepper:
         """Make a `Stepper`, the fast way to sample: ``stepper(inputs)`` moves B streams one step.
@@ -236,25 +240,32 @@ class _Recurrent(nn.RNNBase):
                 return GPUStepper(self, batch_size, table, self._precision(weight))
         return Stepper(self, batch_size, table)
 
-    def _forward(self, input: Any, hx: Any) -> tuple[Tensor, Any]:
-        self._refuse("a PackedSequence", isinstance(input, PackedSequence), "pad the batch instead")
-        weights, state = self.all_weights, self._parts(hx)
-        if state is None or not is_eager(input, *state, *weights[0]):
-            return self._torch_forward(input, hx)  # type: ignore[no-any-return]
+    def _forward(self, input: Tensor, state: State | None) -> tuple[Tensor, State]:
+        weights = self.all_weights
+        if not is_eager(input, *(state or ()), *weights[0]):
+            return self._torch_forward(input, state)
         self._check_inputs("input", input, weights[0][0])
         if input.dim() == 2:  # one example without a batch dimension
-            for part in state:
-                self._check_state(part, (self.num_layers, self.hidden_size), input)
-            state = tuple(part.unsqueeze(1) for part in state)
+            if state is not None:
+                for part in state:
+                    self._check_state(part, (self.num_layers, self.hidden_size), input)
+                state = tuple(part.unsqueeze(1) for part in state)
             outputs, final = self._run(input.unsqueeze(1), None, state, self.training, weights)
-            return outputs.squeeze(1), self._unpack(tuple(part.squeeze(1) for part in final))
+            return outputs.squeeze(1), tuple(part.squeeze(1) for part in final)
         if self.batch_first:
             input = input.transpose(0, 1)
         outputs, final = self._run(input, None, state, self.training, weights)
-        return outputs.transpose(0, 1) if self.batch_first else outputs, self._unpack(final)
+        return outputs.transpose(0, 1) if self.batch_first else outputs, final
 
-    def _torch_forward(self, input: Any, hx: Any) -> Any:
-        """Run torch's own forward pass, which also says what is wrong with odd arguments."""
+    def _torch_forward(self, input: Tensor, state: State | None) -> tuple[Tensor, State]:
+        """Run torch's own forward pass."""
+        hx = state[0] if state is not None and self.cell == "gru" else state
+        outputs, final = self._torch_call(input, hx)
+        return outputs, final if self.cell == "lstm" else (final,)
+
+    def _torch_call(self, input: Tensor, hx: Any) -> Any:
+        """Call torch's own forward method, which also says what is wrong with odd arguments."""
+        self._refuse("a PackedSequence", isinstance(input, PackedSequence), "pad the batch instead")
         self._refuse_own_dropout()
         return super().forward(input, hx)  # of torch.nn.LSTM or torch.nn.GRU
 
@@ -262,10 +273,10 @@ class _Recurrent(nn.RNNBase):
         self,
         inputs: Tensor,
         indices: Tensor | None,
-        state: tuple[Tensor, ...],
+        state: State | None,
         training: bool,
         parameters: list[list[nn.Parameter]],
-    ) -> tuple[Tensor, tuple[Tensor, ...]]:
+    ) -> tuple[Tensor, State]:
         """Run all layers; `inputs` is (T, B, I), or a table with `indices` (T, B).
 
         The parameters are read once, as a parametrization computes them each time.
@@ -292,9 +303,9 @@ class _Recurrent(nn.RNNBase):
             return self._drop(weight.new_ones(1, batch, self.hidden_size), training)
 
         def run(
-            layer: int, inputs: Tensor, indices: Tensor | None, state: Any, **options: Any
-        ) -> tuple[Tensor, list[Tensor]]:
-            outputs, *final = getattr(engine, self.cell)(
+            layer: int, inputs: Tensor, indices: Tensor | None, state: State, **options: Any
+        ) -> tuple[Tensor, State]:
+            outputs, final = getattr(engine, self.cell)(
                 inputs, indices, state, weights(layer), precision, **options
             )
             if layer < self.num_layers - 1:
@@ -353,11 +364,10 @@ class _Recurrent(nn.RNNBase):
             return "bfloat16"
         return self.precision
 
-    def _initial_state(
-        self, state: tuple[Tensor, ...], batch: int, weight: Tensor
-    ) -> tuple[Tensor, ...]:
+    def _initial_state(self, state: State | None, batch: int, weight: Tensor) -> State:
+        self._check_state_size(state)
         shape = (self.num_layers, batch, self.hidden_size)
-        if not state:
+        if state is None:
             return (weight.new_zeros(shape),) * self._state_size
         for part in state:
             self._check_state(part, shape, weight)
@@ -382,6 +392,13 @@ class _Recurrent(nn.RNNBase):
                         f"{tensor.device}"
                     )
             features = self.hidden_size
+
+    def _check_state_size(self, state: State | None) -> None:
+        if state is None or (isinstance(state, tuple) and len(state) == self._state_size):
+            return
+        got = f"a tuple of {len(state)}" if isinstance(state, tuple) else type(state).__name__
+        expected = "(h, c)" if self.cell == "lstm" else "(h,)"
+        raise LayerRuntimeError(f"{self._name}: state: expected a tuple {expected}, got {got}")
 
     def _check_state(self, part: Tensor, shape: tuple[int, ...], like: Tensor) -> None:
         if part.shape != shape:
@@ -434,23 +451,15 @@ class _Recurrent(nn.RNNBase):
     def _name(self) -> str:
         return type(self).__name__
 
-    # A state is one tensor or two to the caller, and a tuple of tensors in here.
+    def _is_state(self, hx: object) -> bool:
+        """Whether `hx` is a state as torch's layers take it; torch says what is wrong otherwise."""
+        if self.cell == "gru":
+            return not isinstance(hx, tuple | list)
+        return hx is None or (isinstance(hx, tuple | list) and len(hx) == 2)
 
     @property
     def _state_size(self) -> int:
         return 2 if self.cell == "lstm" else 1
-
-    def _parts(self, hx: Any) -> tuple[Tensor, ...] | None:
-        """The tensors of a state, none for the zero state; None where it is not a state."""
-        if hx is None:
-            return ()
-        if self.cell == "gru":
-            return None if isinstance(hx, tuple | list) else (hx,)
-        return tuple(hx) if isinstance(hx, tuple | list) and len(hx) == 2 else None
-
-    @staticmethod
-    def _unpack(parts: tuple[Tensor, ...]) -> Any:
-        return parts[0] if len(parts) == 1 else parts
 
 
 class LSTM(_Recurrent, nn.LSTM):
@@ -516,7 +525,10 @@ class LSTM(_Recurrent, nn.LSTM):
         Raises:
             CharlmError: an argument does not fit; also the type that torch raises.
         """
-        return self._forward(input, hx)
+        if not self._is_state(hx):
+            return self._torch_call(input, hx)  # type: ignore[no-any-return]
+        outputs, (h, c) = self._forward(input, None if hx is None else tuple(hx))
+        return outputs, (h, c)
 
 
 class GRU(_Recurrent, nn.GRU):
@@ -546,4 +558,7 @@ class GRU(_Recurrent, nn.GRU):
         Raises:
             CharlmError: an argument does not fit; also the type that torch raises.
         """
-        return self._forward(input, hx)
+        if not self._is_state(hx):
+            return self._torch_call(input, hx)  # type: ignore[no-any-return]
+        outputs, (h,) = self._forward(input, None if hx is None else (hx,))
+        return outputs, h

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from charlm.recurrent.eager import is_eager
+from charlm.recurrent.engines.base import State
 from charlm.recurrent.errors import LayerRuntimeError
 
 
@@ -30,21 +31,18 @@ class Stepper:
         self._layer = layer
         self._batch_size = batch_size
         self._table = None if table is None else table.detach()
-        self._state: tuple[Tensor, ...] = ()
+        self._state: State | None = None
 
     @property
-    def state(self) -> Any:
-        """A copy of the streams' state, as `forward` takes and gives it; may be assigned."""
-        return self._layer._unpack(self._read_state())
+    def state(self) -> State:
+        """A copy of the streams' state, (h, c) or (h,), each (num_layers, B, H); settable."""
+        return self._read_state()
 
     @state.setter
-    def state(self, state: Any) -> None:
-        parts = self._layer._parts(state)
-        if parts is None:
-            raise LayerRuntimeError(f"{self._layer._name}: state: got {type(state).__name__}")
-        self._write_state(self._full_state(parts))
+    def state(self, state: State | None) -> None:
+        self._write_state(self._full_state(state))
 
-    def _full_state(self, state: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    def _full_state(self, state: State | None) -> State:
         weight = self._layer.weight_hh_l0
         parts = self._layer._initial_state(state, self._batch_size, weight)
         return tuple(part.detach().clone() for part in parts)
@@ -72,10 +70,10 @@ class Stepper:
             )
         return self._move(inputs)
 
-    def _read_state(self) -> tuple[Tensor, ...]:
+    def _read_state(self) -> State:
         return self._full_state(self._state)
 
-    def _write_state(self, state: tuple[Tensor, ...]) -> None:
+    def _write_state(self, state: State) -> None:
         self._state = state
 
     @torch.no_grad()

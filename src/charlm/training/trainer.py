@@ -411,7 +411,7 @@ class Trainer:
         self.optimizer.step()
         if self.average is not None:
             self.average.update()
-        self.state = _detached(state)
+        self.state = tuple(part.detach() for part in state)  # backpropagation ends here
         self.cost += cost
         self.step += 1
         # Asking a GPU for a number makes it wait: ask now and then, and before each checkpoint.
@@ -515,7 +515,7 @@ class Trainer:
             tensors |= {f"optimizer.{index}.{name}": value for name, value in moments.items()}
         states = {"state": self.state} | ({"teacher": self.teacher_state} if self.teacher else {})
         for name, state in states.items():
-            for index, part in enumerate(_parts(state)):
+            for index, part in enumerate(state):
                 tensors[f"{name}.{index}"] = self.processes.gather(part)
         if self.average:
             tensors |= {f"average.{name}": value for name, value in self.average.weights.items()}
@@ -564,9 +564,9 @@ class Trainer:
         self._seconds_before = record["seconds"]
         self._started = time.perf_counter()
 
-    def _restored_state(self, name: str, tensors: Mapping[str, Tensor]) -> Any:
-        parts = [self.processes.share(part) for _, part in sorted(_below(name, tensors).items())]
-        return tuple(parts) if len(parts) > 1 else parts[0]
+    def _restored_state(self, name: str, tensors: Mapping[str, Tensor]) -> tuple[Tensor, ...]:
+        parts = sorted(_below(name, tensors).items())
+        return tuple(self.processes.share(part) for _, part in parts)
 
     def timing(self) -> dict[str, float]:
         """Return the seconds of training and the characters trained on in one of them."""
@@ -575,17 +575,6 @@ class Trainer:
             "seconds": round(seconds, 3),
             "characters_per_second": round(self.characters / seconds),
         }
-
-
-def _parts(state: Any) -> tuple[Tensor, ...]:
-    """Return the tensors of a recurrent state, `h` or `(h, c)`."""
-    return state if isinstance(state, tuple) else (state,)
-
-
-def _detached(state: Any) -> Any:
-    """Cut the state off its past: backpropagation through time ends here."""
-    detached = tuple(part.detach() for part in _parts(state))
-    return detached if isinstance(state, tuple) else detached[0]
 
 
 def _below(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

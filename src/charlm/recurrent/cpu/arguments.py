@@ -91,7 +91,6 @@ class AddRowsArguments(NamedTuple):
 Arguments = ForwardArguments | BackwardArguments | ProductArguments | AddRowsArguments
 
 
-
 def _record(arguments: type[Arguments]) -> type[ctypes.Structure]:
     fields = [(name, ctypes.c_int64) for name in ("team", "scratch", *arguments._fields)]
     return type(arguments.__name__, (ctypes.Structure,), {"_fields_": fields})

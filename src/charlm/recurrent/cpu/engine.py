@@ -9,11 +9,10 @@ read, compute the gates while the sums are in the cache, and allocate nothing be
 
 Memory kept for the backward pass, in numbers per step, example and unit: 4 for the gates, 1 for the
 hidden state and, in an LSTM, 1 for the cell state. With bfloat16, the gates take half, and so does
-the hidden state, which a GRU keeps in float32, too. The outputs are a copy, as the caller may change
+the hidden state, which a GRU also keeps in float32. The outputs are a copy: the caller may change
 them.
 """
 
-from collections.abc import Sequence
 from typing import Protocol
 
 import torch
@@ -36,7 +35,7 @@ from charlm.recurrent.cpu.packing import (
     to_panels,
 )
 from charlm.recurrent.eager import eager_backward, linked_to, once_differentiable
-from charlm.recurrent.engines.base import Parameters
+from charlm.recurrent.engines.base import Parameters, State
 from charlm.recurrent.engines.torch import Torch
 
 
@@ -47,10 +46,10 @@ class FusedCPU:
     def lstm(
         inputs: Tensor,
         indices: Tensor | None,
-        state: Sequence[Tensor],
+        state: State,
         parameters: Parameters,
         precision: str,
-    ) -> tuple[Tensor, ...]:
+    ) -> tuple[Tensor, State]:
         """Run an LSTM layer."""
         if not can_run_kernels(inputs.dtype):
             return Torch.lstm(inputs, indices, state, parameters, precision)
@@ -60,10 +59,10 @@ class FusedCPU:
     def gru(
         inputs: Tensor,
         indices: Tensor | None,
-        state: Sequence[Tensor],
+        state: State,
         parameters: Parameters,
         precision: str,
-    ) -> tuple[Tensor, ...]:
+    ) -> tuple[Tensor, State]:
         """Run a GRU layer."""
         if not can_run_kernels(inputs.dtype):
             return Torch.gru(inputs, indices, state, parameters, precision)
@@ -74,12 +73,13 @@ def _run(
     cell: str,
     inputs: Tensor,
     indices: Tensor | None,
-    state: Sequence[Tensor],
+    state: State,
     parameters: Parameters,
     precision: str,
-) -> tuple[Tensor, ...]:
+) -> tuple[Tensor, State]:
     links = linked_to(inputs, *state, *parameters)
-    return _Layer.apply(cell, links, inputs, indices, precision, *parameters, *state)  # type: ignore[no-any-return, no-untyped-call]
+    outputs, *final = _Layer.apply(cell, links, inputs, indices, precision, *parameters, *state)  # type: ignore[no-untyped-call]
+    return outputs, tuple(final)
 
 
 class _Context(Protocol):
@@ -161,9 +161,7 @@ class _Layer(torch.autograd.Function):
     @staticmethod
     @eager_backward
     @once_differentiable
-    def backward(
-        ctx: _Context, d_outputs: Tensor, *d_state: Tensor
-    ) -> tuple[Tensor | None, ...]:
+    def backward(ctx: _Context, d_outputs: Tensor, *d_state: Tensor) -> tuple[Tensor | None, ...]:
         x, indices, w_ih, w_hh, gates, operand, states = ctx.saved_tensors
         units, features, dtype = ctx.units, ctx.features, gates.dtype
         steps, batch, _, size = gates.shape

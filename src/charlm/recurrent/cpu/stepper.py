@@ -18,6 +18,7 @@ from charlm.recurrent.cpu.packing import (
     padded,
     to_panels,
 )
+from charlm.recurrent.engines.base import State
 from charlm.recurrent.stepper import Stepper
 
 SINGLE_THREAD = 2**18
@@ -81,7 +82,7 @@ class CPUStepper(Stepper):
             name = f"{self._layer.cell}_forward"
             launches.append(Launch(name, dtype, arguments, threads=threads))
 
-    def _read_state(self) -> tuple[Tensor, ...]:
+    def _read_state(self) -> State:
         units = self._layer.hidden_size
         hidden = self._hidden[:, self._current, :, :units].clone()
         if self._cells is None:
@@ -89,7 +90,7 @@ class CPUStepper(Stepper):
         cells = torch.stack([from_panels(c) for c in self._cells[:, self._current]])
         return hidden, cells[..., :units].clone()
 
-    def _write_state(self, state: tuple[Tensor, ...]) -> None:
+    def _write_state(self, state: State) -> None:
         size = self._hidden.shape[-1]
         self._hidden[:, self._current] = pad(state[0], size)
         self._operands[:, self._current] = self._hidden[:, self._current]

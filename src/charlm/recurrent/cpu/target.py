@@ -79,4 +79,4 @@ def uniquely_named(function: FunctionType, variant: str = "") -> FunctionType:
 
 def kernel_function(function: FunctionType, variant: str = "") -> Dispatcher:
     """Compile a function that kernels call."""
-    return njit(uniquely_named(function, variant))
+    return njit(uniquely_named(function, variant))  # type: ignore[return-value]

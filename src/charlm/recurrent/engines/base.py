@@ -1,10 +1,13 @@
 """What an engine is."""
 
-from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, TypeAlias
 
 from torch import Tensor
 from torch.nn import functional
+
+State: TypeAlias = tuple[Tensor, ...]
+"""A recurrent state: (h, c) of an LSTM, (h,) of a GRU. The parts of one layer's state are (B, H),
+those of a stack's (num_layers, B, H)."""
 
 
 class Parameters(NamedTuple):
@@ -28,21 +31,21 @@ class Engine(Protocol):
     def lstm(
         inputs: Tensor,
         indices: Tensor | None,
-        state: Sequence[Tensor],
+        state: State,
         parameters: Parameters,
         precision: str,
-    ) -> tuple[Tensor, ...]:
-        """Run an LSTM layer from the state (h, c); returns (outputs, h, c)."""
+    ) -> tuple[Tensor, State]:
+        """Run an LSTM layer from the state (h, c); returns the outputs and (h, c)."""
 
     @staticmethod
     def gru(
         inputs: Tensor,
         indices: Tensor | None,
-        state: Sequence[Tensor],
+        state: State,
         parameters: Parameters,
         precision: str,
-    ) -> tuple[Tensor, ...]:
-        """Run a GRU layer from the state (h,); returns (outputs, h)."""
+    ) -> tuple[Tensor, State]:
+        """Run a GRU layer from the state (h,); returns the outputs and (h,)."""
 
 
 def look_up(inputs: Tensor, indices: Tensor | None) -> Tensor:

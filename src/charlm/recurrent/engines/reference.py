@@ -1,6 +1,5 @@
 """Engine `reference`: our equations as written."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -8,7 +7,7 @@ from torch import Tensor
 
 from charlm.recurrent import equations
 from charlm.recurrent.eager import eager_backward
-from charlm.recurrent.engines.base import Parameters, look_up
+from charlm.recurrent.engines.base import Parameters, State, look_up
 
 # With create_graph the steps are computed again: as functions of the arguments, so that autograd
 # can differentiate the backward pass, which is plain tensor algebra too.
@@ -52,20 +51,22 @@ class Reference:
     def lstm(
         inputs: Tensor,
         indices: Tensor | None,
-        state: Sequence[Tensor],
+        state: State,
         parameters: Parameters,
         precision: str,
-    ) -> tuple[Tensor, ...]:
+    ) -> tuple[Tensor, State]:
         """Run an LSTM layer."""
-        return _LSTM.apply(look_up(inputs, indices), *state, *parameters)  # type: ignore[no-any-return, no-untyped-call]
+        outputs, h, c = _LSTM.apply(look_up(inputs, indices), *state, *parameters)  # type: ignore[no-untyped-call]
+        return outputs, (h, c)
 
     @staticmethod
     def gru(
         inputs: Tensor,
         indices: Tensor | None,
-        state: Sequence[Tensor],
+        state: State,
         parameters: Parameters,
         precision: str,
-    ) -> tuple[Tensor, ...]:
+    ) -> tuple[Tensor, State]:
         """Run a GRU layer."""
-        return _GRU.apply(look_up(inputs, indices), *state, *parameters)  # type: ignore[no-any-return, no-untyped-call]
+        outputs, h = _GRU.apply(look_up(inputs, indices), *state, *parameters)  # type: ignore[no-untyped-call]
+        return outputs, (h,)

@@ -1,11 +1,9 @@
 """Engine `torch`: PyTorch's own layers."""
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor
 
-from charlm.recurrent.engines.base import Parameters, look_up
+from charlm.recurrent.engines.base import Parameters, State, look_up
 
 
 class Torch:
@@ -15,10 +13,10 @@ class Torch:
     def lstm(
         inputs: Tensor,
         indices: Tensor | None,
-        state: Sequence[Tensor],
+        state: State,
         parameters: Parameters,
         precision: str,
-    ) -> tuple[Tensor, ...]:
+    ) -> tuple[Tensor, State]:
         """Run an LSTM layer."""
         h, c = state
         dtype = h.dtype
@@ -27,16 +25,16 @@ class Torch:
             outputs, h, c = torch.lstm(
                 read, (h[None], c[None]), list(parameters), True, 1, 0.0, True, False, False
             )
-        return outputs.to(dtype), h[0].to(dtype), c[0].to(dtype)
+        return outputs.to(dtype), (h[0].to(dtype), c[0].to(dtype))
 
     @staticmethod
     def gru(
         inputs: Tensor,
         indices: Tensor | None,
-        state: Sequence[Tensor],
+        state: State,
         parameters: Parameters,
         precision: str,
-    ) -> tuple[Tensor, ...]:
+    ) -> tuple[Tensor, State]:
         """Run a GRU layer."""
         (h,) = state
         dtype = h.dtype
@@ -45,7 +43,7 @@ class Torch:
             outputs, h = torch.gru(
                 read, h[None], list(parameters), True, 1, 0.0, True, False, False
             )
-        return outputs.to(dtype), h[0].to(dtype)
+        return outputs.to(dtype), (h[0].to(dtype),)
 
 
 def _autocast(inputs: Tensor, precision: str) -> torch.autocast:

@@ -19,7 +19,6 @@ no tuning at run time, so that the same inputs give the same bits.
 Shapes are those of `charlm.recurrent.equations`; `charlm.recurrent.gpu.kernels` explains slots.
 """
 
-from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
@@ -28,7 +27,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from charlm.recurrent.eager import eager_backward, linked_to, once_differentiable
-from charlm.recurrent.engines.base import Parameters
+from charlm.recurrent.engines.base import Parameters, State
 from charlm.recurrent.engines.torch import Torch
 from charlm.recurrent.gpu.graphs import take_loop
 from charlm.recurrent.gpu.overlap import overlapped
@@ -45,11 +44,11 @@ class FusedGPU:
     def lstm(
         inputs: Tensor,
         indices: Tensor | None,
-        state: Sequence[Tensor],
+        state: State,
         parameters: Parameters,
         precision: str,
         at_once: int = 1,
-    ) -> tuple[Tensor, ...]:
+    ) -> tuple[Tensor, State]:
         """Run an LSTM layer."""
         if _torch_runs("lstm", inputs, state):
             return Torch.lstm(inputs, indices, state, parameters, precision)
@@ -59,23 +58,23 @@ class FusedGPU:
     def gru(
         inputs: Tensor,
         indices: Tensor | None,
-        state: Sequence[Tensor],
+        state: State,
         parameters: Parameters,
         precision: str,
         at_once: int = 1,
-    ) -> tuple[Tensor, ...]:
+    ) -> tuple[Tensor, State]:
         """Run a GRU layer."""
         if _torch_runs("gru", inputs, state):
             return Torch.gru(inputs, indices, state, parameters, precision)
         return _run("gru", inputs, indices, state, parameters, precision, at_once)
 
     @staticmethod
-    def stack(*arguments: Any) -> tuple[Tensor, list[Sequence[Tensor]]]:
+    def stack(*arguments: Any) -> tuple[Tensor, list[State]]:
         """Run a stack of layers, see `overlapped`."""
         return overlapped(*arguments)
 
 
-def _torch_runs(cell: str, inputs: Tensor, state: Sequence[Tensor]) -> bool:
+def _torch_runs(cell: str, inputs: Tensor, state: State) -> bool:
     """Whether torch's layer runs: in another type than float32, or where it is the faster one."""
     batch, size = state[0].shape
     return inputs.dtype != torch.float32 or MEASURED.get((cell, size, batch)) == "torch"
@@ -85,11 +84,11 @@ def _run(
     cell: str,
     inputs: Tensor,
     indices: Tensor | None,
-    state: Sequence[Tensor],
+    state: State,
     parameters: Parameters,
     precision: str,
     at_once: int,
-) -> tuple[Tensor, ...]:
+) -> tuple[Tensor, State]:
     weight_ih, weight_hh, bias_ih, bias_hh = parameters
     kind = operand_type(precision, inputs.device)
     projected = functional.linear(inputs.to(kind), weight_ih.to(kind))  # W x, all steps at once
@@ -98,7 +97,8 @@ def _run(
     batch, size = state[0].shape
     shares = plan_on(cell, size, batch, kind, inputs.device, at_once)
     tensors = projected, weight_hh.to(kind), bias_ih, bias_hh, *state
-    return _Layer.apply(cell, linked_to(*tensors), shares, *tensors)  # type: ignore[no-any-return, no-untyped-call]
+    outputs, *final = _Layer.apply(cell, linked_to(*tensors), shares, *tensors)  # type: ignore[no-untyped-call]
+    return outputs, tuple(final)
 
 
 @cache

@@ -9,15 +9,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from charlm.recurrent.engines.base import State
+
 STRETCH = 64  # steps
 
 
 def overlapped(
-    run_layer: Callable[..., tuple[Tensor, Sequence[Tensor]]],
+    run_layer: Callable[..., tuple[Tensor, State]],
     inputs: Tensor,
     indices: Tensor | None,
-    states: Sequence[Sequence[Tensor]],
-) -> tuple[Tensor, list[Sequence[Tensor]]]:
+    states: Sequence[State],
+) -> tuple[Tensor, list[State]]:
     """Run a stack of layers at the same time, on two streams that take turns.
 
     A layer works on a stretch of steps while the one below it works on the next stretch. Autograd

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from charlm.recurrent.engines.base import State
 from charlm.recurrent.gpu.engine import bias_by_slots, operand_type
 from charlm.recurrent.gpu.graphs import captured
 from charlm.recurrent.gpu.loop import launch_forward
@@ -77,10 +78,10 @@ class GPUStepper(Stepper):
             )  # fmt: skip
         self._output.copy_(hidden[-1, 1 - turn])
 
-    def _read_state(self) -> tuple[Tensor, ...]:
+    def _read_state(self) -> State:
         return tuple(history[:, self._turn].clone() for history in self._histories)
 
-    def _write_state(self, state: tuple[Tensor, ...]) -> None:
+    def _write_state(self, state: State) -> None:
         for history, given in zip(self._histories, state, strict=True):
             history[:, self._turn] = given.detach()
         self._operands[:, self._turn] = self._histories[0][:, self._turn]
