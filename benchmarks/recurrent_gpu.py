@@ -11,9 +11,9 @@ what it takes at least that programs on all processors wait for each other.
 """
 
 import argparse
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from importlib.util import find_spec
+from unittest.mock import patch
 
 import torch
 from torch import Tensor, nn
@@ -21,6 +21,7 @@ from torch.nn import functional
 
 from benchmarks.recurrent import CELLS, PEERS, SYMBOLS, medians
 from charlm.recurrent import GRU, LSTM
+from charlm.recurrent.engines.base import Cell
 
 LAYERS, STEPS = 2, 256
 SHAPES = [(hidden, batch) for hidden in (512, 1024) for batch in (64, 128, 256)]
@@ -166,47 +167,25 @@ def training(make: Callable[[nn.Module, int], Run]) -> None:
 
 
 def loops() -> None:
-    """What the GPU engine has, against what it picks: for `MEASURED` of its module `plan`."""
-    from charlm.recurrent.gpu import overlap
+    """The resident loops against the replayed ones: for `MEASURED` of the GPU engine's plan."""
     from charlm.recurrent.gpu.plan import MEASURED
 
-    @contextmanager
-    def chosen(measured: dict[tuple[str, int, int], str], stretch: int) -> Iterator[None]:
-        kept = dict(MEASURED), overlap.STRETCH
-        MEASURED.update(measured)
-        overlap.STRETCH = stretch
-        yield
-        MEASURED.clear()
-        MEASURED.update(kept[0])
-        overlap.STRETCH = kept[1]
-
-    def under(run: Run, measured: dict[tuple[str, int, int], str], stretch: int) -> Run:
-        def inside() -> None:
-            with chosen(measured, stretch):
-                run()
-
-        return inside
-
-    print("| cell | hidden | batch | ms | stretches of 32 | of 128 | not overlapped | replayed |")
-    print("|---|---|---|---|---|---|---|---|")
+    print("| cell | hidden | batch | ms | replayed |")
+    print("|---|---|---|---|---|")
     for ours in PEERS:
         for hidden, batch in SHAPES:
             stack = ours(hidden, hidden, LAYERS, engine="fused", precision="bfloat16")
             run = forward_backward(stack, batch)
-            replayed = {(ours.cell, hidden, batch): "replayed"}
-            found = medians(
-                {
-                    "picked": run,
-                    "32": under(run, {}, 32),
-                    "128": under(run, {}, 128),
-                    "in turn": under(run, {}, STEPS),
-                    "replayed": under(run, replayed, STEPS),
-                },
-                3,
-            )
-            picked = found.pop("picked")
-            others = " | ".join(f"{time / picked:.2f}" for time in found.values())
-            print(f"| {ours.__name__} | {hidden} | {batch} | {picked * 1e3:.2f} | {others} |")
+            shape = ours.cell, hidden, batch
+
+            def replayed(run: Run = run, shape: tuple[Cell, int, int] = shape) -> None:
+                with patch.dict(MEASURED, {shape: "replayed"}):
+                    run()
+
+            found = medians({"picked": run, "replayed": replayed}, 3)
+            milliseconds = found["picked"] * 1e3
+            ratio = found["replayed"] / found["picked"]
+            print(f"| {ours.__name__} | {hidden} | {batch} | {milliseconds:.2f} | {ratio:.2f} |")
 
 
 @torch.no_grad()

@@ -1,4 +1,4 @@
-"""Dropout's masks: their values, how many are zero, and what they depend on."""
+"""The values of dropout masks, the share of zeros, and what masks depend on."""
 
 import pytest
 import torch

@@ -1,7 +1,7 @@
-"""The Triton engine: under Triton's interpreter, compiled without a GPU, and on one if it is there.
+"""The Triton engine: under Triton's interpreter, compiled without a GPU, and on a GPU.
 
-The interpreter runs programs one after another, so that programs that wait for each other would do
-so for ever: there, a group of programs that share weights is of one program.
+The interpreter runs programs one after another, so programs that wait for each other would wait
+forever. Under it, a group of programs has one program.
 """
 
 import os
@@ -9,33 +9,34 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Literal
 
 import pytest
 import torch
+from tests.recurrent.common import CELLS, Layer, parameter_gradients, parts, random_state, total
 from tests.recurrent.test_sharing import check_nothing_is_shared
 
 from charlm.errors import CharlmError
-from charlm.recurrent import GRU, LSTM
-from charlm.recurrent.engines.base import Parameters
-from charlm.recurrent.engines.reference import Reference
+from charlm.recurrent import LSTM
+from charlm.recurrent.engines.base import Cell, Engine, Parameters, Precision
+from charlm.recurrent.engines.reference import run_reference
 
 pytest.importorskip("triton", reason="Triton is missing (its wheels come with torch's CUDA builds)")
 import triton
 
-from charlm.recurrent import layers
+from charlm.recurrent import selection
 from charlm.recurrent.gpu import engine as gpu_engine
-from charlm.recurrent.gpu import graphs, kernels, overlap
-from charlm.recurrent.gpu.plan import MEASURED, Plan, Tile, plan
+from charlm.recurrent.gpu import graphs, kernels
+from charlm.recurrent.gpu.plan import MEASURED, Plan, Tile, make_plan
 from charlm.recurrent.gpu.stepper import GPUStepper
 
 on_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA GPU here")
 INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
 interpreted = pytest.mark.skipif(not INTERPRETED, reason="run by test_under_the_interpreter")
-TOLERANCE = {"float32": 1e-5, "bfloat16": 4e-2}
-CELLS = [LSTM, GRU]
+TOLERANCE: dict[Precision, float] = {"float32": 1e-5, "bfloat16": 4e-2}
 
 
-def test_under_the_interpreter():
+def test_under_the_interpreter() -> None:
     """Run the tests below in a process of their own: Triton's mode is chosen at its import."""
     if INTERPRETED:
         pytest.skip("this is that process")
@@ -50,14 +51,25 @@ def test_under_the_interpreter():
     assert " passed" in done.stdout
 
 
-def one_program_a_group(cell, size, batch, kind, device, at_once=1):
+def one_program_per_group(
+    cell: Cell, size: int, batch: int, dtype: torch.dtype, device: torch.device
+) -> Plan:
     units = triton.next_power_of_2(size)
     depth = max(16, units)
     forward, backward = Tile(8, depth, 8), Tile(8, depth // 2, 8)
     return Plan(True, min(2, batch), units, forward, backward)
 
 
-def check(cell, precision, hidden, batch, steps, with_table, device="cpu"):
+def check(
+    cell: type[Layer],
+    precision: Precision,
+    *,
+    hidden: int,
+    batch: int,
+    steps: int,
+    with_table: bool,
+    device: str = "cpu",
+) -> None:
     """Compare outputs, final states and all gradients with the equations in float64.
 
     Tolerances are relative to the largest number of a tensor.
@@ -67,20 +79,22 @@ def check(cell, precision, hidden, batch, steps, with_table, device="cpu"):
     indices = torch.randint(9, (steps, batch)) if with_table else None
     state = [torch.randn(batch, hidden) for _ in range(2 if cell is LSTM else 1)]
     tensors = [t.detach().double() for t in (inputs, *state, *exact.parameters())]
-    found = []
-    for engine, dtype, place in (
-        (gpu_engine.FusedGPU, torch.float32, device),
-        (Reference, torch.float64, "cpu"),
-    ):
+
+    def results(engine: Engine, dtype: torch.dtype, place: str) -> list[torch.Tensor]:
         leaves = [t.to(place, dtype).requires_grad_() for t in tensors]
-        rows = indices if indices is None else indices.to(place)
-        outputs, final = getattr(engine, cell.cell)(
-            leaves[0], rows, tuple(leaves[1:-4]), Parameters(*leaves[-4:]), precision
+        outputs, final = engine(
+            exact.cell,
+            leaves[0],
+            indices=None if indices is None else indices.to(place),
+            state=tuple(leaves[1:-4]),
+            parameters=Parameters(*leaves[-4:]),
+            precision=precision,
         )
-        results = outputs, *final
-        loss = sum((r * r.detach().cos()).sum() for r in results)
-        found.append([*results, *torch.autograd.grad(loss, leaves)])
-    for ours, theirs in zip(*found, strict=True):
+        return [outputs, *final, *torch.autograd.grad(total((outputs, *final)), leaves)]
+
+    found = results(gpu_engine.run_fused_gpu, torch.float32, device)
+    expected = results(run_reference, torch.float64, "cpu")
+    for ours, theirs in zip(found, expected, strict=True):
         error = (ours.double().cpu() - theirs).abs().max() / theirs.abs().max()
         assert error < TOLERANCE[precision]
 
@@ -98,49 +112,56 @@ def check(cell, precision, hidden, batch, steps, with_table, device="cpu"):
 )
 @pytest.mark.parametrize("resident", [False, True])
 def test_interpreter_matches_the_equations(
-    cell, precision, hidden, batch, steps, with_table, resident, monkeypatch
-):
+    cell: type[Layer],
+    precision: Precision,
+    hidden: int,
+    batch: int,
+    steps: int,
+    with_table: bool,
+    resident: bool,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     torch.manual_seed(0)
     if resident:
-        monkeypatch.setattr(gpu_engine, "plan_on", one_program_a_group)
+        monkeypatch.setattr(gpu_engine, "plan_for_device", one_program_per_group)
     for _ in range(2):  # the second time in the memory of the first
-        check(cell, precision, hidden, batch, steps, with_table)
+        check(cell, precision, hidden=hidden, batch=batch, steps=steps, with_table=with_table)
     assert all(len(loops) == 1 for loops in graphs._idle.values())
 
 
 @pytest.fixture
-def triton_on_cpu(monkeypatch):
-    monkeypatch.setattr(layers, "_fused", lambda device: gpu_engine.FusedGPU)
+def triton_on_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(selection, "_fused", lambda device: gpu_engine.run_fused_gpu)
 
 
 @interpreted
 @pytest.mark.parametrize("cell", CELLS)
 @pytest.mark.parametrize("with_table", [False, True])
-def test_interpreter_runs_stretches_as_a_whole(cell, with_table, triton_on_cpu, monkeypatch):
-    monkeypatch.setattr(overlap, "STRETCH", 2)
-    options = {"dropout": 0.5, "locked_dropout": True, "weight_dropout": 0.5}
+@pytest.mark.usefixtures("triton_on_cpu")
+def test_interpreter_runs_a_stack(cell: type[Layer], with_table: bool) -> None:
     inputs = torch.randn(4, 3) if with_table else torch.randn(5, 2, 3)
     indices = torch.randint(4, (5, 2))
     found = []
     parameters = cell(3, 4, 3).state_dict()
-    for engine in ("fused", "reference"):
-        layer = cell(3, 4, 3, engine=engine, **options)
+    engines: list[Literal["fused", "reference"]] = ["fused", "reference"]
+    for engine in engines:
+        layer = cell(3, 4, 3, engine=engine, dropout=0.5, locked_dropout=True, weight_dropout=0.5)
         layer.load_state_dict(parameters)
         torch.manual_seed(1)
         leaf = inputs.clone().requires_grad_()
         outputs, state = layer.forward_indices(indices, leaf) if with_table else layer(leaf)
-        results = [outputs, *(state if isinstance(state, tuple) else [state])]
-        loss = sum((r * r.detach().cos()).sum() for r in results)
-        found.append([*results, *torch.autograd.grad(loss, [leaf, *layer.parameters()])])
+        results = [outputs, *parts(state)]
+        gradients = torch.autograd.grad(total(results), [leaf, *layer.parameters()])
+        found.append([*results, *gradients])
     for ours, theirs in zip(*found, strict=True):
         torch.testing.assert_close(ours, theirs)
 
 
-def check_stepper(cell, precision, device):
+def check_stepper(cell: type[Layer], precision: Precision, device: str) -> None:
     layer = cell(5, 20, 2, engine="fused", precision=precision, device=device)
     indices = torch.randint(9, (4, 3), device=device)
     table = torch.randn(9, 5, device=device)
-    first = tuple(torch.randn(2, 3, 20, device=device) for _ in range(2 if cell is LSTM else 1))
+    first = tuple(part.to(device) for part in random_state(cell, 2, 3, 20))
     with torch.no_grad():
         expected, last = layer.forward_indices(indices, table, first)
     for rows in (indices, table[indices]):
@@ -156,7 +177,8 @@ def check_stepper(cell, precision, device):
 
 @interpreted
 @pytest.mark.parametrize("cell", CELLS)
-def test_interpreter_steps_as_it_runs(cell, triton_on_cpu):
+@pytest.mark.usefixtures("triton_on_cpu")
+def test_interpreter_steps_as_it_runs(cell: type[Layer]) -> None:
     check_stepper(cell, "float32", "cpu")
 
 
@@ -165,11 +187,16 @@ def test_interpreter_steps_as_it_runs(cell, triton_on_cpu):
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 @pytest.mark.parametrize("resident", [False, True])
 @pytest.mark.parametrize("hidden", [32, 33])
+@pytest.mark.usefixtures("triton_on_cpu")
 def test_interpreter_shares_no_memory(
-    cell, precision, resident, hidden, triton_on_cpu, monkeypatch
-):
+    cell: type[Layer],
+    precision: Precision,
+    resident: bool,
+    hidden: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     if resident:
-        monkeypatch.setattr(gpu_engine, "plan_on", one_program_a_group)
+        monkeypatch.setattr(gpu_engine, "plan_for_device", one_program_per_group)
     for with_table in (False, True):
         layer = cell(32, hidden, engine="fused", precision=precision)
         check_nothing_is_shared(layer, 2, 2, with_table)
@@ -179,14 +206,15 @@ def test_interpreter_shares_no_memory(
         outputs, _ = layer(torch.ones(2, 2, 32))
         outputs = outputs.relu_() if in_place else outputs.relu()
         outputs.square().sum().backward()
-        found.append([p.grad.clone() for p in layer.parameters()])
+        found.append(parameter_gradients(layer))
     for ours, expected in zip(*found, strict=True):
         assert torch.equal(ours, expected)
 
 
 @interpreted
 @pytest.mark.parametrize("cell", CELLS)
-def test_interpreter_refuses_second_derivatives(cell, triton_on_cpu):
+@pytest.mark.usefixtures("triton_on_cpu")
+def test_interpreter_refuses_second_derivatives(cell: type[Layer]) -> None:
     layer = cell(5, 8, engine="fused")
     inputs = torch.randn(2, 2, 5, requires_grad=True)
     (gradient,) = torch.autograd.grad(layer(inputs)[0].sum(), inputs, create_graph=True)
@@ -203,11 +231,18 @@ SIGNATURE = {
 H100 = {"processors": 132, "shared_memory": 227 * 1024}
 
 
-def compiled(kernel, shares, cell, size, precision="bfloat16"):
+def compiled(
+    kernel: triton.JITFunction[object],
+    plan: Plan,
+    *,
+    cell: Cell,
+    size: int,
+    precision: Precision = "bfloat16",
+) -> triton.compiler.CompiledKernel:
     """Compile a kernel for an H100, as its arguments would be there."""
-    tile = getattr(shares, kernel.__name__)
-    constants = {"CELL": cell, "SIZE": size, "UNITS": shares.units, "BATCH": tile.batch}
-    constants |= {"DEPTH": tile.depth, "RESIDENT": shares.resident}
+    tile: Tile = getattr(plan, kernel.__name__)
+    constants = {"CELL": cell, "SIZE": size, "UNITS": plan.units, "BATCH": tile.batch}
+    constants |= {"DEPTH": tile.depth, "RESIDENT": plan.resident}
     signature = {name: SIGNATURE.get(name, "constexpr") for name in kernel.arg_names}
     if precision == "float32":
         signature = {name: kind.replace("bf16", "fp32") for name, kind in signature.items()}
@@ -223,8 +258,8 @@ def compiled(kernel, shares, cell, size, precision="bfloat16"):
     )
 
 
-def resources(kernel, folder):
-    """Registers a thread, and bytes a thread that did not fit into them."""
+def resources(kernel: triton.compiler.CompiledKernel, folder: Path) -> tuple[int, int]:
+    """Return the registers per thread, and the bytes per thread that did not fit into them."""
     (folder / "kernel.cubin").write_bytes(kernel.asm["cubin"])
     tool = Path(triton.__file__).parent / "backends/nvidia/bin/cuobjdump"
     done = subprocess.run(
@@ -240,23 +275,26 @@ def resources(kernel, folder):
 @pytest.mark.skipif(INTERPRETED, reason="compiled in the process that does not interpret")
 @pytest.mark.parametrize("cell", ["lstm", "gru"])
 @pytest.mark.parametrize(("size", "batch"), [(512, 64), (1024, 256)])
-@pytest.mark.parametrize("way", ["forward", "backward"])
-def test_weights_stay_resident_on_an_h100(cell, size, batch, way, tmp_path):
-    shares = plan(size, batch, torch.bfloat16, **H100)
-    assert shares.resident
-    assert shares.groups * triton.cdiv(size, shares.units) <= H100["processors"]
-    kernel = compiled(getattr(kernels, way), shares, cell, size)
+@pytest.mark.parametrize("direction", ["forward", "backward"])
+def test_weights_stay_resident_on_an_h100(
+    cell: Cell, size: int, batch: int, direction: str, tmp_path: Path
+) -> None:
+    plan = make_plan(size, batch, torch.bfloat16, **H100)
+    assert plan.resident
+    assert plan.groups * triton.cdiv(size, plan.units) <= H100["processors"]
+    kernel = compiled(getattr(kernels, direction), plan, cell=cell, size=size)
     registers, spilled = resources(kernel, tmp_path)
     print(f"{registers} registers a thread, {kernel.metadata.shared // 1024} KB of shared memory")
     assert spilled == 0
     assert kernel.metadata.shared <= H100["shared_memory"]
-    # The weights are put into shared memory once: before the loop over the steps begins.
+    # The weights are put into shared memory once, before the loop over the steps.
     before, loop = kernel.asm["ttgir"].split("scf.for", 1)
-    shape = f"64x{size}xbf16" if way == "forward" else f"8x16x{size // 2}xbf16"
+    shape = f"64x{size}xbf16" if direction == "forward" else f"8x16x{size // 2}xbf16"
     assert re.search(rf"local_alloc .*tensor<{shape}", before)
     assert not re.search(rf"(local_alloc|tt.load) .*tensor<{shape}", loop)
-    assert ("wgmma.mma_async" if way == "forward" else "mma.sync") in kernel.asm["ptx"]
-    # All have written, one tells; one sees that all have told, then all read on.
+    assert ("wgmma.mma_async" if direction == "forward" else "mma.sync") in kernel.asm["ptx"]
+    # All threads have written before one counts the program; one sees that all programs are counted
+    # before all threads read on.
     barrier = kernel.asm["ptx"].split("atom.global.gpu.release.add.u32")
     assert len(barrier) == 2
     assert barrier[0].count("bar.sync")
@@ -265,11 +303,13 @@ def test_weights_stay_resident_on_an_h100(cell, size, batch, way, tmp_path):
 
 @pytest.mark.skipif(INTERPRETED, reason="compiled in the process that does not interpret")
 @pytest.mark.parametrize(("cell", "precision"), [("lstm", "bfloat16"), ("gru", "float32")])
-@pytest.mark.parametrize("way", ["forward", "backward"])
-def test_steps_compile_for_an_h100(cell, precision, way, tmp_path):
-    shares = plan(2048, 64, getattr(torch, precision), **H100)
-    assert not shares.resident
-    kernel = compiled(getattr(kernels, way), shares, cell, 2048, precision)
+@pytest.mark.parametrize("direction", ["forward", "backward"])
+def test_steps_compile_for_an_h100(
+    cell: Cell, precision: Precision, direction: str, tmp_path: Path
+) -> None:
+    plan = make_plan(2048, 64, getattr(torch, precision), **H100)
+    assert not plan.resident
+    kernel = compiled(getattr(kernels, direction), plan, cell=cell, size=2048, precision=precision)
     assert resources(kernel, tmp_path)[1] == 0
     assert kernel.metadata.shared <= H100["shared_memory"]
 
@@ -289,18 +329,28 @@ def test_steps_compile_for_an_h100(cell, precision, way, tmp_path):
         (1100, 20, 5, False),
     ],
 )
-def test_gpu_matches_the_equations(cell, precision, hidden, batch, steps, with_table):
+def test_gpu_matches_the_equations(
+    cell: type[Layer], precision: Precision, hidden: int, batch: int, steps: int, with_table: bool
+) -> None:
     torch.manual_seed(0)
     for _ in range(3):  # captured, replayed
-        check(cell, precision, hidden, batch, steps, with_table, "cuda")
+        check(
+            cell,
+            precision,
+            hidden=hidden,
+            batch=batch,
+            steps=steps,
+            with_table=with_table,
+            device="cuda",
+        )
 
 
-def training_pass(layer, inputs, state):
+def training_pass(layer: Layer, inputs: torch.Tensor) -> list[torch.Tensor]:
+    """Return the outputs and the gradients of the parameters."""
     layer.zero_grad()
-    outputs, final = layer(inputs, state)
-    final = final if isinstance(final, tuple) else (final,)
-    sum((r * r.detach().cos()).sum() for r in (outputs, *final)).backward()
-    return [outputs.detach(), *(p.grad.clone() for p in layer.parameters())]
+    outputs, final = layer(inputs)
+    total((outputs, *parts(final))).backward()
+    return [outputs.detach(), *parameter_gradients(layer)]
 
 
 @on_gpu
@@ -309,41 +359,25 @@ def training_pass(layer, inputs, state):
     ("precision", "hidden", "batch"),
     [("bfloat16", 512, 64), ("bfloat16", 1024, 128), ("bfloat16", 1536, 16), ("float32", 100, 9)],
 )
-def test_gpu_gives_the_same_bits_on_every_run(cell, precision, hidden, batch):
+def test_gpu_gives_the_same_bits_on_every_run(
+    cell: type[Layer], precision: Precision, hidden: int, batch: int
+) -> None:
     layer = cell(32, hidden, 2, engine="fused", precision=precision, device="cuda")
-    inputs = torch.randn(200, batch, 32, device="cuda")  # several stretches: layers overlap
-    first = training_pass(layer, inputs, None)
+    inputs = torch.randn(200, batch, 32, device="cuda")
+    first = training_pass(layer, inputs)
     for _ in range(10):
-        for ours, theirs in zip(training_pass(layer, inputs, None), first, strict=True):
+        for ours, theirs in zip(training_pass(layer, inputs), first, strict=True):
             assert torch.equal(ours, theirs)
 
 
 @on_gpu
-@pytest.mark.parametrize("cell", CELLS)
-@pytest.mark.parametrize("layer_count", [2, 3])
-def test_gpu_overlaps_layers_rightly(cell, layer_count, monkeypatch):
-    layer = cell(32, 256, layer_count, engine="fused", device="cuda")
-    inputs = torch.randn(300, 24, 32, device="cuda")
-    found = []
-    for stretch in (64, 1000):
-        monkeypatch.setattr(overlap, "STRETCH", stretch)
-        found.append(training_pass(layer, inputs, None))
-    for ours, theirs in zip(*found, strict=True):
-        error = (ours - theirs).abs().max() / theirs.abs().max()
-        assert error < TOLERANCE["float32"]
-
-
-@on_gpu
-def test_gpu_programs_wait_for_each_other():
-    """Over thousands of steps a barrier that fails now and then would be seen."""
+def test_gpu_programs_wait_for_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Thousands of steps would show a barrier that fails now and then."""
     layer = LSTM(8, 1024, engine="fused", precision="bfloat16", device="cuda")
     inputs = torch.randn(5000, 32, 8, device="cuda")
-    resident = training_pass(layer, inputs, None)
-    MEASURED["lstm", 1024, 32] = "replayed"
-    try:
-        stepped = training_pass(layer, inputs, None)
-    finally:
-        del MEASURED["lstm", 1024, 32]
+    resident = training_pass(layer, inputs)
+    monkeypatch.setitem(MEASURED, ("lstm", 1024, 32), "replayed")
+    stepped = training_pass(layer, inputs)
     for ours, theirs in zip(resident, stepped, strict=True):
         error = (ours - theirs).abs().max() / theirs.abs().max()
         assert error < TOLERANCE["bfloat16"]
@@ -352,7 +386,7 @@ def test_gpu_programs_wait_for_each_other():
 @on_gpu
 @pytest.mark.parametrize("cell", CELLS)
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
-def test_gpu_steps_as_it_runs(cell, precision):
+def test_gpu_steps_as_it_runs(cell: type[Layer], precision: Precision) -> None:
     check_stepper(cell, precision, "cuda")
     layer = cell(5, 20, engine="fused", precision=precision, device="cuda")
     stepper = layer.stepper(3)

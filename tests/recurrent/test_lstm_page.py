@@ -1,8 +1,9 @@
-"""The code of docs/lstm.md runs as it stands there, and gives the numbers beside it."""
+"""The code of docs/lstm.md runs and gives the numbers in its comments."""
 
 import ast
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -10,8 +11,8 @@ import torch
 PAGE = Path(__file__).parents[2] / "docs" / "lstm.md"
 
 
-def test_code_gives_the_numbers_beside_it():
-    names = {}
+def test_code_gives_the_numbers_beside_it() -> None:
+    names: dict[str, Any] = {}
     checked = 0
     for block in re.findall(r"^```python\n(.*?)^```", PAGE.read_text("utf-8"), re.M | re.S):
         exec(block, names)
@@ -27,10 +28,11 @@ def test_code_gives_the_numbers_beside_it():
                     ), line
                 checked += 1
     assert checked > 10
-    # The step that the page goes through by hand is the one that the equations make.
+    # The step that the page computes by hand is that of the equations.
     torch.testing.assert_close(names["new_h"], names["hidden"][1])
     torch.testing.assert_close(names["new_c"], names["steps"][2].c)
 
 
-def flat(numbers):
+def flat(numbers: object) -> list[object]:
+    """Return the numbers of nested lists."""
     return [n for part in numbers for n in flat(part)] if isinstance(numbers, list) else [numbers]

@@ -16,9 +16,8 @@ from torch.nn import functional
 from charlm.errors import CharlmError
 from charlm.files import atomic, write_text
 from charlm.model.kneser_ney import Ngram
-from charlm.recurrent import GRU, LSTM
+from charlm.recurrent import GRU, LSTM, EngineName, Precision
 from charlm.recurrent.dropout import dropout_mask
-from charlm.recurrent.layers import EngineName, Precision
 from charlm.text.vocabulary import Vocabulary
 
 State: TypeAlias = tuple[Tensor, ...]

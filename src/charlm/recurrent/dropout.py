@@ -1,4 +1,8 @@
-"""Dropout (Srivastava et al. 2014), with masks that are cheap to draw."""
+"""Dropout with masks that are cheap to draw.
+
+N. Srivastava et al.: Dropout: a simple way to prevent neural networks from overfitting. JMLR 15,
+2014.
+"""
 
 import torch
 from torch import Tensor
@@ -7,11 +11,11 @@ from torch import Tensor
 def dropout_mask(like: Tensor, probability: float) -> Tensor:
     """Draw a mask: 0 with the given probability, to within 2^-16, else 1 / (1 - probability).
 
-    It takes torch's own generator. On a CPU a mask of `bernoulli_` is a seventh of the time of a
-    training step; here one draw of 64 bits makes four numbers.
+    The numbers come from torch's default generator. On a CPU, drawing a mask with `bernoulli_`
+    takes a seventh of a training step, so here one draw of 64 bits makes four numbers.
 
     Returns:
-        A tensor of the shape, the type and the device of `like`.
+        A tensor of the shape, dtype and device of `like`.
     """
     kept = 1 - probability
     if not kept:
@@ -24,3 +28,12 @@ def dropout_mask(like: Tensor, probability: float) -> Tensor:
     else:
         mask.bernoulli_(kept)
     return mask.mul_(1 / kept)
+
+
+def drop_outputs(outputs: Tensor, probability: float, *, locked: bool) -> Tensor:
+    """Drop some of the outputs (T, B, H).
+
+    Locked dropout draws one mask for all steps: Y. Gal, Z. Ghahramani: A theoretically grounded
+    application of dropout in recurrent neural networks. NeurIPS 2016.
+    """
+    return outputs * dropout_mask(outputs[:1] if locked else outputs, probability)

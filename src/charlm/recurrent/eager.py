@@ -2,30 +2,35 @@
 
 from collections.abc import Callable
 from functools import wraps
-from typing import Any
+from typing import Protocol, TypeAlias
 
 import torch
 from torch import Tensor, nn
 from torch.autograd import forward_ad
+from torch.autograd.function import FunctionCtx
 
 from charlm.recurrent.errors import LayerRuntimeError
 
-_Backward = Callable[..., tuple[Tensor | None, ...]]
+Gradients: TypeAlias = tuple[Tensor | None, ...]
 
 
-def is_eager(*tensors: Any) -> bool:
-    """Whether these are ordinary tensors that torch neither records nor transforms.
+class LinkedContext(Protocol):
+    """The context of an autograd function that uses `once_differentiable`."""
 
-    It is not so under `torch.jit.trace`, `torch.export`, ``torch.func`` and forward-mode
-    derivatives, with a dispatch mode such as ``FakeTensorMode``, and for tensor subclasses and the
-    meta device. A kernel must then not read memory by its address.
+    inputs: tuple[Tensor, ...]
+    """Stand for the tensors that the function differentiates, see `linked_to`."""
+
+
+def is_eager(*tensors: object) -> bool:
+    """Return whether these are ordinary tensors that torch neither records nor transforms.
+
+    They are not under `torch.jit.trace`, `torch.export`, ``torch.func`` and forward-mode
+    derivatives, with a dispatch mode such as ``FakeTensorMode``, or if one is a tensor subclass or
+    on the meta device. A kernel must then not read memory by its address.
     """
     return (
         not torch.compiler.is_exporting()  # first: what follows cannot be exported itself
-        and all(
-            type(t) in (Tensor, nn.Parameter) and not t.is_meta and t.layout == torch.strided
-            for t in tensors
-        )
+        and all(map(_is_ordinary, tensors))
         and not torch._C._is_tracing()
         and torch._C._len_torch_dispatch_stack() == 0
         and torch._C._functorch.peek_interpreter_stack() is None
@@ -33,11 +38,22 @@ def is_eager(*tensors: Any) -> bool:
     )
 
 
-def eager_backward(backward: _Backward) -> _Backward:
+def _is_ordinary(tensor: object) -> bool:
+    return (
+        isinstance(tensor, Tensor)
+        and type(tensor) in (Tensor, nn.Parameter)
+        and not tensor.is_meta
+        and tensor.layout == torch.strided
+    )
+
+
+def eager_backward(
+    backward: Callable[..., Gradients],
+) -> Callable[..., Gradients]:
     """Refuse to run a backward pass on gradients that are not ordinary tensors."""
 
     @wraps(backward)
-    def run(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+    def run(ctx: object, *gradients: Tensor) -> Gradients:
         if not all(map(_has_memory, gradients)):
             raise LayerRuntimeError(
                 "the backward pass takes one gradient at a time, and plain tensors: use "
@@ -57,16 +73,18 @@ def _has_memory(tensor: Tensor) -> bool:
     )
 
 
-def once_differentiable(backward: _Backward) -> _Backward:
+def once_differentiable(
+    backward: Callable[..., Gradients],
+) -> Callable[..., Gradients]:
     """Mark a backward pass whose gradients have no derivatives of their own.
 
-    To take such a derivative raises an error, with respect to whatever the gradients depend on:
-    the incoming gradients, and what ``ctx.inputs`` stands for, see `linked_to`. torch's decorator
-    of this name forgets the latter.
+    Taking such a derivative raises an error, with respect to whatever the gradients depend on: the
+    incoming gradients, and the tensors that ``ctx.inputs`` stands for, see `linked_to`. torch's
+    decorator of this name forgets the latter.
     """
 
     @wraps(backward)
-    def run(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+    def run(ctx: LinkedContext, *gradients: Tensor) -> Gradients:
         with torch.no_grad():
             found = backward(ctx, *gradients)
         if not torch.is_grad_enabled():  # it is with create_graph
@@ -80,27 +98,27 @@ def once_differentiable(backward: _Backward) -> _Backward:
 
 
 def linked_to(*tensors: Tensor) -> tuple[Tensor, ...]:
-    """What stands for tensors in autograd's graph without keeping their memory."""
+    """Return what stands for tensors in autograd's graph without keeping their memory."""
     return (_Link.apply(*tensors),) if torch.is_grad_enabled() else ()  # type: ignore[no-untyped-call]
 
 
 class _Link(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, *tensors: Tensor) -> Tensor:
+    def forward(ctx: FunctionCtx, *tensors: Tensor) -> Tensor:
         return torch.empty(0)
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> Any:
+    def backward(ctx: FunctionCtx, *gradients: Tensor) -> Gradients:
         raise AssertionError("nothing is computed from a link")
 
 
 class _NoDerivative(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, number: int, *tensors: Tensor) -> tuple[Tensor, ...]:
+    def forward(ctx: FunctionCtx, number: int, *tensors: Tensor) -> tuple[Tensor, ...]:
         return tuple(g.detach() for g in tensors[:number])
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> Any:
+    def backward(ctx: FunctionCtx, *gradients: Tensor) -> Gradients:
         raise LayerRuntimeError(
             'engine="fused" gives first derivatives only; for second derivatives make the layer '
             'with engine="reference"'

@@ -1,17 +1,17 @@
-"""The LSTM and the GRU as they are written, forward and backward: the oracle for all else.
+"""The equations of the LSTM and the GRU, forward and backward: the reference for every engine.
 
-Everything here is plain tensor algebra, a gate at a time and a step at a time, and works in the
-precision of its arguments. The engines compute the same numbers faster and are tested against it.
+This is plain tensor algebra, one gate and one step at a time, in the precision of the arguments.
+The engines compute the same numbers faster and are tested against it.
 
-Notation, for one step t of a batch: x is the input, h the hidden state and c the cell state before
-the step, W_* weighs the input, U_* the hidden state, b_* is a bias, σ the logistic function and ⊙
-the product element by element. Rows are examples, so "W x" is written ``x @ W.T``. In the backward
-half ``d_v`` is the gradient of the loss with respect to v, and ``d_a_*`` that with respect to a
-gate's argument, before its non-linearity.
+Notation, for one step of a batch: x is the input, h the hidden state and c the cell state before
+the step; W_* weighs the input and U_* the hidden state, b_* is a bias, σ the logistic function and
+⊙ the element-wise product. Rows are examples, so "W x" is written ``x @ W.T``. In the backward
+functions, ``d_v`` is the gradient of the loss with respect to v, and ``d_a_*`` is the gradient with
+respect to a gate's argument, before its non-linearity.
 
-An LSTM's gates are named after their work, and by letters: the input gate i lets in, the forget
-gate f keeps, the output gate o lets out, and the input node g, called a candidate elsewhere, is
-what there is to let in.
+The gates of an LSTM: the input gate i decides how much of the input node g (the candidate) enters
+the cell state, the forget gate f how much of the cell state stays, and the output gate o how much
+of it the hidden state shows.
 
 As in PyTorch, a layer's weights are stacked by gate: ``weight_ih = [W_i; W_f; W_g; W_o]`` for an
 LSTM and ``[W_r; W_z; W_n]`` for a GRU, ``weight_hh`` and the two biases likewise.
@@ -20,10 +20,12 @@ Shapes: inputs (T, B, I), states (B, H), weight_ih (G·H, I), weight_hh (G·H, H
 T steps, B examples, I input features, H hidden units and G gates (4 in an LSTM, 3 in a GRU).
 
 Sources:
-    S. Hochreiter, J. Schmidhuber: Long short-term memory. Neural Computation 9(8), 1997.
-    F. Gers, J. Schmidhuber, F. Cummins: Learning to forget. Neural Computation 12(10), 2000
-        (the forget gate).
-    K. Cho et al.: Learning phrase representations using RNN encoder-decoder. EMNLP 2014 (the GRU).
+    S. Hochreiter, J. Schmidhuber: Long short-term memory. Neural Computation 9(8), 1997,
+        doi:10.1162/neco.1997.9.8.1735.
+    F. Gers, J. Schmidhuber, F. Cummins: Learning to forget: continual prediction with LSTM. Neural
+        Computation 12(10), 2000, doi:10.1162/089976600300015015 (the forget gate).
+    K. Cho et al.: Learning phrase representations using RNN encoder-decoder for statistical machine
+        translation. EMNLP 2014, arXiv:1406.1078 (the GRU).
 """
 
 from typing import NamedTuple
@@ -33,7 +35,7 @@ from torch import Tensor
 
 
 class LSTMStep(NamedTuple):
-    """What the backward pass needs of one LSTM step, each (B, H) but for x, which is (B, I)."""
+    """The values of one LSTM step that the backward pass needs, (B, H) except x, (B, I)."""
 
     x: Tensor
     h: Tensor
@@ -56,8 +58,17 @@ def lstm(
 ) -> tuple[Tensor, Tensor, list[LSTMStep]]:
     """Run an LSTM layer over a sequence from the state (h, c).
 
+    Args:
+        inputs: (T, B, I).
+        h: hidden state before the first step, (B, H).
+        c: cell state before the first step, (B, H).
+        weight_ih: [W_i; W_f; W_g; W_o], (4·H, I).
+        weight_hh: [U_i; U_f; U_g; U_o], (4·H, H).
+        bias_ih: (4·H,).
+        bias_hh: (4·H,); only the sum of the two biases matters.
+
     Returns:
-        The hidden state after each step (T, B, H), the last cell state (B, H), and one record a
+        The hidden state after each step (T, B, H), the final cell state (B, H), and one record per
         step for `lstm_backward`.
     """
     W_i, W_f, W_g, W_o = weight_ih.chunk(4)  # noqa: N806
@@ -86,19 +97,19 @@ def lstm_backward(
     d_h: Tensor,
     d_c: Tensor,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """Go back through the steps of `lstm`, last to first.
+    """Compute the gradients of `lstm`, from the last step to the first.
 
     Args:
         steps: the third result of `lstm`.
-        weight_ih: as given to `lstm`.
-        weight_hh: as given to `lstm`.
+        weight_ih: as given to `lstm`, (4·H, I).
+        weight_hh: as given to `lstm`, (4·H, H).
         d_outputs: gradient with respect to the first result of `lstm`, (T, B, H).
-        d_h: gradient with respect to the last hidden state, (B, H).
-        d_c: gradient with respect to the last cell state, (B, H).
+        d_h: gradient with respect to the final hidden state, (B, H).
+        d_c: gradient with respect to the final cell state, (B, H).
 
     Returns:
-        The gradients with respect to inputs, first h, first c, weight_ih, weight_hh, and to either
-        bias (they are the same, as only the biases' sum counts).
+        The gradients with respect to inputs, initial h, initial c, weight_ih, weight_hh, and
+        either bias: they are the same, as only the sum of the biases matters.
     """
     d_inputs = []
     d_weight_ih = torch.zeros_like(weight_ih)
@@ -107,7 +118,7 @@ def lstm_backward(
     for (x, h, c, i, f, g, o, tanh_c), d_output in zip(
         reversed(steps), d_outputs.flip(0), strict=True
     ):
-        d_h = d_h + d_output  # h' goes two ways: out of the layer, and on in time
+        d_h = d_h + d_output  # h' is an output, and an input of the next step
         # h' = o ⊙ tanh(c'), and tanh' = 1 - tanh²
         d_o = d_h * tanh_c
         d_c = d_c + d_h * o * (1 - tanh_c**2)
@@ -132,7 +143,7 @@ def lstm_backward(
 
 
 class GRUStep(NamedTuple):
-    """What the backward pass needs of one GRU step, each (B, H) but for x, which is (B, I)."""
+    """The values of one GRU step that the backward pass needs, (B, H) except x, (B, I)."""
 
     x: Tensor
     h: Tensor
@@ -152,11 +163,19 @@ def gru(
 ) -> tuple[Tensor, list[GRUStep]]:
     """Run a GRU layer over a sequence from the state h.
 
-    This is PyTorch's variant, in which the reset gate acts after the recurrent product rather than
-    before it as in Cho et al.; with it the three recurrent products of a step are one.
+    This is PyTorch's variant: the reset gate acts after the recurrent product rather than before it
+    as in Cho et al., so the three recurrent products of a step are one.
+
+    Args:
+        inputs: (T, B, I).
+        h: hidden state before the first step, (B, H).
+        weight_ih: [W_r; W_z; W_n], (3·H, I).
+        weight_hh: [U_r; U_z; U_n], (3·H, H).
+        bias_ih: [b_r; b_z; b_n], (3·H,).
+        bias_hh: (3·H,), with b_m as its last third; its other thirds are added to b_r and b_z.
 
     Returns:
-        The hidden state after each step (T, B, H), and one record a step for `gru_backward`.
+        The hidden state after each step (T, B, H), and one record per step for `gru_backward`.
     """
     W_r, W_z, W_n = weight_ih.chunk(3)  # noqa: N806
     U_r, U_z, U_n = weight_hh.chunk(3)  # noqa: N806
@@ -166,7 +185,7 @@ def gru(
     for x in inputs:
         r = torch.sigmoid(x @ W_r.T + h @ U_r.T + b_r)  # reset gate:  r = σ(W_r x + U_r h + b_r)
         z = torch.sigmoid(x @ W_z.T + h @ U_z.T + b_z)  # update gate: z = σ(W_z x + U_z h + b_z)
-        m = h @ U_n.T + b_m  # memory of h:  m = U_n h + b_m
+        m = h @ U_n.T + b_m  # recurrent:   m = U_n h + b_m
         n = torch.tanh(x @ W_n.T + b_n + r * m)  # candidate:   n = tanh(W_n x + b_n + r ⊙ m)
         new_h = (1 - z) * n + z * h  # hidden state: h' = (1 - z) ⊙ n + z ⊙ h
         steps.append(GRUStep(x, h, r, z, n, m))
@@ -178,17 +197,17 @@ def gru(
 def gru_backward(
     steps: list[GRUStep], weight_ih: Tensor, weight_hh: Tensor, d_outputs: Tensor, d_h: Tensor
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """Go back through the steps of `gru`, last to first.
+    """Compute the gradients of `gru`, from the last step to the first.
 
     Args:
         steps: the second result of `gru`.
-        weight_ih: as given to `gru`.
-        weight_hh: as given to `gru`.
+        weight_ih: as given to `gru`, (3·H, I).
+        weight_hh: as given to `gru`, (3·H, H).
         d_outputs: gradient with respect to the first result of `gru`, (T, B, H).
-        d_h: gradient with respect to the last hidden state, (B, H).
+        d_h: gradient with respect to the final hidden state, (B, H).
 
     Returns:
-        The gradients with respect to inputs, first h, weight_ih, weight_hh, bias_ih and bias_hh.
+        The gradients with respect to inputs, initial h, weight_ih, weight_hh, bias_ih and bias_hh.
     """
     d_inputs = []
     d_weight_ih = torch.zeros_like(weight_ih)
@@ -208,7 +227,7 @@ def gru_backward(
         # σ' = σ (1 - σ)
         d_a_r = d_r * r * (1 - r)
         d_a_z = d_z * z * (1 - z)
-        # the input meets a_r, a_z, a_n; the hidden state meets a_r, a_z, m
+        # the input is a term of a_r, a_z and a_n, the hidden state of a_r, a_z and m
         d_a = torch.cat([d_a_r, d_a_z, d_a_n], dim=1)
         d_b = torch.cat([d_a_r, d_a_z, d_m], dim=1)
         d_weight_ih += d_a.T @ x

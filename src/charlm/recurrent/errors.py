@@ -1,4 +1,4 @@
-"""Errors of the layers: each is a `CharlmError` and also the type that torch's layers raise."""
+"""Errors of the layers: each is a `CharlmError` and of the type that torch's layers raise."""
 
 from charlm.errors import CharlmError
 
@@ -12,7 +12,7 @@ class LayerTypeError(CharlmError, TypeError):
 
 
 class LayerRuntimeError(CharlmError, RuntimeError):
-    """An input or a state does not fit the layer, or the layer cannot do what is asked."""
+    """An input or a state does not fit the layer, or the operation is not supported."""
 
 
 class LayerIndexError(CharlmError, IndexError):

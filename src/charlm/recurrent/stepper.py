@@ -1,33 +1,29 @@
 """One step at a time, for sampling."""
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
-from charlm.recurrent.eager import is_eager
+from charlm.recurrent.checks import check_eager, full_state
 from charlm.recurrent.engines.base import State
 from charlm.recurrent.errors import LayerRuntimeError
-
-
-def check_eager(layer: Any, tensor: Tensor) -> None:
-    """Refuse to step while torch records operations: a stepper's state would become a constant."""
-    if not is_eager(tensor):
-        raise LayerRuntimeError(
-            f"{layer._name}: stepper: torch.jit, torch.export and torch.func cannot record its "
-            "state, and the meta device has no memory for it; call the layer instead"
-        )
+from charlm.recurrent.module import RecurrentModule
+from charlm.recurrent.sequence import run_sequence
 
 
 class Stepper:
-    """A batch of streams that move on one symbol at a time, with no graph for gradients.
+    """A batch of streams that move on one symbol at a time, without gradients.
 
     Made by `LSTM.stepper` and `GRU.stepper`. It owns the streams' state, which starts from zeros,
-    and a snapshot of the weights: make a new one after training on. This class runs the layer on
-    sequences of length 1, with any engine; where an engine can do better, it has a subclass.
+    and a snapshot of the weights: make a new one after more training. This class runs the layer on
+    sequences of length 1, with any engine; engines that can do better have a subclass.
+
+    Args:
+        layer: the stack of layers.
+        batch_size: the number of streams B.
+        table: input vectors (V, input_size), whose row numbers the steps then take; or None.
     """
 
-    def __init__(self, layer: Any, batch_size: int, table: Tensor | None) -> None:
+    def __init__(self, layer: RecurrentModule, batch_size: int, table: Tensor | None) -> None:
         self._layer = layer
         self._batch_size = batch_size
         self._table = None if table is None else table.detach()
@@ -43,21 +39,20 @@ class Stepper:
         self._write_state(self._full_state(state))
 
     def _full_state(self, state: State | None) -> State:
-        weight = self._layer.weight_hh_l0
-        parts = self._layer._initial_state(state, self._batch_size, weight)
+        parts = full_state(self._layer, state, self._batch_size, self._layer.weight_hh_l0)
         return tuple(part.detach().clone() for part in parts)
 
     def __call__(self, inputs: Tensor) -> Tensor:
         """Move every stream on by one step.
 
         Args:
-            inputs: (B, input_size), or where the stepper has a table its rows' numbers (B,).
+            inputs: (B, input_size), or the table's row numbers (B,) if the stepper has a table.
 
         Returns:
             The last layer's hidden state (B, H). A later call may overwrite it.
 
         Raises:
-            CharlmError: the inputs are not of that shape, or beyond the table.
+            CharlmError: the inputs have another shape, or a row number is beyond the table.
         """
         shape: tuple[int, ...] = (self._batch_size,)
         if self._table is None:
@@ -80,7 +75,12 @@ class Stepper:
     def _move(self, inputs: Tensor) -> Tensor:
         if self._table is not None:
             inputs = self._table[inputs]
-        outputs, self._state = self._layer._run(
-            inputs[None], None, self._state, training=False, parameters=self._layer.all_weights
+        outputs, self._state = run_sequence(
+            self._layer,
+            inputs[None],
+            indices=None,
+            state=self._state,
+            parameters=self._layer.all_weights,
+            training=False,
         )
-        return outputs.flatten(0, 1)  # type: ignore[no-any-return]
+        return outputs.flatten(0, 1)

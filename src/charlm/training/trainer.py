@@ -28,7 +28,7 @@ from charlm.model.network import (
 )
 from charlm.model.scoring import validation_loss
 from charlm.progress import progress
-from charlm.recurrent.layers import Precision
+from charlm.recurrent import Precision
 from charlm.text.tokens import TokenSplit
 from charlm.text.vocabulary import Vocabulary
 from charlm.training.checkpoint import Checkpoints, fingerprint

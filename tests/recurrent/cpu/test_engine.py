@@ -12,7 +12,7 @@ from torch import Tensor
 
 from charlm.errors import CharlmError
 from charlm.recurrent import GRU, LSTM
-from charlm.recurrent.layers import Precision
+from charlm.recurrent.engines.base import Precision
 
 target = pytest.importorskip("charlm.recurrent.cpu.target", reason="Numba is missing")
 

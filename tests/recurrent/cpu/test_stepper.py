@@ -5,7 +5,7 @@ import torch
 
 from charlm.errors import CharlmError
 from charlm.recurrent import GRU, LSTM
-from charlm.recurrent.layers import Precision
+from charlm.recurrent.engines.base import Precision
 
 pytest.importorskip("charlm.recurrent.cpu.target", reason="Numba is missing")
 

@@ -35,48 +35,24 @@ from charlm.recurrent.cpu.packing import (
     to_panels,
 )
 from charlm.recurrent.eager import eager_backward, linked_to, once_differentiable
-from charlm.recurrent.engines.base import Parameters, State
-from charlm.recurrent.engines.torch import Torch
+from charlm.recurrent.engines.base import Cell, Parameters, Precision, State
+from charlm.recurrent.engines.torch import run_torch
 
 
-class FusedCPU:
-    """The fused engine on the CPU, see `charlm.recurrent.engines.base.Engine`."""
-
-    @staticmethod
-    def lstm(
-        inputs: Tensor,
-        indices: Tensor | None,
-        state: State,
-        parameters: Parameters,
-        precision: str,
-    ) -> tuple[Tensor, State]:
-        """Run an LSTM layer."""
-        if not can_run_kernels(inputs.dtype):
-            return Torch.lstm(inputs, indices, state, parameters, precision)
-        return _run("lstm", inputs, indices, state, parameters, precision)
-
-    @staticmethod
-    def gru(
-        inputs: Tensor,
-        indices: Tensor | None,
-        state: State,
-        parameters: Parameters,
-        precision: str,
-    ) -> tuple[Tensor, State]:
-        """Run a GRU layer."""
-        if not can_run_kernels(inputs.dtype):
-            return Torch.gru(inputs, indices, state, parameters, precision)
-        return _run("gru", inputs, indices, state, parameters, precision)
-
-
-def _run(
-    cell: str,
+def run_fused_cpu(
+    cell: Cell,
     inputs: Tensor,
+    *,
     indices: Tensor | None,
     state: State,
     parameters: Parameters,
-    precision: str,
+    precision: Precision,
 ) -> tuple[Tensor, State]:
+    """Run one layer by the compiled kernels, or by torch if they cannot run; see `Engine`."""
+    if not can_run_kernels(inputs.dtype):
+        return run_torch(
+            cell, inputs, indices=indices, state=state, parameters=parameters, precision=precision
+        )
     links = linked_to(inputs, *state, *parameters)
     outputs, *final = _Layer.apply(cell, links, inputs, indices, precision, *parameters, *state)  # type: ignore[no-untyped-call]
     return outputs, tuple(final)
@@ -85,7 +61,7 @@ def _run(
 class _Context(Protocol):
     """What autograd's context keeps for the backward pass."""
 
-    cell: str
+    cell: Cell
     inputs: tuple[Tensor, ...]  # stand for the inputs, see `once_differentiable`
     units: int  # without padding
     features: int  # without padding
@@ -101,11 +77,11 @@ class _Layer(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx: _Context,
-        cell: str,
+        cell: Cell,
         links: tuple[Tensor, ...],
         inputs: Tensor,
         indices: Tensor | None,
-        precision: str,
+        precision: Precision,
         weight_ih: Tensor,
         weight_hh: Tensor,
         bias_ih: Tensor,

@@ -16,6 +16,7 @@ from torch.nn import functional
 
 from charlm.recurrent.cpu.arguments import LANES
 from charlm.recurrent.cpu.launch import matrix_product, target
+from charlm.recurrent.engines.base import Cell, Precision
 from charlm.recurrent.errors import LayerIndexError
 
 
@@ -50,7 +51,7 @@ class Weights(NamedTuple):
     bias: Tensor  # (4, H) float32, the sums of both biases
 
     @classmethod
-    def of(cls, cell: str, dtype: torch.dtype, *parameters: Tensor) -> "Weights":
+    def of(cls, cell: Cell, dtype: torch.dtype, *parameters: Tensor) -> "Weights":
         """Pad and order a layer's weight_ih, weight_hh, bias_ih and bias_hh."""
         weight_ih, weight_hh, bias_ih, bias_hh = (p.detach().resolve_neg() for p in parameters)
         units = weight_hh.shape[1]
@@ -143,7 +144,7 @@ class LayerInput(NamedTuple):
         return cls(0, len(rows), to_panels(weights.table(rows)), indices, None, None)
 
 
-def operand_dtype(precision: str) -> torch.dtype:
+def operand_dtype(precision: Precision) -> torch.dtype:
     """Return the type of the products' operands: bfloat16 only if the processor multiplies it."""
     fast = precision == "bfloat16" and target.FAST_BFLOAT16
     return torch.bfloat16 if fast else torch.float32

@@ -1,7 +1,5 @@
 """One step at a time on the CPU."""
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
@@ -18,7 +16,8 @@ from charlm.recurrent.cpu.packing import (
     padded,
     to_panels,
 )
-from charlm.recurrent.engines.base import State
+from charlm.recurrent.engines.base import Precision, State
+from charlm.recurrent.module import RecurrentModule
 from charlm.recurrent.stepper import Stepper
 
 SINGLE_THREAD = 2**18
@@ -31,7 +30,13 @@ class CPUStepper(Stepper):
     There are two buffers for the state, which alternate: a step reads one and writes the other.
     """
 
-    def __init__(self, layer: Any, batch_size: int, table: Tensor | None, precision: str) -> None:
+    def __init__(
+        self,
+        layer: RecurrentModule,
+        batch_size: int,
+        table: Tensor | None,
+        precision: Precision,
+    ) -> None:
         super().__init__(layer, batch_size, table)
         dtype = operand_dtype(precision)
         size = padded(layer.hidden_size)
@@ -49,7 +54,7 @@ class CPUStepper(Stepper):
         self._current = 0  # the buffer that holds the state
         self._launches: tuple[list[Launch], list[Launch]] = [], []  # by the buffer that is read
         for number, parameters in enumerate(layer.all_weights):
-            complete = layer._weights(parameters, training=False)
+            complete = layer._layer_parameters(parameters, training=False)
             self._add_layer(number, Weights.of(layer.cell, dtype, *complete), dtype)
 
     def _add_layer(self, number: int, weights: Weights, dtype: torch.dtype) -> None:

@@ -1,53 +1,54 @@
-"""What an engine is."""
+"""The interface between the layers and the engines that run them."""
 
-from typing import NamedTuple, Protocol, TypeAlias
+from typing import Literal, NamedTuple, Protocol, TypeAlias
 
 from torch import Tensor
 from torch.nn import functional
 
+Cell: TypeAlias = Literal["lstm", "gru"]
+Precision: TypeAlias = Literal["float32", "bfloat16"]
 State: TypeAlias = tuple[Tensor, ...]
 """A recurrent state: (h, c) of an LSTM, (h,) of a GRU. The parts of one layer's state are (B, H),
 those of a stack's (num_layers, B, H)."""
 
 
 class Parameters(NamedTuple):
-    """The parameters of a layer, as PyTorch names and shapes them."""
+    """The parameters of one layer, named and stacked by gate as in PyTorch."""
 
-    weight_ih: Tensor
-    weight_hh: Tensor
-    bias_ih: Tensor
-    bias_hh: Tensor
+    weight_ih: Tensor  # (G·H, I)
+    weight_hh: Tensor  # (G·H, H)
+    bias_ih: Tensor  # (G·H,)
+    bias_hh: Tensor  # (G·H,)
 
 
 class Engine(Protocol):
-    """Runs one layer over a sequence.
+    """A function that runs one layer over a sequence, and that autograd can differentiate."""
 
-    Shapes are those of `charlm.recurrent.equations`. With `indices` (T, B), `inputs` is a table
-    (V, I), and step t of example b reads its row ``indices[t, b]``. `precision` is that of the
-    products: float32 or bfloat16. The results are the outputs and the final state.
-    """
-
-    @staticmethod
-    def lstm(
+    def __call__(
+        self,
+        cell: Cell,
         inputs: Tensor,
+        *,
         indices: Tensor | None,
         state: State,
         parameters: Parameters,
-        precision: str,
+        precision: Precision,
     ) -> tuple[Tensor, State]:
-        """Run an LSTM layer from the state (h, c); returns the outputs and (h, c)."""
+        """Run one layer over T steps of B examples.
 
-    @staticmethod
-    def gru(
-        inputs: Tensor,
-        indices: Tensor | None,
-        state: State,
-        parameters: Parameters,
-        precision: str,
-    ) -> tuple[Tensor, State]:
-        """Run a GRU layer from the state (h,); returns the outputs and (h,)."""
+        Args:
+            cell: `lstm` or `gru`.
+            inputs: (T, B, I); with `indices` a table (V, I) of input vectors.
+            indices: int (T, B): example b reads row ``indices[t, b]`` of the table in step t.
+            state: the initial state, parts of (B, H).
+            parameters: those of the layer; all have one dtype, which the results have, too.
+            precision: that of the matrix products, if the engine can choose.
+
+        Returns:
+            The hidden state after each step, (T, B, H), and the final state.
+        """
 
 
 def look_up(inputs: Tensor, indices: Tensor | None) -> Tensor:
-    """Return the inputs of all steps, looked up in the table if there are indices."""
+    """Return the inputs of all steps, (T, B, I), looked up in the table (V, I) if there is one."""
     return inputs if indices is None else functional.embedding(indices, inputs)

@@ -2,31 +2,31 @@
 # ruff: noqa: D417, N803, N806 (Triton's constants are written in capitals; see the module's text)
 """The loops over the steps as Triton kernels: `forward` and `backward`.
 
-A program works for UNITS hidden units and one group of the batch's examples. What it multiplies by
-lies in tiles with the weights' rows first, (weights' rows, examples), so that even 8 examples fill
-a tensor core's tile, whose weights' side is the wide one.
+A program computes UNITS hidden units for one group of the batch's examples. Products are tiles of
+(rows of the weights, examples), so that even 8 examples fill a tile of the tensor cores, whose wide
+side is that of the weights.
 
-Each kernel is used in two ways:
+Each kernel runs in one of two modes:
 
 - RESIDENT: one launch runs all steps. A program loads its part of the recurrent weights once and
-  keeps it in shared memory. Between steps the programs of a group meet: each adds 1 to a counter
-  and waits until all have. They must all be running at once, or those that wait would do so for
-  ever; under the interpreter, which runs one after another, a group is of one program.
-- otherwise one launch runs one step, and the weights are read as the product goes on.
+  keeps it in shared memory. Between steps, the programs of a group wait for each other: each adds 1
+  to a counter and waits until all have. They must all run at once, or some would wait forever.
+  Triton's interpreter runs one program after another, so there a group has one program.
+- Otherwise one launch runs one step, and the product reads the weights as it goes.
 
-Slots are what there is four times a unit: the gates i, f, g and o of an LSTM; r, z, m and n of a
-GRU, where m is the recurrent product of the candidate n, so that the hidden state meets the first
-GATES slots of either cell and these are the rows of `weight_hh` in their order.
+A unit has four slots: the gates i, f, g and o of an LSTM; r, z, m and n of a GRU, where m is the
+recurrent product of the candidate n. The first GATES slots of either cell have a recurrent product,
+and are the rows of `weight_hh` in their order.
 
-Every pointer is given at the first step that a launch runs, and moves from step to step. T is the
-number of steps, B of examples, H of units (SIZE). A tile is of BATCH examples and DEPTH units to be
-summed over. All sums are float32, in one order.
+Pointers are given at the first step that a launch runs, and move from step to step. T is the number
+of steps, B that of examples, H that of units (SIZE). A tile has BATCH examples and sums over DEPTH
+units. All sums are in float32 and in one order.
 """
 
 import triton
 import triton.language as tl
 
-# The interpreter multiplies numbers of type bfloat16 wrongly; in float32 the products are the same.
+# The interpreter multiplies bfloat16 wrongly; in float32 the products are the same.
 INTERPRETED = tl.constexpr(triton.knobs.runtime.interpret)
 
 
@@ -43,7 +43,7 @@ def _tanh(x):
 
 
 @triton.jit
-def _pair(x):
+def _add_pairs(x):
     """Add the two numbers along the last axis."""
     a, b = tl.split(x)
     return a + b
@@ -60,10 +60,10 @@ def _store(pointer, value, mask):
 
 
 @triton.jit
-def _meet(arrived, goal):
-    """Wait until `goal` arrivals were counted: what was written before is then seen by all.
+def _wait(arrived, goal):
+    """Count this program and wait until `goal` are counted; all then see what any wrote before.
 
-    Adding releases what this program's threads wrote, and reading acquires what the others' did.
+    Adding releases what this program's threads wrote; reading acquires what the others' wrote.
     """
     tl.debug_barrier()
     tl.atomic_add(arrived, 1, sem="release", scope="gpu")
@@ -75,21 +75,21 @@ def _meet(arrived, goal):
 @triton.jit
 def _forward_weights(weight, block, start, SIZE: tl.constexpr, UNITS: tl.constexpr,
                      DEPTH: tl.constexpr, GATES: tl.constexpr):  # fmt: skip
-    """A program's rows of `weight_hh`, slot by slot, from column `start`: (4·UNITS, DEPTH)."""
+    """Load a program's rows of `weight_hh`, slot by slot, from column `start`: (4·UNITS, DEPTH)."""
     row = tl.arange(0, 4 * UNITS)
     slot, unit = row // UNITS, block * UNITS + row % UNITS
     k = start + tl.arange(0, DEPTH)
-    there = ((slot < GATES) & (unit < SIZE))[:, None] & (k < SIZE)[None, :]
-    return tl.load(weight + (slot * SIZE + unit)[:, None] * SIZE + k[None, :], there, other=0.0)
+    mask = ((slot < GATES) & (unit < SIZE))[:, None] & (k < SIZE)[None, :]
+    return tl.load(weight + (slot * SIZE + unit)[:, None] * SIZE + k[None, :], mask, other=0.0)
 
 
 @triton.jit
-def _forward_operand(operands, rows, here, start, SIZE: tl.constexpr, DEPTH: tl.constexpr):
-    """Hidden states from unit `start`, (DEPTH, examples), read past the caches of one processor."""
+def _forward_operand(operands, rows, in_group, start, SIZE: tl.constexpr, DEPTH: tl.constexpr):
+    """Load hidden states from unit `start`, (DEPTH, BATCH), past the processor's own cache."""
     k = start + tl.arange(0, DEPTH)
-    there = (k < SIZE)[:, None] & here[None, :]
-    place = operands + rows[None, :] * SIZE + k[:, None]
-    return tl.load(place, there, other=0.0, cache_modifier=".cg")
+    mask = (k < SIZE)[:, None] & in_group[None, :]
+    pointers = operands + rows[None, :] * SIZE + k[:, None]
+    return tl.load(pointers, mask, other=0.0, cache_modifier=".cg")
 
 
 @triton.jit(do_not_specialize=["steps", "batch", "group_size"])
@@ -99,21 +99,21 @@ def forward(
     CELL: tl.constexpr, SIZE: tl.constexpr, UNITS: tl.constexpr, BATCH: tl.constexpr,
     DEPTH: tl.constexpr, RESIDENT: tl.constexpr,
 ):  # fmt: skip
-    """Run a layer from the state before the first step on.
+    """Run a layer from its initial state.
 
     Args:
         projected: W x of every step, (T, B, G·H).
         weight: `weight_hh`, (G·H, H).
         bias: by slots, (4·H,).
-        hidden: (T + 1, B, H), the first given.
-        operands: the hidden states as the product takes them, likewise.
-        cells: an LSTM's cell states, likewise.
+        hidden: hidden states (T + 1, B, H); the first is given, the others are written.
+        operands: the same in the dtype of the product.
+        cells: the same of an LSTM's cell states.
         gates: written by slots, (T, B, 4·H).
-        arrived: a counter a group, 32 numbers apart, zero.
+        arrived: one counter per group, 32 numbers apart, zero at first.
         steps: T.
-        advance: from a state to the next one, in numbers.
+        advance: the distance from a state to the next one, in numbers.
         batch: B.
-        group_size: examples a group.
+        group_size: examples per group.
     """
     GATES: tl.constexpr = 4 if CELL == "lstm" else 3
     group, block = tl.program_id(0), tl.program_id(1)
@@ -128,25 +128,25 @@ def forward(
     for t in tl.range(0, steps, num_stages=1):
         for first in tl.range(group * group_size, end, BATCH, num_stages=1):
             rows = first + tl.arange(0, BATCH)
-            here = rows < end
-            there = (units < SIZE)[:, None] & here[None, :]
+            in_group = rows < end
+            mask = (units < SIZE)[:, None] & in_group[None, :]
             unit = rows[None, :] * SIZE + units[:, None]
             x = projected + rows[None, :] * GATES * SIZE + units[:, None]
-            x0, x1 = _load(x, there) + b0, _load(x + SIZE, there) + b1
-            x2 = _load(x + 2 * SIZE, there)
+            x0, x1 = _load(x, mask) + b0, _load(x + SIZE, mask) + b1
+            x2 = _load(x + 2 * SIZE, mask)
             if CELL == "lstm":
-                x2, x3 = x2 + b2, _load(x + 3 * SIZE, there) + b3
-                c = _load(cells + unit, there)
+                x2, x3 = x2 + b2, _load(x + 3 * SIZE, mask) + b3
+                c = _load(cells + unit, mask)
             else:
-                h = _load(hidden + unit, there)
+                h = _load(hidden + unit, mask)
 
             if RESIDENT:
-                u = _dot(w, _forward_operand(operands, rows, here, 0, SIZE, DEPTH))
+                u = _dot(w, _forward_operand(operands, rows, in_group, 0, SIZE, DEPTH))
             else:
                 u = tl.zeros((4 * UNITS, BATCH), tl.float32)
                 for k in tl.range(0, SIZE, DEPTH):
                     wk = _forward_weights(weight, block, k, SIZE, UNITS, DEPTH, GATES)
-                    u += _dot(wk, _forward_operand(operands, rows, here, k, SIZE, DEPTH))
+                    u += _dot(wk, _forward_operand(operands, rows, in_group, k, SIZE, DEPTH))
             u = u.reshape(2, 2, UNITS, BATCH).permute(2, 3, 0, 1)
             u02, u13 = tl.split(u)
             u0, u2 = tl.split(u02)
@@ -160,37 +160,37 @@ def forward(
                 o = tl.sigmoid(x3 + u3)  # o = σ(W_o x + U_o h + b_o)
                 c = f * c + i * g  # c' = f ⊙ c + i ⊙ g
                 h = o * _tanh(c)  # h' = o ⊙ tanh(c')
-                _store(slot, i, there)
-                _store(slot + SIZE, f, there)
-                _store(slot + 2 * SIZE, g, there)
-                _store(slot + 3 * SIZE, o, there)
-                _store(cells + advance + unit, c, there)
+                _store(slot, i, mask)
+                _store(slot + SIZE, f, mask)
+                _store(slot + 2 * SIZE, g, mask)
+                _store(slot + 3 * SIZE, o, mask)
+                _store(cells + advance + unit, c, mask)
             else:
                 r = tl.sigmoid(x0 + u0)  # r = σ(W_r x + U_r h + b_r)
                 z = tl.sigmoid(x1 + u1)  # z = σ(W_z x + U_z h + b_z)
                 m = u2 + b2  # m = U_n h + b_m
                 n = _tanh(x2 + b3 + r * m)  # n = tanh(W_n x + b_n + r ⊙ m)
                 h = n + z * (h - n)  # h' = (1 - z) ⊙ n + z ⊙ h
-                _store(slot, r, there)
-                _store(slot + SIZE, z, there)
-                _store(slot + 2 * SIZE, m, there)
-                _store(slot + 3 * SIZE, n, there)
-            _store(hidden + advance + unit, h, there)
-            _store(operands + advance + unit, h, there)
+                _store(slot, r, mask)
+                _store(slot + SIZE, z, mask)
+                _store(slot + 2 * SIZE, m, mask)
+                _store(slot + 3 * SIZE, n, mask)
+            _store(hidden + advance + unit, h, mask)
+            _store(operands + advance + unit, h, mask)
         projected += batch * GATES * SIZE
         gates += batch * 4 * SIZE
         hidden += advance
         operands += advance
         cells += advance
         if RESIDENT:
-            _meet(arrived + group * 32, (t + 1) * tl.num_programs(1))
+            _wait(arrived + group * 32, (t + 1) * tl.num_programs(1))
 
 
 @triton.jit
-def _backward_place(start, DEPTH: tl.constexpr):
-    """The sum over slots and units in 8 parts, of DEPTH units each: the slots and the units.
+def _backward_parts(start, DEPTH: tl.constexpr):
+    """Return the slots (8, 1) and the units (8, DEPTH) of the 8 parts of a sum over both.
 
-    A warp adds up a part; then the parts are added. Shapes (8, 1) and (8, DEPTH).
+    One warp sums each part; then the parts are added.
     """
     part = tl.arange(0, 8)[:, None]
     return part // 2, start + part % 2 * DEPTH + tl.arange(0, DEPTH)[None, :]
@@ -199,21 +199,21 @@ def _backward_place(start, DEPTH: tl.constexpr):
 @triton.jit
 def _backward_weights(weight, units, start, SIZE: tl.constexpr, DEPTH: tl.constexpr,
                       GATES: tl.constexpr):  # fmt: skip
-    """A program's columns of `weight_hh`: (8, UNITS, DEPTH)."""
-    slot, k = _backward_place(start, DEPTH)
-    there = ((slot < GATES) & (k < SIZE))[:, None, :] & (units < SIZE)[None, :, None]
-    place = weight + (slot * SIZE + k)[:, None, :] * SIZE + units[None, :, None]
-    return tl.load(place, there, other=0.0)
+    """Load a program's columns of `weight_hh`, (8, UNITS, DEPTH)."""
+    slot, k = _backward_parts(start, DEPTH)
+    mask = ((slot < GATES) & (k < SIZE))[:, None, :] & (units < SIZE)[None, :, None]
+    pointers = weight + (slot * SIZE + k)[:, None, :] * SIZE + units[None, :, None]
+    return tl.load(pointers, mask, other=0.0)
 
 
 @triton.jit
-def _backward_operand(d_gates, rows, here, start, SIZE: tl.constexpr, DEPTH: tl.constexpr,
+def _backward_operand(d_gates, rows, in_group, start, SIZE: tl.constexpr, DEPTH: tl.constexpr,
                       GATES: tl.constexpr):  # fmt: skip
-    """Gradients of the gates' arguments, (8, DEPTH, examples)."""
-    slot, k = _backward_place(start, DEPTH)
-    there = ((slot < GATES) & (k < SIZE))[:, :, None] & here[None, None, :]
-    place = d_gates + rows[None, None, :] * 4 * SIZE + (slot * SIZE + k)[:, :, None]
-    return tl.load(place, there, other=0.0, cache_modifier=".cg")
+    """Load gradients with respect to the gates' arguments, (8, DEPTH, BATCH)."""
+    slot, k = _backward_parts(start, DEPTH)
+    mask = ((slot < GATES) & (k < SIZE))[:, :, None] & in_group[None, None, :]
+    pointers = d_gates + rows[None, None, :] * 4 * SIZE + (slot * SIZE + k)[:, :, None]
+    return tl.load(pointers, mask, other=0.0, cache_modifier=".cg")
 
 
 @triton.jit(do_not_specialize=["steps", "batch", "group_size", "d_h_counts"])
@@ -223,23 +223,23 @@ def backward(
     CELL: tl.constexpr, SIZE: tl.constexpr, UNITS: tl.constexpr, BATCH: tl.constexpr,
     DEPTH: tl.constexpr, RESIDENT: tl.constexpr,
 ):  # fmt: skip
-    """Go back through a layer, from the last step to the first.
+    """Run the backward pass of a layer, from the last step to the first.
 
     Args:
         weight: as in `forward`.
-        gates: as in `forward`, at the last step; so are the others that have steps.
-        cells: the states before the step.
-        hidden: likewise.
+        gates: as in `forward`, at the last step, as are the other tensors with steps.
+        cells: the cell states before each step, (T, B, H).
+        hidden: the hidden states before each step, (T, B, H).
         d_outputs: (T, B, H).
         d_gates: written by slots, (T + 1, B, 4·H), zero after the last step.
-        d_h: gradient with respect to the last hidden state, (B, H); of a GRU, what passes by the
-            gates from step to step, and is left of it before the first.
-        d_c: the same of an LSTM's cell state.
+        d_h: gradient with respect to the final hidden state, (B, H). A GRU replaces it by the part
+            of the gradient that does not pass through the gates, step by step.
+        d_c: gradient with respect to an LSTM's cell state, (B, H), replaced step by step.
         arrived: as in `forward`.
-        steps: likewise.
-        batch: likewise.
-        group_size: likewise.
-        d_h_counts: whether an LSTM's d_h is to be added: the launch runs the last step.
+        steps: as in `forward`.
+        batch: as in `forward`.
+        group_size: as in `forward`.
+        d_h_counts: whether to add an LSTM's d_h: the launch runs the last step.
     """
     GATES: tl.constexpr = 4 if CELL == "lstm" else 3
     group, block = tl.program_id(0), tl.program_id(1)
@@ -250,55 +250,55 @@ def backward(
     for t in tl.range(0, steps, num_stages=1):
         for first in tl.range(group * group_size, end, BATCH, num_stages=1):
             rows = first + tl.arange(0, BATCH)
-            here = rows < end
-            there = (units < SIZE)[:, None] & here[None, :]
+            in_group = rows < end
+            mask = (units < SIZE)[:, None] & in_group[None, :]
             unit = rows[None, :] * SIZE + units[:, None]
             slot = rows[None, :] * 4 * SIZE + units[:, None]
-            d_output = _load(d_outputs + unit, there)
-            s0, s1 = _load(gates + slot, there), _load(gates + SIZE + slot, there)
-            s2, s3 = _load(gates + 2 * SIZE + slot, there), _load(gates + 3 * SIZE + slot, there)
+            d_output = _load(d_outputs + unit, mask)
+            s0, s1 = _load(gates + slot, mask), _load(gates + SIZE + slot, mask)
+            s2, s3 = _load(gates + 2 * SIZE + slot, mask), _load(gates + 3 * SIZE + slot, mask)
             if CELL == "lstm":
-                d_output += _load(d_h + unit, there & (d_h_counts != 0) & (t == 0))
-                c, new_c = _load(cells + unit, there), _load(cells + batch * SIZE + unit, there)
-                dc = _load(d_c + unit, there)
+                d_output += _load(d_h + unit, mask & (d_h_counts != 0) & (t == 0))
+                c, new_c = _load(cells + unit, mask), _load(cells + batch * SIZE + unit, mask)
+                dc = _load(d_c + unit, mask)
             else:
-                d_output += _load(d_h + unit, there)
-                h = _load(hidden + unit, there)
+                d_output += _load(d_h + unit, mask)
+                h = _load(hidden + unit, mask)
 
-            # The hidden state after this step went on into the gates of the next: d_a U.
+            # The hidden state after this step is an input of the next step's gates: d_a U.
             after = d_gates + batch * 4 * SIZE
             if RESIDENT:
-                x = _backward_operand(after, rows, here, 0, SIZE, DEPTH, GATES)
+                x = _backward_operand(after, rows, in_group, 0, SIZE, DEPTH, GATES)
                 u = _dot(w, x)
             else:
                 u = tl.zeros((8, UNITS, BATCH), tl.float32)
                 for k in tl.range(0, SIZE, 2 * DEPTH):
                     wk = _backward_weights(weight, units, k, SIZE, DEPTH, GATES)
-                    x = _backward_operand(after, rows, here, k, SIZE, DEPTH, GATES)
+                    x = _backward_operand(after, rows, in_group, k, SIZE, DEPTH, GATES)
                     u += _dot(wk, x)
             u = u.reshape(2, 2, 2, UNITS, BATCH).permute(3, 4, 0, 1, 2)
-            dh = d_output + _pair(_pair(_pair(u)))
+            dh = d_output + _add_pairs(_add_pairs(_add_pairs(u)))
 
             if CELL == "lstm":
                 i, f, g, o, tanh_c = s0, s1, s2, s3, _tanh(new_c)
                 dc += dh * o * (1 - tanh_c * tanh_c)  # h' = o ⊙ tanh(c')
-                _store(d_gates + slot, dc * g * i * (1 - i), there)  # c' = f ⊙ c + i ⊙ g
-                _store(d_gates + SIZE + slot, dc * c * f * (1 - f), there)
-                _store(d_gates + 2 * SIZE + slot, dc * i * (1 - g * g), there)
-                _store(d_gates + 3 * SIZE + slot, dh * tanh_c * o * (1 - o), there)
-                _store(d_c + unit, dc * f, there)
+                _store(d_gates + slot, dc * g * i * (1 - i), mask)  # c' = f ⊙ c + i ⊙ g
+                _store(d_gates + SIZE + slot, dc * c * f * (1 - f), mask)
+                _store(d_gates + 2 * SIZE + slot, dc * i * (1 - g * g), mask)
+                _store(d_gates + 3 * SIZE + slot, dh * tanh_c * o * (1 - o), mask)
+                _store(d_c + unit, dc * f, mask)
             else:
                 r, z, m, n = s0, s1, s2, s3
                 dn = dh * (1 - z) * (1 - n * n)  # h' = (1 - z) ⊙ n + z ⊙ h
-                _store(d_gates + slot, dn * m * r * (1 - r), there)  # n = tanh(… + r ⊙ m)
-                _store(d_gates + SIZE + slot, dh * (h - n) * z * (1 - z), there)
-                _store(d_gates + 2 * SIZE + slot, dn * r, there)
-                _store(d_gates + 3 * SIZE + slot, dn, there)
-                _store(d_h + unit, dh * z, there)
+                _store(d_gates + slot, dn * m * r * (1 - r), mask)  # n = tanh(… + r ⊙ m)
+                _store(d_gates + SIZE + slot, dh * (h - n) * z * (1 - z), mask)
+                _store(d_gates + 2 * SIZE + slot, dn * r, mask)
+                _store(d_gates + 3 * SIZE + slot, dn, mask)
+                _store(d_h + unit, dh * z, mask)
         gates -= batch * 4 * SIZE
         d_gates -= batch * 4 * SIZE
         cells -= batch * SIZE
         hidden -= batch * SIZE
         d_outputs -= batch * SIZE
         if RESIDENT:
-            _meet(arrived + group * 32, (t + 1) * tl.num_programs(1))
+            _wait(arrived + group * 32, (t + 1) * tl.num_programs(1))
