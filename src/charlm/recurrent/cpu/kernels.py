@@ -78,7 +78,7 @@ def _lstm_forward(dtype, itemsize, a):
     tiles = (batch + TILE_ROWS - 1) // TILE_ROWS
     first, end, thread = share(size // LANES * tiles, a.team)
     sums = a.scratch + thread * SUMS_BYTES
-    vector = LANES * itemsize  # bytes
+    vector_bytes = LANES * itemsize
     for t in range(steps):
         for item in range(first, end):
             panel, row = item // tiles, item % tiles * TILE_ROWS
@@ -108,11 +108,11 @@ def _lstm_forward(dtype, itemsize, a):
                 store(FLOAT32, hidden + unit * 4, h_new)
                 if itemsize == 2:
                     store(dtype, operand + unit * itemsize, h_new)
-                gate = gates + ((t * size // LANES + panel) * batch + row + r) * 4 * vector
+                gate = gates + ((t * size // LANES + panel) * batch + row + r) * 4 * vector_bytes
                 store(dtype, gate, i)
-                store(dtype, gate + vector, f)
-                store(dtype, gate + 2 * vector, g)
-                store(dtype, gate + 3 * vector, o)
+                store(dtype, gate + vector_bytes, f)
+                store(dtype, gate + 2 * vector_bytes, g)
+                store(dtype, gate + 3 * vector_bytes, o)
         barrier(a.team)
 
 
@@ -129,7 +129,7 @@ def _gru_forward(dtype, itemsize, a):
     tiles = (batch + TILE_ROWS - 1) // TILE_ROWS
     first, end, thread = share(size // LANES * tiles, a.team)
     sums = a.scratch + thread * SUMS_BYTES
-    vector = LANES * itemsize  # bytes
+    vector_bytes = LANES * itemsize
     for t in range(steps):
         for item in range(first, end):
             panel, row = item // tiles, item % tiles * TILE_ROWS
@@ -157,11 +157,11 @@ def _gru_forward(dtype, itemsize, a):
                 store(FLOAT32, hidden + unit * 4, h_new)
                 if itemsize == 2:
                     store(dtype, operand + unit * itemsize, h_new)
-                gate = gates + ((t * size // LANES + panel) * batch + row + r) * 4 * vector
+                gate = gates + ((t * size // LANES + panel) * batch + row + r) * 4 * vector_bytes
                 store(dtype, gate, n)
-                store(dtype, gate + vector, reset)
-                store(dtype, gate + 2 * vector, z)
-                store(dtype, gate + 3 * vector, m)
+                store(dtype, gate + vector_bytes, reset)
+                store(dtype, gate + 2 * vector_bytes, z)
+                store(dtype, gate + 3 * vector_bytes, m)
         barrier(a.team)
 
 
@@ -200,7 +200,7 @@ def _lstm_backward(dtype, itemsize, a):
     tiles = (batch + TILE_ROWS - 1) // TILE_ROWS
     first, end, thread = share(size // (2 * LANES) * tiles, a.team)
     sums = a.scratch + thread * SUMS_BYTES
-    vector = LANES * itemsize  # bytes
+    vector_bytes = LANES * itemsize
     stride = 4 * size * itemsize
     for t in range(steps - 1, -2, -1):
         for item in range(first, end):
@@ -218,17 +218,17 @@ def _lstm_backward(dtype, itemsize, a):
                     if t < 0:
                         store(FLOAT32, d_hidden + unit * 4, dh)
                         continue
-                    block = (t * size // LANES + panel * 2 + v) * batch + row + r
-                    gate = gates + block * 4 * vector
+                    index = (t * size // LANES + panel * 2 + v) * batch + row + r
+                    gate = gates + index * 4 * vector_bytes
                     i = load(dtype, gate)
-                    f = load(dtype, gate + vector)
-                    g = load(dtype, gate + 2 * vector)
-                    o = load(dtype, gate + 3 * vector)
-                    c = load(FLOAT32, cells + block * LANES * 4)
-                    tanh_c = tanh(load(FLOAT32, cells + (block * LANES + batch * size) * 4))
+                    f = load(dtype, gate + vector_bytes)
+                    g = load(dtype, gate + 2 * vector_bytes)
+                    o = load(dtype, gate + 3 * vector_bytes)
+                    c = load(FLOAT32, cells + index * LANES * 4)
+                    tanh_c = tanh(load(FLOAT32, cells + (index * LANES + batch * size) * 4))
                     dc = load(FLOAT32, d_cell + unit * 4) + dh * o * (one - tanh_c * tanh_c)
                     store(FLOAT32, d_cell + unit * 4, dc * f)
-                    d = d_gates + (position + r) * stride + (panel * 2 + v) * vector
+                    d = d_gates + (position + r) * stride + (panel * 2 + v) * vector_bytes
                     store(dtype, d, dc * g * i * (one - i))
                     store(dtype, d + size * itemsize, dc * c * f * (one - f))
                     store(dtype, d + 2 * size * itemsize, dc * i * (one - g * g))
@@ -246,7 +246,7 @@ def _gru_backward(dtype, itemsize, a):
     tiles = (batch + TILE_ROWS - 1) // TILE_ROWS
     first, end, thread = share(size // (2 * LANES) * tiles, a.team)
     sums = a.scratch + thread * SUMS_BYTES
-    vector = LANES * itemsize  # bytes
+    vector_bytes = LANES * itemsize
     stride, used = 4 * size * itemsize, 3 * size * itemsize
     for t in range(steps - 1, -2, -1):
         for item in range(first, end):
@@ -264,15 +264,15 @@ def _gru_backward(dtype, itemsize, a):
                     if t < 0:
                         store(FLOAT32, d_hidden + unit * 4, dh)
                         continue
-                    block = (t * size // LANES + panel * 2 + v) * batch + row + r
-                    gate = gates + block * 4 * vector
+                    index = (t * size // LANES + panel * 2 + v) * batch + row + r
+                    gate = gates + index * 4 * vector_bytes
                     n = load(dtype, gate)
-                    reset = load(dtype, gate + vector)
-                    z = load(dtype, gate + 2 * vector)
-                    m = load(dtype, gate + 3 * vector)
+                    reset = load(dtype, gate + vector_bytes)
+                    z = load(dtype, gate + 2 * vector_bytes)
+                    m = load(dtype, gate + 3 * vector_bytes)
                     h = load(FLOAT32, hidden + (t * batch * size + unit) * 4)
                     dn = dh * (one - z) * (one - n * n)
-                    d = d_gates + (position + r) * stride + (panel * 2 + v) * vector
+                    d = d_gates + (position + r) * stride + (panel * 2 + v) * vector_bytes
                     store(dtype, d, dn)
                     store(dtype, d + size * itemsize, dn * m * reset * (one - reset))
                     store(dtype, d + 2 * size * itemsize, dh * (h - n) * z * (one - z))

@@ -8,7 +8,6 @@ import itertools
 from llvmlite import ir
 from numba import types
 from numba.core.dispatcher import Dispatcher
-from numba.extending import intrinsic
 
 from charlm.recurrent.cpu.target import (
     GRU_TILE_VECTORS,
@@ -24,6 +23,7 @@ from charlm.recurrent.cpu.vectors import (
     FLOATS,
     INT32,
     INT64,
+    CompiledFunction,
     call_function,
     fused_multiply_add,
     instruction,
@@ -42,7 +42,7 @@ def _multiply_add(
     return call_function(builder, name, FLOATS, total, builder.bitcast(x, BFLOAT_PAIRS), y)
 
 
-def make_tile(rows: int, vectors: int, panels: int = 1) -> intrinsic:
+def make_tile(rows: int, vectors: int, panels: int = 1) -> CompiledFunction:
     """Make a function that multiplies `rows` rows by `panels` · `vectors` · 16 columns.
 
     The sums stay in registers until all products have been added. Each iteration of its loop loads

@@ -102,8 +102,14 @@ def fused_multiply_add(builder: ir.IRBuilder, x: ir.Value, y: ir.Value, z: ir.Va
 DTYPE = object()
 """Stands for the type of an argument that is FLOAT32 or BFLOAT16, see `instruction`."""
 
+Emitter = Callable[..., ir.Value | None]
+CompiledFunction = Callable[..., object]
+"""A function that only compiled code can call."""
 
-def instruction(result: types.Type, *parameters: types.Type) -> Callable[[Callable], intrinsic]:
+
+def instruction(
+    result: types.Type, *parameters: types.Type
+) -> Callable[[Emitter], CompiledFunction]:
     """Make a function that kernels can call out of one that emits LLVM instructions.
 
     The decorated function takes an `ir.IRBuilder` and then one `ir.Value` per parameter. It returns
@@ -116,10 +122,10 @@ def instruction(result: types.Type, *parameters: types.Type) -> Callable[[Callab
         parameters: Numba types of the parameters.
     """
 
-    def decorate(emit: Callable[..., ir.Value | None]) -> intrinsic:
+    def decorate(emit: Emitter) -> CompiledFunction:
         names = inspect.signature(emit)
 
-        def declare(context: TypingContext, *given: types.Type, **named: types.Type) -> tuple:
+        def declare(context: TypingContext, *given: types.Type, **named: types.Type):
             given = names.bind(context, *given, **named).args[1:]
             declared = [
                 actual if parameter is DTYPE else parameter
@@ -242,7 +248,7 @@ def exp2_of_rounded(builder: ir.IRBuilder, x: ir.Value) -> ir.Value:
     return builder.bitcast(builder.add(exponent, constant(INTS, 127 << 23)), FLOATS)
 
 
-def _define_operator(function: Callable, emit: str) -> None:
+def _define_operator(function: Callable[..., object], emit: str) -> None:
     """Define a Python operator for two vectors by a method of `ir.IRBuilder`."""
 
     @infer_global(function)
