@@ -1,4 +1,4 @@
-# Each target is one command that can be typed as well; see README.md.
+# Each target runs a command that you can also type; see README.md.
 PYTHON ?= python3
 PIP = .venv/bin/python -m pip install --disable-pip-version-check --constraint requirements.lock
 
@@ -7,33 +7,34 @@ PIP = .venv/bin/python -m pip install --disable-pip-version-check --constraint r
 run: .venv/installed
 	.venv/bin/snakemake --cores all
 
-# One thread each, since as many tests run side by side as there are cores.
+# One thread per test process, because there are as many of these as cores.
 PYTEST = OMP_NUM_THREADS=1 .venv/bin/python -m pytest --cov --numprocesses auto --dist loadfile \
     --no-loadscope-reorder
 
 test: .venv/installed-test
 	$(PYTEST)
 
-# The largest matrices and the fuzzers in full as well.
+# Also the largest matrices of cases, and the fuzzers in full.
 test-all: .venv/installed-test
 	$(PYTEST) -m 'not cluster' --hypothesis-profile=all
 
-# Slurm, several hosts; needs root. Everything it starts ends with it.
+# Tests with Slurm and with several hosts. They need root, and stop all that they start.
 test-cluster: .venv/installed-test
 	command -v slurmctld slurmd munged ip >/dev/null || (apt-get update -qq && \
 	    RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=300 \
 	    install -y -qq --no-install-recommends slurm-wlm munge iproute2 >/dev/null)
 	.venv/bin/python -m pytest -m cluster tests/cluster
 
-# Does a test fail when a fault is put into the code? At most an hour; run again, it goes on. See tests/mutants.py.
+# Mutation testing, for at most an hour; the next run continues. See tests/mutants.py.
 mutants: .venv/installed-mutants
 	.venv/bin/python -m tests.mutants $(MODULES)
 
-# With NANOGPT=PATH, a checkout of it, also how good our models are beside it: half an hour more.
+# NANOGPT=PATH, a checkout of nanoGPT, adds a comparison of quality, which takes half an hour.
 bench: .venv/installed-test
-	NANOGPT="$(NANOGPT)" .venv/bin/python -m benchmarks
+	.venv/bin/python -m benchmarks
+	$(if $(NANOGPT),.venv/bin/python -m benchmarks quality "$(NANOGPT)")
 
-# Runs again what made the results in a folder, and compares: make reproduce CRATE=results/movie-reviews
+# Repeat the run that made a folder of results, and compare: make reproduce CRATE=results/movie-reviews
 reproduce: .venv/installed
 	.venv/bin/charlm reproduce $(CRATE)
 
@@ -44,11 +45,11 @@ lint: .venv/installed-lint
 	.venv/bin/mypy
 	.venv/bin/snakemake --lint
 
-# The generated schema and reference of the configuration.
+# Generate the schema and the reference of the configuration.
 docs: .venv/installed
 	.venv/bin/python -m charlm.pipeline.config_reference
 
-# New pins of all that pyproject.toml allows; `make lock UPGRADE=--upgrade` takes the newest.
+# Pin the dependencies in pyproject.toml; `make lock UPGRADE=--upgrade` takes their newest versions.
 lock: .venv/installed-lint
 	.venv/bin/uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 \
 	    --no-annotate --custom-compile-command "make lock" $(UPGRADE) -o requirements.lock

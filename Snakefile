@@ -1,6 +1,6 @@
-# `snakemake --cores all` in the repository's root starts here.
+# `snakemake --cores all` in the repository's root reads this file.
 include: "workflow/Snakefile"
 
 
-# Snakemake forgets the default target of an included file.
+# Snakemake ignores the default target of an included file.
 workflow.default_target = "all"

@@ -1,1 +1,1 @@
-"""Every speed as a ratio against its peer, both timed in turn in one run: `make bench`."""
+"""Benchmarks: `python -m benchmarks [PART [OPTION …]]`; see `benchmarks.__main__`."""

@@ -1,13 +1,12 @@
-"""How well, and how soon, models of Shakespeare predict: ours, a 5-gram and nanoGPT, in turn.
+"""Compare the prediction quality and training time of nanoGPT, our models and a 5-gram.
 
-`make bench NANOGPT=PATH`, or `NANOGPT=PATH python -m benchmarks.quality [quick best10 best45 …]`,
-with PATH the folder of a checkout of nanoGPT in which `data/shakespeare_char/prepare.py` has run:
-its `input.txt` is the text of all. Its own figure is the one that it prints, a mean over random
-windows; ours are full passes in order over the same last tenth of the text.
+All of them learn the Shakespeare text of nanoGPT's `data/shakespeare_char`, one after the other.
+nanoGPT's score is the one that it prints, a mean over random windows. Our scores come from one
+pass in order over the same last tenth of the text.
 """
 
+import argparse
 import json
-import os
 import re
 import subprocess
 import sys
@@ -26,13 +25,13 @@ NANOGPT_ON_CPU = (
     *("--block_size=64", "--batch_size=12", "--n_layer=4", "--n_head=4", "--n_embd=128"),
     *("--max_iters=2000", "--lr_decay_iters=2000", "--dropout=0.0"),
 )
-"""What nanoGPT's README gives for a computer without a GPU; with one, its defaults stand."""
+"""The options that nanoGPT's README gives for a computer without a GPU."""
 
 
-def nanogpt(checkout: Path) -> tuple[float, float]:
+def train_nanogpt(checkout: Path) -> tuple[float, float]:
     """Train nanoGPT as its README says; return nats per character, as it prints them, and seconds.
 
-    Its checkpoint is saved anew at each evaluation, in the checkout's folder `out-…`.
+    nanoGPT writes its checkpoints to the checkout's folder `out-…`.
     """
     flags = () if torch.cuda.is_available() else NANOGPT_ON_CPU
     started = time.perf_counter()
@@ -48,10 +47,10 @@ def nanogpt(checkout: Path) -> tuple[float, float]:
     return min(map(float, losses)), seconds
 
 
-def ours(model: str, text: Path, folder: Path) -> tuple[float, float]:
-    """Train one of the preset's models by the workflow; return nats per character and seconds.
+def train_ours(model: str, text: Path, folder: Path) -> tuple[float, float]:
+    """Run the workflow for one model of the preset; return nats per character and seconds.
 
-    The seconds are those of the whole job, start-up and validations among them.
+    The seconds are those of the whole training job, including start-up and validation.
     """
     target = RESULTS / "models" / model / "metrics.json"
     subprocess.run(
@@ -68,24 +67,32 @@ def ours(model: str, text: Path, folder: Path) -> tuple[float, float]:
     return record["validation"]["nats_per_character"], float(benchmark.split("\n")[1].split()[0])
 
 
-def main(models: Sequence[str] = ()) -> None:
-    if not os.environ.get("NANOGPT"):
-        print("no NANOGPT=PATH is given, the folder of a checkout of nanoGPT: skipped")
-        return
-    checkout = Path(os.environ["NANOGPT"]).absolute()
+def main(arguments: Sequence[str]) -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks quality", description=__doc__)
+    parser.add_argument(
+        "nanogpt",
+        type=Path,
+        metavar="NANOGPT",
+        help="a checkout of nanoGPT in which data/shakespeare_char/prepare.py has run",
+    )
+    parser.add_argument(
+        "models",
+        nargs="*",
+        default=["quick", "best10"],
+        metavar="MODEL",
+        help="models of config/presets/shakespeare.yaml (default: quick best10)",
+    )
+    options = parser.parse_args(arguments)
+    checkout = options.nanogpt.absolute()
     text = checkout / "data/shakespeare_char/input.txt"
     print("| model | nats per character | seconds | / nanoGPT's |")
     print("| --- | --- | --- | --- |")
-    nats, peer = nanogpt(checkout)
+    nats, peer = train_nanogpt(checkout)
     print(f"| nanoGPT | {nats:.4f} | {peer:.0f} | 1 |", flush=True)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        for model in models or ("quick", "best10"):
-            nats, seconds = ours(model, text, folder)
+        for model in options.models:
+            nats, seconds = train_ours(model, text, folder)
             print(f"| {model} | {nats:.4f} | {seconds:.0f} | {seconds / peer:.2f} |", flush=True)
         ngram = json.loads((folder / RESULTS / "baselines.json").read_text())["ngram"]
     print(f"| 5-gram | {ngram['validation']['nats_per_character']:.4f} | | |")
-
-
-if __name__ == "__main__":
-    main(sys.argv[1:])

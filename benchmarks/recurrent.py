@@ -1,43 +1,47 @@
-"""Speed and memory of `charlm.recurrent` against torch's layers, as Markdown tables of ratios.
+"""Measure speed and memory of `charlm.recurrent` against torch's layers.
 
-Peers are timed in turn in one run, after a warm-up, and medians are compared; a ratio above 1 means
-that ours is faster. Beside each ratio stands its bound, and the share of it reached: what the ratio
-would be if ours took no longer than its matrix products alone, at the rate of a large product timed
-in the same turns, and in a step of sampling no longer than reading the weights, either. A ratio
-below what was aimed at has a star.
+Print Markdown tables of ratios of median times; above 1, ours is faster. Peers are timed in turn
+after a warm-up.
 
-Run: ``python benchmarks/recurrent.py [--full] [--part PART …] [--into FILE]``. The full
-grid takes eleven minutes on two idle cores. With `--into`, each row is kept in a file
-as soon as it is measured, and not measured again by a later run. On a machine that is busy with
-other things, ``--threads 1`` compares the processor time of one thread instead of the time on the
-wall.
+After each ratio stands its bound, and the share of the bound that was reached. The bound is what
+the ratio would be if ours took only as long as its matrix products, at the rate of a large product
+timed in the same turns; a sampling step must read the weights as well. A star marks a ratio below
+the goal.
+
+`--full` takes eleven minutes on two idle cores. `--threads 1` compares the processor time of one
+thread instead of elapsed time, which suits a busy machine.
 """
 
 import argparse
 import json
-import platform
 import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from charlm.recurrent import GRU, LSTM
+from charlm.pipeline.machine import processor
+from charlm.recurrent import GRU, LSTM, Precision
 
 Run = Callable[[], object]
 Row = tuple[object, ...]
 
-PEERS: dict[type[nn.Module], type[nn.Module]] = {LSTM: nn.LSTM, GRU: nn.GRU}
-CELLS = {LSTM: nn.LSTMCell, GRU: nn.GRUCell}
-# Ratios aimed at: float32 to torch's float32, bfloat16 to that, and to torch under autocast.
-AIMS = {"LSTM": (1.0, 2.0, 1.2), "GRU": (1.5, 2.5, 1.3), "one step": (3.0, 3.0)}
+Layer = LSTM | GRU | nn.LSTM | nn.GRU
+
+ROOT = Path(__file__).parent.parent
+OURS: dict[str, type[LSTM] | type[GRU]] = {"LSTM": LSTM, "GRU": GRU}
+PEERS: dict[str, type[nn.LSTM] | type[nn.GRU]] = {"LSTM": nn.LSTM, "GRU": nn.GRU}
+CELLS: dict[str, type[nn.LSTMCell] | type[nn.GRUCell]] = {"LSTM": nn.LSTMCell, "GRU": nn.GRUCell}
+PRECISIONS: tuple[Precision, ...] = ("float32", "bfloat16")
+# Goals: our float32 / torch's float32, our bfloat16 / that, our bfloat16 / torch under autocast.
+GOALS = {"LSTM": (1.0, 2.0, 1.2), "GRU": (1.5, 2.5, 1.3), "one step": (3.0, 3.0)}
 SHAPES = [(128, 32, 64), (256, 64, 128), (512, 64, 128), (1024, 32, 64)]
 FULL = [(h, b, t) for h in (128, 256, 512, 1024) for b in (32, 64, 128) for t in (64, 128)]
 STEPS = [(n, h, b) for n in (1, 2) for h in (128, 512) for b in (1, 64)]
@@ -46,7 +50,10 @@ FEATURES, SYMBOLS = 64, 96
 
 
 def medians(runs: dict[str, Run], seconds: float = 1.5, rounds: int = 3) -> dict[str, float]:
-    """Median seconds of each function, called in turn for some time and at least some rounds."""
+    """Return the median seconds of each function.
+
+    They are called in turn for `seconds`, and for at least `rounds` rounds.
+    """
     for run in runs.values():
         run()
     clock = time.process_time if torch.get_num_threads() == 1 else time.perf_counter
@@ -68,7 +75,7 @@ def autocast(run: Run) -> Run:
     return inside
 
 
-def forward_backward(layer: nn.Module, steps: int, batch: int) -> Run:
+def forward_backward(layer: Layer, steps: int, batch: int) -> Run:
     inputs = torch.randn(steps, batch, FEATURES, requires_grad=True)
     gradient = torch.randn(steps, batch, layer.hidden_size)
 
@@ -81,8 +88,8 @@ def forward_backward(layer: nn.Module, steps: int, batch: int) -> Run:
     return run
 
 
-def training_step(layer: nn.Module, steps: int, batch: int) -> Run:
-    """Embedding, layer, softmax over the symbols, clipping and AdamW."""
+def training_step(layer: Layer, steps: int, batch: int) -> Run:
+    """Return a step: embedding, layer, softmax over the symbols, clipping and AdamW."""
     embedding = nn.Embedding(SYMBOLS, FEATURES)
     head = nn.Linear(layer.hidden_size, SYMBOLS)
     model = nn.ModuleList([embedding, layer, head])
@@ -96,7 +103,8 @@ def training_step(layer: nn.Module, steps: int, batch: int) -> Run:
         else:
             outputs, _ = layer(embedding(symbols[:-1]))
         logits = head(outputs).float()
-        functional.cross_entropy(logits.flatten(0, 1), symbols[1:].flatten()).backward()
+        loss = functional.cross_entropy(logits.flatten(0, 1), symbols[1:].flatten())
+        torch.autograd.backward(loss)
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
 
@@ -107,7 +115,7 @@ PRODUCT = 2 * 1024**3  # operations
 
 
 def products() -> dict[str, Run]:
-    """Large matrix products in both precisions, torch's and ours: the fastest is the bound."""
+    """Return large matrix products in both precisions, torch's and ours."""
     from charlm.recurrent.cpu.launch import can_run_kernels, matrix_product, target
 
     runs: dict[str, Run] = {}
@@ -122,23 +130,23 @@ def products() -> dict[str, Run]:
 
 
 def product_rates(found: dict[str, float]) -> list[float]:
-    """Operations a second in float32 and bfloat16, of the products among what was timed."""
+    """Return the operations per second of the timed products, in float32 and bfloat16."""
     return [
         PRODUCT / min(t for name, t in found.items() if name.startswith(f"torch.{kind} "))
         for kind in ("float32", "bfloat16")
     ]
 
 
-def versus(peer: float, ours: float, bound: float, aim: float | None) -> str:
-    """Put down a ratio of seconds, its bound and the share of that."""
-    star = "*" if aim and round(peer / ours, 2) < aim else ""
+def versus(peer: float, ours: float, bound: float, goal: float | None) -> str:
+    """Format the ratio of two times, its bound and the share of the bound that was reached."""
+    star = "*" if goal and round(peer / ours, 2) < goal else ""
     return f"{peer / ours:.2f}{star} of {peer / bound:.2f}, {bound / ours:.0%}"
 
 
-def training(make: Callable[[nn.Module, int, int], Run], cell: str, *shape: int) -> Row:
+def training(make: Callable[[Layer, int, int], Run], cell: str, *shape: int) -> Row:
     hidden, batch, steps = shape
-    ours = {"LSTM": LSTM, "GRU": GRU}[cell]
-    peer = PEERS[ours](FEATURES, hidden)
+    ours = OURS[cell]
+    peer = PEERS[cell](FEATURES, hidden)
     single = ours(FEATURES, hidden, engine="fused")
     half = ours(FEATURES, hidden, engine="fused", precision="bfloat16")
     runs = {
@@ -149,32 +157,43 @@ def training(make: Callable[[nn.Module, int, int], Run], cell: str, *shape: int)
     if torch.ops.mkldnn._is_mkldnn_bf16_supported():  # else torch has no LSTM in bfloat16
         runs["torch autocast"] = autocast(make(peer, steps, batch))
     found = medians({**runs, **products()})
-    # Each weight is multiplied forward, backward and for its gradient; those of the input have no
-    # work in a whole training step, where rows are looked up, but there is the softmax's product.
-    weights = peer.weight_hh_l0.numel()
-    weights += hidden * SYMBOLS if make is training_step else peer.weight_ih_l0.numel()
+    # Each weight takes part in three products: forward, backward and for its gradient. A whole
+    # training step looks up the input's rows instead, and has the softmax's product.
+    sizes = {name: weight.numel() for name, weight in peer.named_parameters()}
+    weights = sizes["weight_hh_l0"]
+    weights += hidden * SYMBOLS if make is training_step else sizes["weight_ih_l0"]
     rates = product_rates(found)
     bounds = [6 * steps * batch * weights / rate for rate in rates]
-    aims = AIMS[cell]
+    goals = GOALS[cell]
     return (
         cell,
         *shape,
-        versus(found["torch"], found["float32"], bounds[0], aims[0]),
-        versus(found["torch"], found["bfloat16"], bounds[1], aims[1]),
-        versus(found["torch autocast"], found["bfloat16"], bounds[1], aims[2])
+        versus(found["torch"], found["float32"], bounds[0], goals[0]),
+        versus(found["torch"], found["bfloat16"], bounds[1], goals[1]),
+        versus(found["torch autocast"], found["bfloat16"], bounds[1], goals[2])
         if "torch autocast" in found
         else "–",
         *(f"{rate / 1e9:.0f}" for rate in rates),
     )
 
 
+def call_each(stepper: Callable[[Tensor], object], symbols: Tensor) -> None:
+    for step in symbols:
+        stepper(step)
+
+
+def read(numbers: Tensor, times: int) -> None:
+    for _ in range(times):
+        torch.dot(numbers, numbers)
+
+
 @torch.no_grad()
 def sampling(cell: str, *shape: int) -> Row:
     layers, hidden, batch = shape
-    ours = {"LSTM": LSTM, "GRU": GRU}[cell]
+    ours = OURS[cell]
     embedding = torch.randn(SYMBOLS, FEATURES)
     symbols = torch.randint(SYMBOLS, (50, batch))
-    cells = [CELLS[ours](FEATURES if n == 0 else hidden, hidden) for n in range(layers)]
+    cells = [CELLS[cell](FEATURES if n == 0 else hidden, hidden) for n in range(layers)]
     state = [torch.zeros(batch, hidden)] * layers
     memory = [torch.zeros(batch, hidden)] * layers
 
@@ -190,49 +209,42 @@ def sampling(cell: str, *shape: int) -> Row:
 
     runs: dict[str, Run] = {"torch": loop, **products()}
     weights = [p for torch_cell in cells for p in torch_cell.parameters()]
-    count = sum(p.numel() for p in weights) - cells[0].weight_ih.numel()  # those are looked up
-    for precision in ("float32", "bfloat16"):
+    count = sum(p.numel() for p in weights) - cells[0].weight_ih.numel()  # rows of the table
+    for precision in PRECISIONS:
         layer = ours(FEATURES, hidden, layers, engine="fused", precision=precision)
         stepper = layer.stepper(batch, embedding)
-        runs[precision] = lambda stepper=stepper: [stepper(step) for step in symbols]
-        as_many = torch.ones(count, dtype=getattr(torch, precision)).view(torch.float32)
-        runs[f"read {precision}"] = lambda numbers=as_many: [
-            torch.dot(numbers, numbers) for _ in symbols
-        ]
+        numbers = torch.ones(count, dtype=getattr(torch, precision)).view(torch.float32)
+        runs[precision] = partial(call_each, stepper, symbols)
+        runs[f"read {precision}"] = partial(read, numbers, len(symbols))
     found = medians(runs, 1)
     bounds = [
         max(len(symbols) * 2 * batch * count / rate, found[f"read {precision}"])
-        for precision, rate in zip(("float32", "bfloat16"), product_rates(found), strict=True)
+        for precision, rate in zip(PRECISIONS, product_rates(found), strict=True)
     ]
     return (
         f"{cell}Cell",
         *shape,
         *(
-            versus(found["torch"], found[precision], bound, aim)
-            for precision, bound, aim in zip(
-                ("float32", "bfloat16"), bounds, AIMS["one step"], strict=True
-            )
+            versus(found["torch"], found[precision], bound, goal)
+            for precision, bound, goal in zip(PRECISIONS, bounds, GOALS["one step"], strict=True)
         ),
     )
 
 
 def memory(name: str) -> Row:
-    """Growth of a fresh process's peak memory over one forward and backward pass."""
-    done = subprocess.run(
-        [sys.executable, __file__, "--measure", name], capture_output=True, text=True, check=True
-    )
+    """Return the rise of a fresh process's peak memory in a forward and backward pass."""
+    command = [sys.executable, "-m", "benchmarks", "recurrent", "--measure", name]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     return name, 512, 128, 256, done.stdout.strip()
 
 
 def measure(name: str) -> None:
     hidden, batch, steps = 512, 128, 256
     if name.startswith("nn."):
-        layer: nn.Module = getattr(nn, name.removeprefix("nn."))(FEATURES, hidden)
+        layer: Layer = PEERS[name.removeprefix("nn.")](FEATURES, hidden)
     else:
         cell, precision = name.split()
-        layer = {"LSTM": LSTM, "GRU": GRU}[cell](
-            FEATURES, hidden, engine="fused", precision=precision
-        )
+        layer = OURS[cell](FEATURES, hidden, engine="fused", precision=cast(Precision, precision))
     forward_backward(layer, 2, 8)()  # compile, start threads
     run = forward_backward(layer, steps, batch)
     before = peak_memory()
@@ -241,7 +253,7 @@ def measure(name: str) -> None:
 
 
 def peak_memory() -> int:
-    """Return the most KiB that this process held; getrusage's figure begins with its parent's."""
+    """Return this process's peak memory in KiB; getrusage would include its parent's."""
     status = Path("/proc/self/status").read_text()
     return int(status.partition("VmHWM:")[2].split()[0])
 
@@ -254,8 +266,10 @@ STEP = "cell | layers | hidden | batch | fp32 / torch cells | bf16 / torch cells
 LAYERS = ("nn.LSTM", "LSTM float32", "LSTM bfloat16", "nn.GRU", "GRU float32", "GRU bfloat16")
 
 
-def tables(full: bool) -> dict[str, tuple[str, str, Callable[..., Row], list[tuple[Any, ...]]]]:
-    """By part: its title, its columns, what measures a row, and the arguments of each row."""
+def tables(
+    full: bool,
+) -> dict[str, tuple[str, str, Callable[..., Row], Sequence[tuple[str | int, ...]]]]:
+    """Return the table of each part: title, columns, function of a row, arguments of each row."""
     shapes = [(cell, *shape) for cell in ("LSTM", "GRU") for shape in (FULL if full else SHAPES)]
     steps = [(cell, *s) for cell in ("LSTM", "GRU") for s in (FULL_STEPS if full else STEPS)]
     return {
@@ -272,21 +286,16 @@ def tables(full: bool) -> dict[str, tuple[str, str, Callable[..., Row], list[tup
     }  # fmt: skip
 
 
-def processor() -> str:
-    for line in Path("/proc/cpuinfo").read_text().splitlines() if sys.platform == "linux" else ():
-        if line.startswith("model name"):
-            return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+def main(arguments: Sequence[str]) -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks recurrent", description=__doc__)
     parser.add_argument("--full", action="store_true", help="the whole grid of shapes")
-    parser.add_argument("--threads", type=int, help="as torch has it, by default")
+    parser.add_argument("--threads", type=int, help="default: torch's")
     parser.add_argument("--part", nargs="+", choices=tables(full=False))
-    parser.add_argument("--into", type=Path, help="file of rows measured, to be added to")
+    parser.add_argument(
+        "--into", type=Path, help="keep rows in this file; known rows are not measured again"
+    )
     parser.add_argument("--measure", help=argparse.SUPPRESS)
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     torch.manual_seed(0)
     if options.threads:
         torch.set_num_threads(options.threads)
@@ -312,7 +321,3 @@ def main() -> None:
             if options.into and name not in known:
                 with options.into.open("a") as file:
                     file.write(json.dumps([name, row]) + "\n")
-
-
-if __name__ == "__main__":
-    main()

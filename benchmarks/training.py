@@ -1,46 +1,59 @@
-"""Where the time of a training step goes, as the trainer itself makes it.
+"""Show where the time of a training step goes, in the trainer itself.
 
-On a CPU: the recurrent layers' share of a step; all else is overhead to be kept small. On a GPU:
-the share of the time, from its first kernel to its last, in which the device idles, while
-windows are cut and losses are noted as in any training.
-
-Run: ``python -m benchmarks.training [--device cuda] [--threads 1] [--set hidden_size=1024 …]``,
-where keys are those of a model in the configuration.
+On a CPU, print the share of the recurrent layers in a step; the rest is overhead. On a GPU, print
+the share of the time between the first and the last kernel during which the GPU is idle.
 """
 
 import argparse
-import sys
+import json
 import time
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+from pathlib import Path
 
 import numpy as np
 import torch
-from torch.profiler import ProfilerActivity, profile
+from numpy.typing import NDArray
+from torch.profiler import DeviceType, ProfilerActivity, profile
 
 from charlm.model.devices import choose_device, choose_precision
-from charlm.pipeline.config import resolve
+from charlm.settings import Architecture, TrainingSettings
 from charlm.text.tokens import TokenSplit
 from charlm.text.vocabulary import Vocabulary
 from charlm.training.trainer import Trainer
 
 SYMBOLS = 65
 STEPS = 120
-"""More than twice the 50 after which a GPU is asked for its loss."""
+"""More than twice the 50 steps after which the trainer reads the loss from a GPU."""
 
 
-def split(tokens: np.ndarray) -> TokenSplit:
+def split(tokens: NDArray[np.uint8]) -> TokenSplit:
     """Return random text as a split of one document."""
     sizes = {"tokens": len(tokens), "characters": len(tokens), "unknown_characters": 0}
     return TokenSplit(tokens, {name: np.array([size]) for name, size in sizes.items()})
 
 
-def trainer(device: torch.device, settings: dict[str, str]) -> Trainer:
-    """Return a training of random text."""
-    model: dict[str, Any] = {"hidden_size": 512, "sequence_length": 64, "output_dropout": 0.4}
-    values = {"corpus": {"name": "a", "source": "a"}, "models": {"m": model | settings}}
-    architecture = resolve(values)["models"]["m"]
-    training = architecture.pop("training")
+def read_settings(config: Path | None, model: str | None) -> tuple[Architecture, TrainingSettings]:
+    """Return the settings of a model of a configuration, by default of its first model."""
+    if config is None:
+        return (
+            Architecture(hidden_size=512, output_dropout=0.4),
+            TrainingSettings(sequence_length=64),
+        )
+    models = json.loads(config.read_text(encoding="utf-8"))["models"]
+    settings = models[model or next(iter(models))]
+    training = settings.pop("training")
+    where = str(config)
+    return (
+        Architecture.from_mapping(settings, where),
+        TrainingSettings.from_mapping(training, where),
+    )
+
+
+def trainer(
+    device: torch.device, architecture: Architecture, training: TrainingSettings
+) -> Trainer:
+    """Return a trainer of random text."""
     tokens = np.random.default_rng(0).integers(SYMBOLS, size=1_000_000, dtype=np.uint8)
     return Trainer(
         Vocabulary(
@@ -50,15 +63,19 @@ def trainer(device: torch.device, settings: dict[str, str]) -> Trainer:
         ),
         split(tokens),
         split(tokens[:0]),
-        architecture=architecture,
-        training=training,
+        architecture=asdict(architecture),
+        training=asdict(training),
         device=device,
-        precision=choose_precision(training["precision"], device),
+        precision=choose_precision(training.precision, device),
     )
 
 
 def covered(spans: Iterable[tuple[float, float]]) -> tuple[float, float]:
-    """Return how much of the time the spans cover, and the time from the first to the last."""
+    """Return the time that the spans cover, and the time from the first to the last.
+
+    >>> covered([(0, 2), (1, 3), (5, 6)])
+    (4.0, 6)
+    """
     ordered = sorted(spans)
     busy, end = 0.0, ordered[0][0]
     for start, stop in ordered:
@@ -67,16 +84,19 @@ def covered(spans: Iterable[tuple[float, float]]) -> tuple[float, float]:
     return busy, end - ordered[0][0]
 
 
-def main(arguments: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+def main(arguments: Sequence[str]) -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks training", description=__doc__)
+    parser.add_argument(
+        "config", nargs="?", type=Path, metavar="CONFIG", help="JSON that `charlm config` prints"
+    )
+    parser.add_argument("model", nargs="?", metavar="MODEL", help="a model of it; the first")
     parser.add_argument("--device", default="auto")
-    parser.add_argument("--threads", type=int)
-    parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE")
+    parser.add_argument("--threads", type=int, help="number of threads; 1 measures processor time")
     options = parser.parse_args(arguments)
     if options.threads:
         torch.set_num_threads(options.threads)
     device = choose_device(options.device)
-    training = trainer(device, dict(each.split("=", 1) for each in options.set))
+    training = trainer(device, *read_settings(options.config, options.model))
     on_gpu = device.type == "cuda"
     steps = STEPS if on_gpu else 10
     for _ in range(steps // 4):
@@ -92,17 +112,13 @@ def main(arguments: list[str] | None = None) -> None:
         if on_gpu:
             torch.cuda.synchronize()
         seconds = (clock() - start) / steps
-    print(f"{1e3 * seconds:.1f} ms a step of {training.streams.window_size} characters")
+    print(f"{1e3 * seconds:.1f} ms per step of {training.streams.window_size} characters")
     events = record.events()
     if on_gpu:
-        kernels = [e for e in events if e.device_type == torch.autograd.DeviceType.CUDA]
-        busy, whole = covered((e.time_range.start, e.time_range.end) for e in kernels)
-        print(f"the device idles {100 * (1 - busy / whole):.1f} % of the time")
+        kernels = [event for event in events if event.device_type == DeviceType.CUDA]
+        busy, whole = covered((event.time_range.start, event.time_range.end) for event in kernels)
+        print(f"the GPU is idle for {100 * (1 - busy / whole):.1f} % of the time")
     else:
         layers = sum(e.cpu_time_total for e in events if e.name in ("_Layer", "_LayerBackward"))
         steps_time = sum(e.self_cpu_time_total for e in events)
-        print(f"{100 * layers / steps_time:.1f} % of it in the fused recurrent layers")
-
-
-if __name__ == "__main__":
-    main(sys.argv[1:])
+        print(f"the fused recurrent layers take {100 * layers / steps_time:.1f} % of it")

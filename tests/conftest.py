@@ -1,4 +1,4 @@
-"""What several tests share: copies of the workflow to run, and runs of the tiny preset."""
+"""Shared fixtures: copies of the repository, and runs of the tiny preset."""
 
 import hashlib
 import os
@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, settings
 ROOT = Path(__file__).parent.parent
 TINY = "config/presets/tiny.yaml"
 
-# Tests with hypothesis: a few inputs, always the same; many with `--hypothesis-profile=all`.
+# Hypothesis tries few inputs, always the same; many with `--hypothesis-profile=all`.
 settings.register_profile("few", max_examples=50, derandomize=True, deadline=None)
 settings.register_profile(
     "all", max_examples=2000, deadline=None, suppress_health_check=[HealthCheck.too_slow]
@@ -25,7 +25,7 @@ settings.load_profile("few")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the files whose tests take minutes: of two workers, none then waits long."""
+    """Run the files that take minutes first, so that the workers finish at about the same time."""
     slowest = ("*/training/test_interruption.py", "*/workflow/test_*.py")
     items.sort(key=lambda item: not any(map(item.path.match, slowest)))
 
@@ -54,13 +54,13 @@ class Checkout:
         return set(re.findall(r"^(?:local)?rule (\w+):", done.stdout + done.stderr, re.MULTILINE))
 
     def copy(self, folder: Path) -> "Checkout":
-        """Return a copy of this copy, results and all."""
+        """Return a copy of this copy, including its results."""
         shutil.copytree(self.folder, folder, symlinks=True)
         return Checkout(folder)
 
 
 def new_checkout(folder: Path) -> Checkout:
-    """Copy all that a clone of the working tree would hold."""
+    """Copy the files of the working tree that git does not ignore."""
     listed = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
         cwd=ROOT,
@@ -76,7 +76,7 @@ def new_checkout(folder: Path) -> Checkout:
 
 
 def digests(results: Path) -> dict[str, str]:
-    """Return a digest of every file, without the clock values."""
+    """Return the SHA-256 of every file, without the times in it."""
     found = {}
     for path in sorted(results.rglob("*")):
         if path.is_file() and path.name != "timing.json":
@@ -96,10 +96,10 @@ def checkout(tmp_path: Path) -> Checkout:
 
 @pytest.fixture(scope="session")
 def tiny_run(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Checkout:
-    """A copy in which the tiny preset has run; not to be changed."""
+    """A copy in which the tiny preset has run. Tests must not change it."""
     if worker_id == "master":
         folder = tmp_path_factory.mktemp("tiny")
-    else:  # the workers that run tests side by side share it
+    else:  # shared by the workers of pytest-xdist
         folder = tmp_path_factory.getbasetemp().parent / "tiny"
     with FileLock(folder.with_suffix(".lock")):
         made = Checkout(folder)
@@ -112,5 +112,5 @@ def tiny_run(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Checko
 
 @pytest.fixture
 def tiny_copy(tiny_run: Checkout, tmp_path: Path) -> Checkout:
-    """A copy in which the tiny preset has run, to change at will."""
+    """A copy in which the tiny preset has run, which a test may change."""
     return tiny_run.copy(tmp_path / "copy")

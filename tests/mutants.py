@@ -1,14 +1,14 @@
-"""Mutation testing: does a test fail when a small fault is put into the code?
+"""Mutation testing: does a test fail if a small fault is put into the code?
 
     python -m tests.mutants [--sample N] [--minutes M] [--processes P] [PATH ...]
 
-From each module that `mutants.toml` lists, a fixed sample of mutants is taken. Each is put into a
-copy of the working tree, where the tests of its module run up to the first failure. A mutant that
-passes them survives: a test is missing, or `mutants.toml` says why there can be none. Results are
-kept in `.mutants`, so a run that was stopped goes on where it was. After a change to a module its
-mutants are tested again, after a change to its tests only those that survived.
+Each module in `mutants.toml` has a fixed sample of mutants. For each mutant, the module's tests run
+in a copy of the working tree up to the first failure. A mutant that passes them survives: either a
+test is missing, or `mutants.toml` says why none can exist. Results are kept in `.mutants`, so a run
+can be stopped and continued. After a change to a module all its mutants are tested again; after a
+change to its tests, only the survivors.
 
-The mutants are Cosmic Ray's, besides statements and keyword arguments that are left out.
+The mutants are those of Cosmic Ray, and deleted statements and keyword arguments.
 """
 
 import argparse
@@ -47,31 +47,32 @@ WORK = ROOT / ".mutants"
 SETTINGS = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8"))
 
 GOAL = 0.1
-"""The largest share of survivors."""
+"""The highest acceptable share of survivors."""
 
 CHECKS = ("encoding", "frozen", "strict")
-"""Keyword arguments that the linter asks for, or that raise errors where the code is wrong."""
+"""Keyword arguments without an effect on correct code; their mutants are left out."""
 
 MEMORY = 16 << 30
-"""Address space, in bytes, above which a process that a mutant started fails."""
+"""Limit on the address space of each process, in bytes."""
 
 
-class DeleteStatement(Operator):
-    """Replace a statement that is run for its effect by `pass`."""
+class DeleteStatement(Operator):  # type: ignore[misc]
+    """Replace a call, `raise` or assignment to an item or attribute by `pass`."""
 
     def mutation_positions(self, node: Any) -> Iterator[Any]:
         if node.type == "simple_stmt" and self._has_effect(node.children[0]):
             yield node.children[0].start_pos, node.children[0].end_pos
 
     def mutate(self, node: Any, index: int) -> Any:
-        node.children[0] = parso.parse(node.get_first_leaf().prefix + "pass")
+        code = node.get_first_leaf().prefix + "pass"
+        node.children[0] = parso.parse(code)  # type: ignore[no-untyped-call]
         return node
 
     @staticmethod
     def _has_effect(statement: Any) -> bool:
         if statement.type != "expr_stmt":
             return statement.type in ("atom_expr", "raise_stmt")
-        # Without a plain assignment, a NameError would follow.
+        # Deleting the assignment of a name would only cause a NameError.
         target, operator = statement.children[:2]
         return target.type == "atom_expr" or getattr(operator, "value", "=") != "="
 
@@ -80,8 +81,8 @@ class DeleteStatement(Operator):
         return ()
 
 
-class DeleteKeywordArgument(Operator):
-    """Leave a keyword argument out of a call."""
+class DeleteKeywordArgument(Operator):  # type: ignore[misc]
+    """Remove a keyword argument from a call."""
 
     def mutation_positions(self, node: Any) -> Iterator[Any]:
         for child in self._arguments(node):
@@ -109,7 +110,7 @@ class DeleteKeywordArgument(Operator):
 
 
 def operators() -> Iterator[Operator]:
-    """Yield the operators whose mutants do not all fail at once with a TypeError."""
+    """Yield the operators, except those whose mutants all fail with a TypeError."""
     alike = [
         {"Add", "Sub", "Mul", "Div", "FloorDiv", "Mod", "Pow"},
         {"RShift", "LShift", "BitOr", "BitAnd", "BitXor"},
@@ -134,9 +135,9 @@ class Mutant:
     module: str
     """Path below src/charlm."""
     where: str
-    """Class and function that hold the fault."""
+    """The class and function with the fault."""
     diff: str
-    """Lines taken out (`- …`) and put in (`+ …`), without their indentation."""
+    """The removed lines (`- …`) and added lines (`+ …`), without their indentation."""
     source: str
 
     @property
@@ -145,7 +146,7 @@ class Mutant:
 
 
 def digest(*parts: str | bytes) -> str:
-    """Return a hash of some texts."""
+    """Return a hash of several texts."""
     joined = hashlib.sha256()
     for part in parts:
         joined.update(hashlib.sha256(part.encode() if isinstance(part, str) else part).digest())
@@ -153,10 +154,11 @@ def digest(*parts: str | bytes) -> str:
 
 
 def sample_mutants(path: Path, number: int) -> tuple[int, list[Mutant]]:
-    """Return in how many places a module can be mutated, and mutants of some of them.
+    """Return the number of places where a module can be mutated, and mutants of some of them.
 
-    Each place has one mutant. Which places, and which mutant of each, depends on the text of
-    their lines and functions alone: a change elsewhere in the module leaves the sample as it is.
+    Each place has at most one mutant. The choice of places and mutants depends only on the text of
+    their lines and on the names of their functions, so other changes to the module do not change
+    the sample.
     """
     source = path.read_text(encoding="utf-8")
     lines = source.splitlines()
@@ -178,7 +180,7 @@ def sample_mutants(path: Path, number: int) -> tuple[int, list[Mutant]]:
         rank = digest(where, text.strip(), str(column - len(text) + len(text.lstrip())))
         seen[rank] += 1
         ranked.append((digest(rank, str(seen[rank])), where, places[place]))
-    mutants = []
+    mutants: list[Mutant] = []
     for rank, where, variants in sorted(ranked, key=lambda each: each[0]):
         if len(mutants) == number:
             break
@@ -193,12 +195,12 @@ def sample_mutants(path: Path, number: int) -> tuple[int, list[Mutant]]:
 def leaf_at(tree: Any, position: tuple[int, int]) -> Any:
     """Return the token that begins at a position."""
     line, column = position
-    return tree.get_leaf_for_position((line, column + 1))  # at `position` the one before ends
+    return tree.get_leaf_for_position((line, column + 1))  # the token before it ends at `position`
 
 
 def is_inert(leaf: Any) -> bool:
-    """Tell whether a mutant here would say nothing about the tests."""
-    if leaf.parent.type == "parameters":  # the * before parameters that are keywords
+    """Return whether a mutant here would say nothing about the tests."""
+    if leaf.parent.type == "parameters":  # the * before keyword-only parameters
         return True
     node = leaf
     while node.parent is not None:
@@ -234,7 +236,7 @@ def changed_lines(before: str, after: str) -> str:
 
 
 def compiles(source: str) -> bool:
-    """Tell whether this is Python."""
+    """Return whether a text is valid Python."""
     try:
         compile(source, "", "exec", dont_inherit=True)
     except SyntaxError:
@@ -244,7 +246,7 @@ def compiles(source: str) -> bool:
 
 @cache
 def tests_of(module: str) -> tuple[str, ...]:
-    """Return the test files that own a module."""
+    """Return the test files of a module."""
     path = Path(module)
     tests = sorted((ROOT / "tests" / path.parent).glob(f"test_*{path.stem}*.py"))
     tests += sorted((ROOT / "tests" / path.parent.parent).glob(f"test_*{path.parent.name}*.py"))
@@ -256,12 +258,12 @@ def tests_of(module: str) -> tuple[str, ...]:
 
 @cache
 def tests_digest(module: str) -> str:
-    """Return a hash of the tests that own a module."""
+    """Return a hash of the tests of a module."""
     return digest(*((ROOT / name).read_bytes() for name in tests_of(module)))
 
 
 def modules(chosen: Iterable[str]) -> list[Path]:
-    """Return the modules below the paths chosen, or all that the settings list."""
+    """Return the modules below the given paths, by default below those in the settings."""
     found = []
     for name in chosen or SETTINGS["paths"]:
         path = PACKAGE / name
@@ -273,7 +275,7 @@ def modules(chosen: Iterable[str]) -> list[Path]:
 
 
 def copy_tree(folder: Path) -> Path:
-    """Copy the working tree, as a repository of its own since some tests ask git for files."""
+    """Copy the working tree into a new repository; some tests ask git for its files."""
     shutil.rmtree(folder, ignore_errors=True)
     listed = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
@@ -291,12 +293,12 @@ def copy_tree(folder: Path) -> Path:
 
 
 def run_tests(tree: Path, module: str, timeout: float | None) -> tuple[str, str]:
-    """Return what becomes of the tests of a module, and what pytest printed."""
+    """Run the tests of a module; return `killed`, `survived` or `timeout`, and the output."""
     pytest = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider"]
     scratch = tree.with_name(f"{tree.name}-tmp")
     environment = {
         "PYTHONPATH": str(tree / "src"),
-        "PYTHONDONTWRITEBYTECODE": "1",  # a mutant can have its original's size and time
+        "PYTHONDONTWRITEBYTECODE": "1",  # a mutant can have the size and time of the original
         "NUMBA_CACHE_DIR": str(tree.with_name("numba")),
         "OMP_NUM_THREADS": "1",
         "CUDA_VISIBLE_DEVICES": "",
@@ -323,7 +325,7 @@ def run_tests(tree: Path, module: str, timeout: float | None) -> tuple[str, str]
 
 
 class Results:
-    """What became of each mutant, kept in a file of a JSON object a line."""
+    """The outcomes of the mutants, stored in a JSON-lines file."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -334,7 +336,7 @@ class Results:
                 self.known[result["key"]] = result
 
     def get(self, mutant: Mutant) -> str | None:
-        """Return `killed`, `timeout`, `survived`, or None for a mutant to be tested."""
+        """Return `killed`, `timeout` or `survived`, or None if the mutant must be tested."""
         result = self.known.get(mutant.key)
         if result is None or (
             result["outcome"] == "survived" and result["tests"] != tests_digest(mutant.module)
@@ -366,13 +368,13 @@ def test_all(mutants: list[Mutant], results: Results, *, processes: int, deadlin
     left = len(mutants)
 
     def unmutated(module: str) -> float:
-        """Return the seconds that a module's tests take as it is."""
+        """Return the time of a module's tests without a mutant, in seconds."""
         tree = trees.get()
         start = time.monotonic()
         outcome, output = run_tests(tree, module, None)
         trees.put(tree)
         if outcome != "survived":
-            sys.exit(f"{output}\n{module}: its tests fail without any mutant")
+            sys.exit(f"{output}\n{module}: its tests fail without a mutant")
         return time.monotonic() - start
 
     def test(mutant: Mutant) -> None:
@@ -405,7 +407,7 @@ def test_all(mutants: list[Mutant], results: Results, *, processes: int, deadlin
 
 
 def report(places: dict[str, int], mutants: list[Mutant], results: Results) -> bool:
-    """Print the figures and the survivors, and return whether the goal is reached."""
+    """Print the counts and the survivors; return whether the goal is reached."""
     reasons = {
         (entry["module"], entry["where"], entry["diff"].strip()): entry
         for entry in SETTINGS.get("survivor", ())
@@ -446,29 +448,31 @@ def report(places: dict[str, int], mutants: list[Mutant], results: Results) -> b
         if any(line[2:] not in lines for line in entry["diff"].splitlines() if line[:1] == "-"):
             print(f"\nOut of date, as the module has changed: {entry['module']}\n{entry['diff']}")
     if counts["all"]["not run"]:
-        print("\nThe time was up: run it again to go on.")
+        print("\nThe time is up; run this again to continue.")
     return rate <= GOAL and all(entry for _, entry in survivors)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Put faults into the code; see which tests fail.")
     parser.add_argument("paths", nargs="*", metavar="PATH", help="below src/charlm, e.g. text")
-    parser.add_argument("--sample", type=int, default=30, help="mutants of each module")
-    parser.add_argument("--minutes", type=float, default=60, help="start none after so long")
+    parser.add_argument("--sample", type=int, default=30, help="number of mutants per module")
+    parser.add_argument(
+        "--minutes", type=float, default=60, help="start no more mutants after this time"
+    )
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
     chosen = parser.parse_args()
     deadline = time.monotonic() + 60 * chosen.minutes
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     WORK.mkdir(exist_ok=True)
     lock = FileLock(WORK / "lock")
-    lock.acquire()  # of two runs the second waits
+    lock.acquire()  # a second run waits for the first
     results = Results(WORK / "results.jsonl")
     places, samples = {}, []
     for path in modules(chosen.paths):
         name = path.relative_to(PACKAGE).as_posix()
         places[name], sample = sample_mutants(path, chosen.sample)
         samples.append(sample)
-    # Modules take turns: what is tested when the time is up is a sample of all of them.
+    # Modules take turns, so that a run that is stopped has tested mutants of all of them.
     mutants = [mutant for turn in zip_longest(*samples) for mutant in turn if mutant]
     todo = [mutant for mutant in mutants if results.get(mutant) is None]
     if todo:

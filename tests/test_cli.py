@@ -1,4 +1,4 @@
-"""The command, as a terminal and a pipe see it."""
+"""The command `charlm` on a terminal and in a pipe."""
 
 import codecs
 import io
@@ -46,7 +46,7 @@ def run(*arguments: object, given: str | bytes = "") -> subprocess.CompletedProc
 
 
 def failure(*arguments: object, given: str = "") -> str:
-    """Return the one line with which the command fails."""
+    """Return the single line of the command's error."""
     command: list[Any] = [sys.executable, "-m", "charlm.cli"]
     command += [each if isinstance(each, bytes) else str(each) for each in arguments]
     done = subprocess.run(command, input=given.encode(), capture_output=True, check=False)
@@ -55,7 +55,7 @@ def failure(*arguments: object, given: str = "") -> str:
     return line.removeprefix("charlm: ")
 
 
-def test_a_sample_is_the_prompt_and_what_the_model_writes(folder: Path) -> None:
+def test_a_sample_is_the_prompt_and_its_continuation(folder: Path) -> None:
     done = run("sample", folder, "--prompt", "bad ", "--length", 30, "--seed", 3)
     expected = charlm.load(folder).generate("bad ", length=30, seed=3, temperature=0.8)[0]
     assert (done.stdout, done.stderr, done.returncode) == (f"bad {expected}\n", "", 0)
@@ -64,7 +64,7 @@ def test_a_sample_is_the_prompt_and_what_the_model_writes(folder: Path) -> None:
 def test_samples_as_json_hold_their_settings(folder: Path, tmp_path: Path) -> None:
     prompts = tmp_path / "prompts.txt"
     prompts.write_text("a\nbé\n")
-    options = ["--number", 2, "--stop", ".", "--top-k", 5, "--on-unknown", "skip", "--json"]
+    options = ["--num-samples", 2, "--stop", ".", "--top-k", 5, "--on-unknown", "skip", "--json"]
     done = run("sample", folder, "--prompts", prompts, *options)
     lines = [json.loads(line) for line in done.stdout.splitlines()]
     assert [(line["prompt"], line["seed"]) for line in lines] == [
@@ -83,8 +83,8 @@ def test_samples_as_json_hold_their_settings(folder: Path, tmp_path: Path) -> No
     assert plain.count("\n\n") >= 3
 
 
-def test_samples_appear_as_they_are_drawn(folder: Path) -> None:
-    command = [sys.executable, "-m", "charlm.cli", "sample", str(folder), "--number", "9" * 15]
+def test_samples_appear_while_others_are_drawn(folder: Path) -> None:
+    command = [sys.executable, "-m", "charlm.cli", "sample", str(folder), "--num-samples", "9" * 15]
     with subprocess.Popen([*command, "--json"], stdout=subprocess.PIPE) as running:
         assert running.stdout
         seeds = [json.loads(running.stdout.readline())["seed"] for _ in range(20)]
@@ -111,7 +111,7 @@ def test_the_device_is_used(folder: Path, command: str) -> None:
     ],
 )
 @pytest.mark.parametrize("place", [0, 1, -1, None])
-def test_options_may_stand_anywhere(
+def test_options_can_stand_anywhere(
     folder: Path,
     tmp_path: Path,
     arguments: list[str],
@@ -122,7 +122,7 @@ def test_options_may_stand_anywhere(
     path.write_text("a bad cafe\nface\n")
     given = [str({"MODEL": folder, "FILE": path}.get(each, each)) for each in arguments]
     if place is not None:
-        while given[place] == "cpu":  # belongs to what is before it
+        while given[place] == "cpu":  # the value of --device
             place -= 1
         given.insert(place if place >= 0 else len(given), "--lines")
     assert main(["score", *given]) == 0
@@ -130,7 +130,7 @@ def test_options_may_stand_anywhere(
     assert names == ([str(path)] if place is None else ["a bad cafe", "face"])
 
 
-def test_texts_may_begin_with_a_dash(folder: Path) -> None:
+def test_texts_can_begin_with_a_dash(folder: Path) -> None:
     done = run("sample", folder, "--on-unknown", "skip", "--stop", "--", "--prompt", "--a")
     assert (done.stdout[:3], done.stderr, done.returncode) == ("--a", "", 0)
 
@@ -143,20 +143,20 @@ def test_a_byte_order_mark_is_not_scored(folder: Path, tmp_path: Path) -> None:
     assert run("score", folder, path).stdout == expected.replace("-", str(path))
     lines = run("score", folder, "--lines", path).stdout
     assert lines == run("score", folder, "--lines", given="abc\nbad\n").stdout
-    # It is a mark only at the beginning.
+    # U+FEFF is a byte order mark only at the beginning of a file.
     inside = run("score", folder, "--lines", given="abc\n\ufeffbad\n").stdout.splitlines()
     assert [line.split("\t")[1] for line in inside] == ["3", "4"]
 
 
-def test_a_file_name_need_not_be_text(folder: Path, tmp_path: Path) -> None:
+def test_a_file_name_can_hold_any_bytes(folder: Path, tmp_path: Path) -> None:
     path = os.fsencode(tmp_path) + b"/caf\xe9"
     Path(os.fsdecode(path)).write_text("abc")
-    command = [sys.executable, "-m", "charlm.cli", "score", os.fsencode(folder), path]
+    command: list[str | bytes] = [sys.executable, "-m", "charlm.cli", "score", str(folder), path]
     done = subprocess.run(command, capture_output=True, check=False, env=os.environ | ASCII)
     assert (done.stdout.split(b"\t")[2], done.stderr) == (path + b"\n", b"")
 
 
-def test_output_is_utf8_whatever_the_terminal(folder: Path) -> None:
+def test_output_is_utf8_on_any_terminal(folder: Path) -> None:
     command = [sys.executable, "-m", "charlm.cli", "score", str(folder), "--lines"]
     done = subprocess.run(
         command, input="é東\n".encode(), capture_output=True, check=False, env=os.environ | ASCII
@@ -168,14 +168,16 @@ ASCII = {"LC_ALL": "C", "PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"}
 
 
 @pytest.mark.parametrize("option", ["--prompt", "--stop"])
-def test_bytes_that_are_not_text_are_refused(folder: Path, option: str) -> None:
+def test_arguments_that_are_not_utf8_are_errors(folder: Path, option: str) -> None:
     name = option.removeprefix("--").replace("prompt", "prompts")
     line = failure("sample", folder, option, b"ab\xff")
     assert line.startswith(f"sampling.{name}: character 3 is a lone surrogate")
 
 
-def test_a_full_disk_is_named(folder: Path, corpus: Path, tmp_path: Path) -> None:
-    advice = "File too large; free some space, or write elsewhere"
+def test_a_full_disk_is_an_error_that_names_the_file(
+    folder: Path, corpus: Path, tmp_path: Path
+) -> None:
+    advice = "File too large; free some space, or write to another disk"
     command = [sys.executable, "-m", "charlm.cli"]
 
     def limited(kilobytes: int, *arguments: str | Path, unbuffered: str = "") -> str:
@@ -193,7 +195,7 @@ def test_a_full_disk_is_named(folder: Path, corpus: Path, tmp_path: Path) -> Non
         assert "Traceback" not in done.stderr
         return last
 
-    for more in (["--length", "5000"], ["--number", "9"], ["--number", "9", "--json"]):
+    for more in (["--length", "5000"], ["--num-samples", "9"], ["--num-samples", "9", "--json"]):
         assert limited(1, "sample", folder, *more) == f"charlm: standard output: {advice}"
     for unbuffered in ("", "1"):
         last = limited(1, "config", corpus / "my.yaml", unbuffered=unbuffered)
@@ -205,7 +207,7 @@ def test_a_full_disk_is_named(folder: Path, corpus: Path, tmp_path: Path) -> Non
     assert not weights.exists()
 
 
-def test_closed_streams_are_named(folder: Path) -> None:
+def test_closed_streams_are_errors(folder: Path) -> None:
     command = f"{sys.executable} -m charlm.cli"
     for line, expected in (
         (f"{command} sample {folder} >&-", "standard output: closed; give it a file"),
@@ -229,7 +231,7 @@ def test_closed_streams_are_named(folder: Path) -> None:
         (["sample", "x", "--prompt", "", "--prompts", "a"], "--prompt and --prompts exclude"),
     ],
 )
-def test_wrong_usage_is_said_in_one_line(
+def test_wrong_usage_is_an_error_in_one_line(
     arguments: list[str], line: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(arguments) == 2
@@ -259,8 +261,8 @@ def test_scores_are_those_of_the_model(folder: Path, tmp_path: Path) -> None:
         (["sample", "FOLDER", "--prompt", "xa"], "", "sampling.prompts: 'xa' holds characters"),
         (["sample", "FOLDER", "--length", "0"], "", "sampling.length: 0 is not 1 or more"),
         (["sample", "FOLDER", "--temperature", "-1"], "", "sampling.temperature: -1.0 is not 0"),
-        (["sample", "FOLDER", "--number", "0"], "", "--number: 0 is not 1 or more"),
-        (["sample", "FOLDER", "--number", "-3"], "", "--number: -3 is not 1 or more"),
+        (["sample", "FOLDER", "--num-samples", "0"], "", "--num-samples: 0 is not 1 or more"),
+        (["sample", "FOLDER", "--number", "-3"], "", "--num-samples: -3 is not 1 or more"),
         (["sample", "FOLDER", "--device", "gpu"], "", "unknown device 'gpu'; expected auto, cpu"),
         (["sample", "FOLDER", "--prompts", ""], "", ".: Is a directory; name another"),
         (["sample", "FOLDER", "--top-p", "0"], "", "sampling.top_p: 0.0 is not above 0"),
@@ -275,7 +277,7 @@ def test_scores_are_those_of_the_model(folder: Path, tmp_path: Path) -> None:
         (["score", "FOLDER", "."], "", ".: Is a directory"),
     ],
 )
-def test_what_is_wrong_is_said_in_one_line(
+def test_a_wrong_value_is_an_error_in_one_line(
     folder: Path,
     arguments: list[str],
     given: str | bytes,
@@ -293,7 +295,7 @@ def test_what_is_wrong_is_said_in_one_line(
     assert len(said.err.splitlines()) == 1
 
 
-def test_a_closed_pipe_is_no_error(folder: Path) -> None:
+def test_a_reader_can_close_the_pipe(folder: Path) -> None:
     command = [sys.executable, "-m", "charlm.cli", "sample", str(folder), "--length", "100000"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as running:
         assert running.stdout
@@ -305,7 +307,7 @@ def test_a_closed_pipe_is_no_error(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("arguments", [[], ["sample"], ["score"], ["train"], ["config"]])
-def test_help_teaches(arguments: list[str]) -> None:
+def test_help_names_the_arguments_in_narrow_lines(arguments: list[str]) -> None:
     done = run(*arguments, "--help")
     assert done.returncode == 0
     assert re.search("MODEL|FILE|charlm sample results/", done.stdout)
@@ -315,14 +317,14 @@ def test_help_teaches(arguments: list[str]) -> None:
 BARE = """
 import sys
 others = "altair jinja2 llvmlite numba pydantic regex snakemake tensorboardX tqdm yaml".split()
-sys.modules.update(dict.fromkeys(others))  # None: cannot be imported
+sys.modules.update(dict.fromkeys(others))  # None makes their import fail
 from charlm.cli import main
 sys.exit(main(sys.argv[1:]))
 """
 
 
 def run_bare(*arguments: object) -> subprocess.CompletedProcess[str]:
-    """Run the command where only what training needs is installed."""
+    """Run the command as if only the packages for training were installed."""
     command = [sys.executable, "-c", BARE, *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
@@ -340,7 +342,7 @@ def corpus(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_training_needs_only_few_packages_and_gives_the_same_bytes(corpus: Path) -> None:
+def test_training_needs_few_packages_and_gives_the_same_bytes(corpus: Path) -> None:
     made = []
     for runner, config in ((run, "my.yaml"), (run_bare, "my.json")):
         done = runner("train", corpus / config, "small", "--results", corpus)
@@ -354,12 +356,12 @@ def test_training_needs_only_few_packages_and_gives_the_same_bytes(corpus: Path)
 @pytest.mark.parametrize(
     ("config", "model", "line"),
     [
-        ("my.yaml", "small", "is missing here; where it is not, run `charlm config "),
+        ("my.yaml", "small", ": reading YAML needs "),
         ("my.json", "large", "there is no model 'large'; choose one of small"),
-        ("vocabulary.json", "small", "vocabulary.json: not what `charlm config` prints"),
+        ("vocabulary.json", "small", "vocabulary.json: not the output of `charlm config`"),
     ],
 )
-def test_a_training_that_cannot_start_says_so(
+def test_a_training_that_cannot_start_is_an_error_in_one_line(
     corpus: Path, config: str, model: str, line: str
 ) -> None:
     done = run_bare("train", corpus / config, model, "--results", corpus)

@@ -1,4 +1,4 @@
-"""A stage depends on the modules that it uses, and on no others."""
+"""The digest of a stage covers the modules that it imports; modules import only lower layers."""
 
 import ast
 import graphlib
@@ -11,7 +11,7 @@ from charlm.code_digest import code_digest, source_files
 
 PACKAGE = Path(charlm.__file__).parent
 SCRIPTS = PACKAGE.parent.parent / "workflow/scripts"
-# Each package or module of the top level imports from those above it and from itself.
+# A package or module of one row imports only from the rows above it, and from itself.
 LAYERS = (
     ("errors", "code_digest"),
     ("files", "progress", "settings"),
@@ -29,7 +29,7 @@ MODULES = sorted(
 )
 
 
-def test_the_sources_of_a_stage_are_those_it_imports() -> None:
+def test_the_sources_of_a_stage_are_its_imports() -> None:
     names = source_files(SCRIPTS / "vocabulary.py")
     assert "charlm.text.vocabulary" in names
     assert "charlm.errors" in names
@@ -37,7 +37,9 @@ def test_the_sources_of_a_stage_are_those_it_imports() -> None:
     assert "charlm.recurrent.layers" in source_files(SCRIPTS / "train_model.py")
 
 
-def test_the_digest_follows_the_content(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_digest_changes_with_the_content_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "a.py").write_text("from charlm.b import x\n")
     (tmp_path / "b.py").write_text("x = 1\n")
     monkeypatch.setattr("charlm.code_digest.PACKAGE", tmp_path)
@@ -49,7 +51,7 @@ def test_the_digest_follows_the_content(tmp_path: Path, monkeypatch: pytest.Monk
 
 
 def imports(module: str) -> set[str]:
-    """Return the modules of charlm that a module imports, also within functions."""
+    """Return the modules of charlm that a module imports, including imports within functions."""
     path = PACKAGE.joinpath(*module.split(".")[1:])
     file = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
     found = set()
@@ -61,7 +63,7 @@ def imports(module: str) -> set[str]:
     return found.intersection(MODULES)
 
 
-def test_every_module_has_its_layer() -> None:
+def test_every_module_has_a_layer() -> None:
     names = [name for layer in LAYERS for name in layer]
     assert sorted(names) == sorted({module.split(".")[1] for module in MODULES})
 
@@ -74,6 +76,6 @@ def test_no_module_imports_a_higher_layer(module: str) -> None:
     assert not [name for name in others if level[name] >= level[own]]
 
 
-def test_no_modules_import_each_other() -> None:
+def test_no_imports_are_circular() -> None:
     order = graphlib.TopologicalSorter({module: imports(module) for module in MODULES})
     assert len(list(order.static_order())) == len(MODULES)

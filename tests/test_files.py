@@ -1,4 +1,4 @@
-"""Files are whole or absent."""
+"""Files are written completely or not at all."""
 
 import os
 import stat
@@ -9,7 +9,7 @@ import pytest
 from charlm.files import atomic, sha256_of, write_text
 
 
-def test_a_file_appears_whole_when_the_block_ends(tmp_path: Path) -> None:
+def test_a_file_appears_when_the_block_ends(tmp_path: Path) -> None:
     path = tmp_path / "new" / "file.txt"
     with atomic(path) as temporary:
         temporary.write_text("half")
@@ -19,7 +19,7 @@ def test_a_file_appears_whole_when_the_block_ends(tmp_path: Path) -> None:
     assert os.listdir(path.parent) == ["file.txt"]
 
 
-def test_an_error_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
+def test_an_error_leaves_only_the_old_file(tmp_path: Path) -> None:
     path = tmp_path / "file.txt"
     write_text(path, "old")
 
@@ -34,13 +34,13 @@ def test_an_error_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == ["file.txt"]
 
 
-def test_line_ends_are_written_as_they_are(tmp_path: Path) -> None:
+def test_line_ends_are_unchanged(tmp_path: Path) -> None:
     write_text(tmp_path / "file.txt", "a\r\nb\nc")
     assert (tmp_path / "file.txt").read_bytes() == b"a\r\nb\nc"
 
 
 @pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o644), (0o027, 0o640), (0o077, 0o600)])
-def test_a_file_is_as_readable_as_any_other_of_the_users(
+def test_a_file_has_the_mode_of_the_users_other_files(
     tmp_path: Path, umask: int, mode: int
 ) -> None:
     before = os.umask(umask)
@@ -54,7 +54,7 @@ def test_a_file_is_as_readable_as_any_other_of_the_users(
         assert stat.S_IMODE((tmp_path / name).stat().st_mode) == mode
 
 
-def test_data_reach_the_disk_before_the_name_and_the_name_before_the_end(
+def test_the_data_are_synced_before_the_rename_and_the_folder_after_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "file.txt"
@@ -74,6 +74,6 @@ def test_data_reach_the_disk_before_the_name_and_the_name_before_the_end(
     assert (folder[0], folder[2]) == (tmp_path.stat().st_ino, "whole")
 
 
-def test_a_hash_is_that_of_the_content(tmp_path: Path) -> None:
+def test_sha256_of_a_file(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"abc")
     assert sha256_of(tmp_path / "file").startswith("ba7816bf8f01cfea")  # FIPS 180-2, B.1

@@ -1,4 +1,4 @@
-"""Whatever a user gives, of the documented types, a `CharlmError` is the worst that comes out.
+"""No input of the documented types raises anything but a `CharlmError`.
 
 `pytest --hypothesis-profile=all tests/test_fuzz.py` tries many more inputs than the default.
 """
@@ -47,7 +47,7 @@ requests: dict[str, st.SearchStrategy[Any]] = {
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with models of each unit, and with files and folders that hold none."""
+    """A folder with a model of each unit, and with files and folders that hold no model."""
     path = tmp_path_factory.mktemp("fuzz")
     for unit, symbols in UNITS.items():
         special: dict[str, int | None] = {"unknown": None, "end_of_document": None}
@@ -82,7 +82,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def models(folder: Path) -> dict[str, TrainedModel]:
-    """A model of each unit."""
+    """The model of each unit."""
     return {unit: charlm.load(folder / unit) for unit in UNITS}
 
 
@@ -125,7 +125,7 @@ def test_vocabulary(models: dict[str, TrainedModel], unit: str, text: str, ids: 
         assert unknown or vocabulary.decode(encoded) == text
 
 
-# What JSON can hold; no sizes that would take much memory.
+# JSON values, without sizes that would take much memory.
 scalars = [None, False, True, -1, 0, 1, 2, 9, 0.5, -0.0, 1e308, float("nan"), float("inf")]
 values = st.recursive(
     st.sampled_from([*scalars, "lstm", "gru", "byte", "vocabulary"]) | texts,
@@ -181,7 +181,7 @@ def test_paths(name: str) -> None:
             function(name)
 
 
-# What a command line can hold: no null characters, and no surrogates but those of stray bytes.
+# Possible arguments: no null characters, and surrogates only for bytes that are not UTF-8.
 words = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=9) | st.binary(
     max_size=9
 ).map(lambda data: os.fsdecode(data.replace(b"\0", b"")))

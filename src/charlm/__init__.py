@@ -4,9 +4,9 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-# The layers' threads meet at every step. By default a thread that is early spins for the others; on
-# a busy machine it spins on the core that a late one needs, and training takes several times as
-# long. Soon asleep is soon out of the way. (Read when PyTorch loads its OpenMP library.)
+# The threads of a recurrent layer wait for each other at every step. By default a waiting thread
+# spins; on a busy machine it then blocks the core that another thread needs, and training takes
+# several times as long. So let it sleep soon. (PyTorch's OpenMP library reads this when it loads.)
 os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""Which code a result comes from."""
+"""A digest of the code that makes a result."""
 
 import ast
 import hashlib
@@ -9,10 +9,10 @@ PACKAGE = Path(__file__).parent
 
 
 def source_files(script: str | Path) -> dict[str, Path]:
-    """Return `script` and the files of all modules of charlm that it imports, by name.
+    """Return the files of a script and of all modules of charlm that it imports, by name.
 
-    A module's templates are among them. The top-level package itself, which only loads what it is
-    asked for, is left out.
+    They include the modules' templates, but not `charlm/__init__.py`, which imports other modules
+    only on demand.
     """
     files = {"": Path(script)}
     waiting = list(_imports(files[""].read_bytes()))
@@ -23,7 +23,7 @@ def source_files(script: str | Path) -> dict[str, Path]:
         path = PACKAGE.joinpath(*name.split(".")[1:])
         file = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
         if not file.exists():
-            continue  # a function or class of a module
+            continue  # a function or a class
         files[name] = file
         files |= {str(path.name): path for path in file.parent.glob("templates/*.*")}
         waiting += _imports(file.read_bytes())
@@ -32,7 +32,7 @@ def source_files(script: str | Path) -> dict[str, Path]:
 
 @cache
 def _imports(source: bytes) -> tuple[str, ...]:
-    """Return the names that a module imports, those of functions and classes among them."""
+    """Return the names of the modules, functions and classes that a module imports."""
     names: list[str] = []
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
@@ -43,10 +43,10 @@ def _imports(source: bytes) -> tuple[str, ...]:
 
 
 def code_digest(script: str | Path) -> str:
-    """Return a digest of the source of `script` and of all modules of charlm that it imports.
+    """Return a digest of a script and of all modules of charlm that it imports.
 
-    A rule has it among its parameters, so that Snakemake runs a stage again when code that it uses
-    was edited, and only then: the content counts, not the files' times.
+    Each rule has it as a param, so Snakemake runs a stage again exactly when code that it uses has
+    changed. Only the content counts, not the times of the files.
     """
     digest = hashlib.sha256()
     for name, path in source_files(script).items():

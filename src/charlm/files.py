@@ -10,10 +10,10 @@ from pathlib import Path
 
 @contextmanager
 def atomic(path: str | Path) -> Iterator[Path]:
-    """Yield a temporary file beside `path` that takes its place when the block ends.
+    """Yield a temporary file beside `path`, and rename it to `path` when the block ends.
 
-    The temporary file is removed if the block raises, so that nothing half-written is ever taken
-    for a result. The data reach the disk before the name does (fsync, then rename).
+    If the block raises, the temporary file is removed, so `path` never holds half a result. The
+    data reach the disk before the name does (fsync, then rename).
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -24,7 +24,7 @@ def atomic(path: str | Path) -> Iterator[Path]:
         yield temporary
         with temporary.open("rb") as file:
             os.fsync(file.fileno())
-        # mkstemp gives 0600; results are as readable as any other file of the user's.
+        # mkstemp sets mode 0600; results get the mode of the user's other new files.
         umask = os.umask(0)
         os.umask(umask)
         temporary.chmod(0o666 & ~umask)
@@ -35,19 +35,19 @@ def atomic(path: str | Path) -> Iterator[Path]:
         finally:
             os.close(folder)
     except OSError as error:
-        error.filename = error.filename or str(path)  # a failed write, as on a full disk, lacks it
+        error.filename = error.filename or str(path)  # missing after a failed write
         raise
     finally:
         temporary.unlink(missing_ok=True)
 
 
 def write_text(path: str | Path, text: str) -> None:
-    """Write `text` to `path` atomically, as UTF-8 with line feeds on every system."""
+    """Write `text` to `path` atomically, as UTF-8 with its line ends unchanged."""
     with atomic(path) as temporary:
         temporary.write_text(text, encoding="utf-8", newline="\n")
 
 
 def sha256_of(path: str | Path) -> str:
-    """Return the SHA-256 of a file's content in hexadecimal."""
+    """Return the SHA-256 of a file's content, in hexadecimal."""
     with Path(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,19 +1,31 @@
-"""Progress of long stages: a bar on a terminal, a plain line now and then elsewhere."""
+"""Progress of long stages: a bar on a terminal, else a plain line every ten seconds."""
 
 import sys
-from contextlib import nullcontext
-from typing import Any
+from contextlib import AbstractContextManager, nullcontext
+from typing import Protocol
 
 
-def progress(total: float | None, description: str, unit: str = "it") -> Any:
-    """Return a progress bar over `total` units, for use in a `with` block; call `.update(n)`.
+class ProgressBar(Protocol):
+    """What the stages use of tqdm's bar."""
 
-    Without a terminal each refresh is a line of its own, at most one in ten seconds.
+    def update(self, n: float = 1, /) -> object:
+        """Advance by `n` units."""
+
+    def set_postfix_str(self, s: str = "", refresh: bool = True) -> None:
+        """Show a text after the figures."""
+
+
+def progress(
+    total: float | None, description: str, unit: str = "it"
+) -> AbstractContextManager[ProgressBar]:
+    """Return a progress bar over `total` units, for use in a `with` block.
+
+    Without a terminal, print a line at most every ten seconds instead.
     """
     try:
         from tqdm import tqdm
-    except ImportError:  # a machine that only trains may lack it; the log must do
-        return nullcontext(_Nothing())
+    except ImportError:  # a machine that only trains may lack it
+        return nullcontext(_NoBar())
     terminal = sys.stderr.isatty()
     return tqdm(
         total=total,
@@ -30,18 +42,18 @@ def progress(total: float | None, description: str, unit: str = "it") -> Any:
     )
 
 
-class _Nothing:
+class _NoBar:
     """A bar that shows nothing."""
 
-    def update(self, _n: float = 1) -> None:
+    def update(self, n: float = 1, /) -> None:
         pass
 
-    def set_postfix_str(self, _text: str = "", refresh: bool = True) -> None:
+    def set_postfix_str(self, s: str = "", refresh: bool = True) -> None:
         pass
 
 
 class _Lines:
-    """A stream that turns tqdm's carriage returns into lines."""
+    """A stream that prints each refresh of tqdm's bar as a line."""
 
     def write(self, text: str) -> None:
         text = text.strip("\r\n ")

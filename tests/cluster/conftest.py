@@ -1,4 +1,4 @@
-"""A Slurm for the tests that ask for one."""
+"""Fixtures of the cluster tests."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +12,7 @@ from tests.conftest import TINY, Checkout, new_checkout
 
 @pytest.fixture(scope="session")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    """A Slurm of one node, which ends with the tests."""
+    """A Slurm of one node, which stops after the tests."""
     reason = slurm.missing()
     if reason:
         pytest.skip(reason)
@@ -22,7 +22,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 
 @pytest.fixture(scope="session")
 def encoded(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
-    """A copy in which the tiny preset has run as far as a training needs; not to be changed."""
+    """A copy in which the tiny preset has run up to `encode`. Tests must not change it."""
     made = new_checkout(tmp_path_factory.mktemp("encoded"))
     done = made.snakemake("encode", "--configfile", TINY)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -31,5 +31,5 @@ def encoded(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
 
 @pytest.fixture
 def encoded_copy(encoded: Checkout, tmp_path: Path) -> Checkout:
-    """The same, to change at will."""
+    """A copy of `encoded`, which a test may change."""
     return encoded.copy(tmp_path / "copy")

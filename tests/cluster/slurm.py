@@ -1,4 +1,4 @@
-"""A Slurm of one node, with its own munge: nothing outside its folder is touched."""
+"""Run a Slurm of one node, with its own munge, that changes nothing outside its folder."""
 
 import os
 import shutil
@@ -42,7 +42,7 @@ ReturnToService=2
 SchedulerParameters=sched_interval=2,batch_sched_delay=0,bf_interval=2
 KillWait=30
 OverTimeLimit=0
-# The node claims what the jobs ask for, whatever this machine has.
+# The node claims these resources, whatever this machine has.
 SlurmdParameters=config_overrides
 NodeName={host} NodeAddr=127.0.0.1 CPUs=16 RealMemory=64000 Gres=gpu:2 State=UNKNOWN
 PartitionName=main Nodes={host} Default=YES MaxTime=INFINITE State=UP
@@ -55,22 +55,22 @@ PATH = f"{os.environ['PATH']}:/usr/sbin:/sbin"
 
 @dataclass(frozen=True)
 class Cluster:
-    """A Slurm whose files all lie in `folder`.
+    """A Slurm whose files are all in `folder`.
 
-    Its configuration lies where Slurm looks for it, in the eyes of these commands alone: the
-    plugin hands none of the variables, SLURM_CONF say, that name another place on to a job.
+    Its commands see the folder mounted at /etc/slurm. (The variable SLURM_CONF would not do: the
+    plugin does not pass it on to the jobs.)
     """
 
     folder: Path
 
     def within(self, *command: str) -> list[str]:
-        """Return `command` as it is to be run to see this Slurm."""
+        """Return `command` wrapped so that it sees this Slurm."""
         script = 'mount --bind "$0" /etc/slurm && exec "$@"'
         prefix = ["env", f"PATH={PATH}", "unshare", "--mount", "sh", "-c", script]
         return [*prefix, str(self.folder), *command]
 
     def ask(self, *command: str) -> str:
-        """Return what one of Slurm's commands prints."""
+        """Return the output of one of Slurm's commands."""
         done = subprocess.run(self.within(*command), capture_output=True, text=True, check=False)
         return done.stdout
 
@@ -89,22 +89,22 @@ class Cluster:
 
 
 def missing() -> str | None:
-    """Return why Slurm cannot be started here, if so."""
+    """Return why Slurm cannot be started here, or None if it can."""
     absent = [name for name in DAEMONS if shutil.which(name, path=PATH) is None]
     if absent:
-        return f"{', '.join(absent)} not installed; make test-cluster installs what it takes"
+        return f"{', '.join(absent)} not installed; `make test-cluster` installs them"
     return "Slurm's daemons need root" if os.getuid() else None
 
 
 def configure(folder: Path) -> Cluster:
-    """Write all that a Slurm of one node needs into `folder`."""
+    """Write the configuration of a Slurm of one node into `folder`."""
     host = socket.gethostname().split(".")[0]
     ports = _free_ports(2)
     folder.chmod(0o755)
     (folder / "state").mkdir()
     (folder / "spool").mkdir()
     (folder / "slurm.conf").write_text(CONFIGURATION.format(host=host, ports=ports, folder=folder))
-    # Two GPUs in name: what a job asks for is granted, counted and freed.
+    # Two fake GPUs, which Slurm grants to jobs, counts and frees like real ones.
     (folder / "gres.conf").write_text("Name=gpu File=/dev/null\nName=gpu File=/dev/zero\n")
     (folder / "cgroup.conf").write_text("CgroupAutomount=no\n")
     key = folder / "munge.key"
@@ -115,7 +115,7 @@ def configure(folder: Path) -> Cluster:
 
 @contextmanager
 def one_node(folder: Path) -> Iterator[Cluster]:
-    """Run a Slurm of one node; at the end its jobs are cancelled and its daemons stopped."""
+    """Run a Slurm of one node; at the end, cancel its jobs and stop its daemons."""
     cluster = configure(folder)
     munge = [f"--{file}-file={folder}/munge.{file}" for file in ("key", "seed", "pid", "log")]
     with ExitStack() as stack:

@@ -1,4 +1,4 @@
-"""Two hosts, each in a network of its own, train one model from the workflow's rule."""
+"""Two hosts with separate networks train one model, started by the workflow's rule."""
 
 import os
 import shutil
@@ -32,7 +32,7 @@ def ip(*arguments: str) -> None:
 
 @pytest.fixture
 def hosts() -> Iterator[None]:
-    """Two network namespaces with an address each and a cable between them."""
+    """Two network namespaces, each with an address, connected by a virtual cable."""
     if os.getuid() or shutil.which("ip") is None:
         pytest.skip("network namespaces need root and ip (iproute2)")
     made = []
@@ -93,13 +93,13 @@ def wait_for(pattern: Path, process: subprocess.Popen[str]) -> None:
         time.sleep(0.05)
 
 
-def test_two_hosts_train_what_one_does_also_after_one_was_cut_off(
+def test_two_hosts_train_the_same_model_as_one_even_after_a_lost_connection(
     hosts: None, encoded: Checkout, tmp_path: Path
 ) -> None:
     alone = encoded.copy(tmp_path / "alone")
     done = alone.snakemake(*ARGUMENTS)
     assert done.returncode == 0, done.stdout + done.stderr
-    together = alone.copy(tmp_path / "together")  # with all that was compiled
+    together = alone.copy(tmp_path / "together")  # with the compiled kernels
     shutil.rmtree(together.folder / FOLDER)
 
     first, second = start_both(together)

@@ -1,4 +1,4 @@
-"""The workflow through a real Slurm of one node: the same bytes, whatever happens to its jobs."""
+"""The workflow on a real Slurm of one node makes the same bytes, whatever happens to its jobs."""
 
 import os
 import signal
@@ -24,7 +24,7 @@ WEIGHTS = f"{MODEL}/model.safetensors"
 
 @pytest.fixture(scope="session")
 def long_run(encoded: Checkout, tmp_path_factory: pytest.TempPathFactory) -> Checkout:
-    """A copy in which a training long enough to be stopped on the way has run, without Slurm."""
+    """A copy in which a training that takes long enough to be stopped has run without Slurm."""
     made = encoded.copy(tmp_path_factory.mktemp("long") / "copy")
     done = made.snakemake(WEIGHTS, *LONG)
     assert done.returncode == 0, done.stderr
@@ -33,7 +33,7 @@ def long_run(encoded: Checkout, tmp_path_factory: pytest.TempPathFactory) -> Che
 
 @pytest.fixture
 def running() -> Iterator[list[subprocess.Popen[str]]]:
-    """Processes that a test started, which end with it."""
+    """A list for the processes that a test starts; they are killed when it ends."""
     processes: list[subprocess.Popen[str]] = []
     yield processes
     for process in processes:
@@ -49,11 +49,11 @@ def wait_for(condition: Callable[[], object], process: subprocess.Popen[str]) ->
         time.sleep(0.05)
 
 
-def a_checkpoint(checkout: Checkout) -> bool:
+def has_checkpoint(checkout: Checkout) -> bool:
     return any((checkout.folder / "results/tiny/checkpoints/lstm").glob("step-*"))
 
 
-def ends_as_if_never_stopped(
+def assert_ends_as_if_never_stopped(
     process: subprocess.Popen[str], checkout: Checkout, long_run: Checkout
 ) -> None:
     printed, _ = process.communicate(timeout=900)
@@ -63,7 +63,7 @@ def ends_as_if_never_stopped(
     assert digests(checkout.folder / MODEL) == digests(long_run.folder / MODEL)
 
 
-def test_the_same_bytes_as_without_slurm(
+def test_slurm_makes_the_same_bytes(
     cluster: Cluster,
     checkout: Checkout,
     tiny_run: Checkout,
@@ -73,36 +73,36 @@ def test_the_same_bytes_as_without_slurm(
     printed, _ = process.communicate(timeout=900)
     assert process.returncode == 0, printed
     assert digests(checkout.folder / "results/tiny") == digests(tiny_run.folder / "results/tiny")
-    # Shards and training; evaluation and samples too, where both models are trained at once.
+    # Shards and training; also evaluation and samples if both models finish training together.
     assert printed.count("Submitted array job") >= 2
     assert "gpu:1" in cluster.ask("squeue", "-h", "--states=all", "-O", "tres-per-job")
 
 
-def test_a_cancelled_training_is_submitted_again_and_goes_on(
+def test_a_cancelled_training_is_submitted_again_and_resumes(
     cluster: Cluster,
     encoded_copy: Checkout,
     long_run: Checkout,
     running: list[subprocess.Popen[str]],
 ) -> None:
     running.append(process := cluster.snakemake(encoded_copy, WEIGHTS, *LONG))
-    wait_for(lambda: a_checkpoint(encoded_copy), process)
+    wait_for(lambda: has_checkpoint(encoded_copy), process)
     cluster.ask("scancel", *cluster.ask("squeue", "-ho", "%i").split())
-    ends_as_if_never_stopped(process, encoded_copy, long_run)
+    assert_ends_as_if_never_stopped(process, encoded_copy, long_run)
 
 
-def test_a_training_that_runs_out_of_time_is_submitted_again_and_goes_on(
+def test_a_training_that_runs_out_of_time_is_submitted_again_and_resumes(
     cluster: Cluster,
     encoded_copy: Checkout,
     long_run: Checkout,
     running: list[subprocess.Popen[str]],
 ) -> None:
     running.append(process := cluster.snakemake(encoded_copy, WEIGHTS, *LONG))
-    wait_for(lambda: a_checkpoint(encoded_copy), process)
-    # Slurm counts in minutes. The training sleeps until Slurm wakes it and ends it.
+    wait_for(lambda: has_checkpoint(encoded_copy), process)
+    # Time limits are whole minutes: stop the training until Slurm ends it.
     os.kill(trainer(encoded_copy.folder), signal.SIGSTOP)
     [job] = cluster.ask("squeue", "-ho", "%i").split()
     cluster.ask("scontrol", "update", f"JobId={job}", "TimeLimit=1")
-    ends_as_if_never_stopped(process, encoded_copy, long_run)
+    assert_ends_as_if_never_stopped(process, encoded_copy, long_run)
 
 
 def trainer(folder: Path) -> int:
@@ -110,18 +110,20 @@ def trainer(folder: Path) -> int:
     for process in psutil.process_iter(["cmdline", "cwd"]):
         command = process.info["cmdline"] or [""]
         if command[-1].endswith(".train_model.py") and process.info["cwd"] == str(folder):
-            return process.pid
+            return int(process.pid)
     raise AssertionError("no process trains")
 
 
-def test_a_job_killed_for_its_memory_is_named_in_one_line(
+def test_a_job_killed_because_of_its_memory_is_reported_in_one_line(
     cluster: Cluster, encoded_copy: Checkout, running: list[subprocess.Popen[str]]
 ) -> None:
     memory = ("--set-resources", "train_model:mem_mb=60", "--retries", "0")
     running.append(process := cluster.snakemake(encoded_copy, WEIGHTS, *memory, *LONG))
     printed, _ = process.communicate(timeout=900)
     assert process.returncode != 0
-    line = "of train_model was killed for its memory; give it more, --set-resources train_model:"
+    line = (
+        "of train_model was killed because of its memory; allow more: --set-resources train_model:"
+    )
     assert [each for each in printed.splitlines() if line in each], printed
 
 
@@ -143,7 +145,7 @@ def test_without_munge_the_run_ends_before_any_job(tmp_path: Path, checkout: Che
         pytest.skip(reason)
     silent = slurm.configure(tmp_path)
     printed, _ = silent.snakemake(checkout, "ingest", *CONFIG).communicate(timeout=300)
-    lines = [line for line in printed.splitlines() if line.startswith("Slurm: it does not answer")]
+    lines = [line for line in printed.splitlines() if line.startswith("Slurm: no answer")]
     assert lines, printed
     assert "munge" in lines[0]
     assert "Traceback" not in printed

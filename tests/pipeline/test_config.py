@@ -1,4 +1,4 @@
-"""The configuration: defaults, presets, and errors that name the mistake and the way out."""
+"""The configuration: defaults, presets, and errors that say what is wrong and how to fix it."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[2]
 CORPUS = {"name": "posts", "source": "posts.csv"}
 
 
-def test_what_is_left_out_takes_the_schemas_defaults() -> None:
+def test_keys_that_are_left_out_take_the_defaults() -> None:
     resolved = config.resolve({"corpus": CORPUS})
     assert resolved["corpus"]["text_columns"] == ["text"]
     assert resolved["corpus"]["keep_columns"] == []
@@ -29,7 +29,10 @@ def test_what_is_left_out_takes_the_schemas_defaults() -> None:
     ("values", "message"),
     [
         ({}, "f.yaml: corpus: missing"),
-        ({"corpus": {"source": "x.csv"}}, "f.yaml: corpus.name: missing; add it (names the folder"),
+        (
+            {"corpus": {"source": "x.csv"}},
+            "f.yaml: corpus.name: missing; add it (name of the corpus",
+        ),
         ({"trainin": {}}, "f.yaml: trainin: unknown key; did you mean 'training'?"),
         ({"training": {"stepz": 1}}, "f.yaml: training.stepz: unknown key; did you mean 'steps'?"),
         (
@@ -46,17 +49,20 @@ def test_what_is_left_out_takes_the_schemas_defaults() -> None:
         ({"models": {"a": {"hidden_size": 0}}}, "models.a.hidden_size: 0 should be greater than"),
         ({"models": {"a": {"output_dropout": 1.0}}}, "output_dropout: 1.0 should be less than 1"),
         ({"models": {}}, "f.yaml: models: {} should "),
-        ({"models": {"a/b": {}}}, "may hold letters, digits"),
+        ({"models": {"a/b": {}}}, "may contain only letters, digits"),
         ({"splits": {"validation": 0.5, "test": 0.5}}, "f.yaml: splits: 'validation' and 'test'"),
         ({"cleaning": {"rules": [{"name": "x"}]}}, "f.yaml: cleaning.rules.0: a rule needs either"),
-        ({"corpus": CORPUS | {"keep_columns": ["text"]}}, "'text' is the name of a column of our"),
+        ({"corpus": CORPUS | {"keep_columns": ["text"]}}, "'text' is a column that charlm adds"),
         ({"training": {"minutes": 1, "processes": 2}}, "training: 'minutes' needs a single pro"),
         ({"models": {"a": []}}, "models.a: [] should be a valid mapping of keys to values"),
-        ({"models": {"a": {"layer_dropout": 0.1}}}, "models.a.layer_dropout: acts between layers"),
+        ({"models": {"a": {"layer_dropout": 0.1}}}, "models.a.layer_dropout: has no effect with a"),
         ({"models": {"a": {"num_layers": 1000}}}, "models.a.num_layers: 1000 should be less than"),
-        ({"models": {"a": {}, "B": {}, "A": {"seeds": [1, 2]}}}, "models.A: differs from 'a' in"),
-        ({"models": {"xz": {}}}, "models.xz: a baseline has this name"),
-        ({"models": {"5-gram": {}}}, "models.5-gram: a baseline has this name"),
+        (
+            {"models": {"a": {}, "B": {}, "A": {"seeds": [1, 2]}}},
+            "models.A: differs from 'a' only in",
+        ),
+        ({"models": {"xz": {}}}, "models.xz: is the name of a baseline"),
+        ({"models": {"5-gram": {}}}, "models.5-gram: is the name of a baseline"),
         (
             {"cleaning": {"rules": [{"name": "x", "builtin": "nfc", "replacement": "y"}]}},
             "cleaning.rules.0: 'replacement' has no effect on a 'builtin'",
@@ -65,7 +71,7 @@ def test_what_is_left_out_takes_the_schemas_defaults() -> None:
         ({"sampling": {"temperatures": ["warm"]}}, 'sampling.temperatures.0: "warm" should be a'),
     ],
 )
-def test_a_mistake_is_named_in_one_line(values: dict[str, object], message: str) -> None:
+def test_a_mistake_is_an_error_in_one_line(values: dict[str, object], message: str) -> None:
     with pytest.raises(CharlmError) as raised:
         config.resolve({"corpus": CORPUS} | values if values else {}, "f.yaml")
     assert message in str(raised.value)
@@ -73,7 +79,7 @@ def test_a_mistake_is_named_in_one_line(values: dict[str, object], message: str)
 
 
 def line_of(**values: object) -> str:
-    """Return the one line that refuses a configuration, empty if none does."""
+    """Return the error of a configuration, which is one line, or an empty string."""
     try:
         config.resolve({"corpus": CORPUS} | values)
     except CharlmError as error:
@@ -83,7 +89,7 @@ def line_of(**values: object) -> str:
 
 
 def numeric_settings() -> Iterator[tuple[str, str, bool]]:
-    """Yield the section and the key of every setting that takes numbers, and whether as a list."""
+    """Yield the section and key of every setting with numbers, and whether it is a list."""
     for name, section in config_schema.Config.model_json_schema()["$defs"].items():
         for key, schema in section["properties"].items():
             for option in schema.get("anyOf", [schema]):
@@ -94,20 +100,20 @@ def numeric_settings() -> Iterator[tuple[str, str, bool]]:
 
 @pytest.mark.parametrize("text", ["{}", "'{}'"])
 @pytest.mark.parametrize("value", [".inf", "-.inf", ".nan", "inf", "nan"])
-def test_no_setting_takes_a_number_that_is_not_finite(value: str, text: str) -> None:
+def test_infinite_numbers_and_nan_are_errors_everywhere(value: str, text: str) -> None:
     settings = list(numeric_settings())
     assert len(settings) > 50
     for section, key, several in settings:
         given = yaml.safe_load(text.format(value))
         values = {key: [given] if several else given}
-        whole = {"models": {"a": values}} if section == "model" else {section: values}
-        if section == "corpus":
-            whole[section] |= CORPUS
         place = "models.a" if section == "model" else section
-        assert f"config: {place}.{key}" in line_of(**whole), (section, key)
+        if section == "corpus":
+            values |= CORPUS
+        line = line_of(models={"a": values}) if section == "model" else line_of(**{section: values})
+        assert f"config: {place}.{key}" in line, (section, key)
 
 
-def test_a_bomb_of_aliases_is_refused_at_once(tmp_path: Path) -> None:
+def test_nested_yaml_aliases_do_not_exhaust_memory(tmp_path: Path) -> None:
     lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x]"]
     lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 12)]
     lines.append("sampling: {prompts: *a11}")
@@ -118,13 +124,13 @@ def test_a_bomb_of_aliases_is_refused_at_once(tmp_path: Path) -> None:
     assert len(str(raised.value)) < 10_000
 
 
-def test_every_mistake_gets_its_line() -> None:
+def test_each_mistake_has_a_line() -> None:
     with pytest.raises(CharlmError) as raised:
         config.resolve({"corpus": CORPUS | {"nam": "x"}, "training": {"stepz": 1}})
     assert len(str(raised.value).splitlines()) == 2
 
 
-def test_text_from_the_command_line_is_read_as_the_key_asks() -> None:
+def test_text_from_the_command_line_takes_the_type_of_the_key() -> None:
     resolved = config.resolve(
         {
             "corpus": CORPUS | {"max_documents": "null", "text_columns": ["1"]},
@@ -153,7 +159,7 @@ def test_several_seeds_are_several_models() -> None:
     assert seeds == {"a.seed3": 3, "a.seed5": 5, "b": 7, "c": 1}
 
 
-def test_a_model_overrides_training_for_itself_alone() -> None:
+def test_a_model_overrides_training_only_for_itself() -> None:
     models = config.resolve(
         {
             "corpus": CORPUS,
@@ -165,7 +171,7 @@ def test_a_model_overrides_training_for_itself_alone() -> None:
     assert [models[name]["training"]["steps"] for name in "abc"] == [10, None, 10]
 
 
-def test_resolving_is_idempotent_in_what_it_fills_in() -> None:
+def test_resolving_twice_changes_nothing() -> None:
     resolved = config.resolve({"corpus": CORPUS})
     again = config.resolve({key: resolved[key] for key in resolved if key != "models"})
     assert again == resolved
@@ -188,7 +194,9 @@ def test_the_demo_and_the_presets_are_valid(path: str) -> None:
         ("a: " + "[" * 5000, "not YAML"),
     ],
 )
-def test_a_file_that_is_no_configuration(tmp_path: Path, text: str | None, message: str) -> None:
+def test_a_file_without_a_configuration_is_an_error(
+    tmp_path: Path, text: str | None, message: str
+) -> None:
     file = tmp_path / "c.yaml"
     if text is not None:
         file.write_text(text)

@@ -1,4 +1,4 @@
-"""Settings that do not work together, or have no effect, are refused."""
+"""Settings that contradict each other, or have no effect, are errors."""
 
 import pytest
 
@@ -26,7 +26,7 @@ ONE_PROCESS = "'minutes' needs a single process"
         ({"teacher": "x"}, {"teacher_weight": 0.2}, ""),
     ],
 )
-def test_what_training_and_a_model_give_together_is_checked(
+def test_training_and_a_model_are_checked_together(
     training: dict[str, object], model: dict[str, object], line: str
 ) -> None:
     found = line_of(training=training, models={"a": model})
@@ -43,14 +43,14 @@ def test_what_training_and_a_model_give_together_is_checked(
         ({"layer_dropout": 0.1}, {"num_layers": 2}),
     ],
 )
-def test_a_setting_without_effect_is_refused(
+def test_a_setting_without_effect_is_an_error(
     setting: dict[str, object], needed: dict[str, object]
 ) -> None:
     assert f"config: models.a.{next(iter(setting))}: " in line_of(models={"a": setting})
     assert not line_of(models={"a": setting | needed})
 
 
-def test_a_setting_that_is_switched_off_on_purpose_is_not() -> None:
+def test_a_setting_without_effect_is_allowed_if_switched_off_on_purpose() -> None:
     assert not line_of(models={"a": {"ngram_weight": 0.4, "ngram_order": 0}})
     assert not line_of(models={"a": {"locked_dropout": True, "output_dropout": 0.0}})
     assert not line_of(models={"a": {"teacher_weight": 0.2, "teacher": None}})
@@ -59,16 +59,18 @@ def test_a_setting_that_is_switched_off_on_purpose_is_not() -> None:
 @pytest.mark.parametrize(
     "setting", [{"keep": "best"}, {"patience": 2}, {"optimizer": "ntasgd"}], ids=str
 )
-def test_what_needs_validation_text_is_refused_without(setting: dict[str, object]) -> None:
+def test_a_setting_that_needs_validation_text_is_an_error_without_it(
+    setting: dict[str, object],
+) -> None:
     [key] = setting
     assert f"training: '{key}" in line_of(training=setting, splits={"validation": 0})
     assert f"models.a: '{key}" in line_of(models={"a": setting}, splits={"validation": 0})
     assert not line_of(models={"a": setting})
 
 
-def test_settings_of_the_text_without_effect_are_refused() -> None:
+def test_a_setting_of_the_text_without_effect_is_an_error() -> None:
     contiguous = {"method": "contiguous", "key": "another"}
     assert "splits.key: has no effect" in line_of(splits=contiguous)
     assert not line_of(splits=contiguous | {"method": "document"})
-    assert "corpus.separator: joins" in line_of(corpus=CORPUS | {"separator": ""})
+    assert "corpus.separator: has no effect" in line_of(corpus=CORPUS | {"separator": ""})
     assert not line_of(corpus=CORPUS | {"separator": "", "text_columns": ["title", "text"]})

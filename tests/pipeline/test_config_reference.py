@@ -4,7 +4,7 @@ from charlm.pipeline import config_reference
 from tests.conftest import ROOT
 
 
-def test_schema_and_reference_are_those_of_the_code() -> None:
+def test_the_schema_and_the_reference_match_the_code() -> None:
     assert (ROOT / config_reference.SCHEMA_FILE).read_text() == config_reference.json_schema(), (
         "run `make docs`"
     )

@@ -1,4 +1,4 @@
-"""The record of a run is valid, complete, and true."""
+"""The record of a run is valid, complete and correct."""
 
 import json
 import os
@@ -19,7 +19,7 @@ RESULTS = "results/tiny"
 
 @pytest.fixture(scope="module")
 def recorded(tiny_run: Checkout, tmp_path_factory: pytest.TempPathFactory) -> Checkout:
-    """A copy in which the tiny preset has run and was recorded; not to be changed."""
+    """A copy in which the tiny preset has run and was recorded. Tests must not change it."""
     made = tiny_run.copy(tmp_path_factory.mktemp("recorded") / "copy")
     done = made.snakemake(*CRATE)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -31,11 +31,16 @@ def record(recorded: Checkout) -> Record:
     return Record(recorded.folder / RESULTS)
 
 
-def test_the_validator_passes_it_with_no_network(recorded: Checkout, tmp_path: Path) -> None:
+def test_the_crate_passes_the_validator_without_a_network(
+    recorded: Checkout, tmp_path: Path
+) -> None:
     services = pytest.importorskip("rocrate_validator.services")
-    from requests_cache import CachedRequest, CachedResponse, CachedSession
+    from requests.structures import CaseInsensitiveDict
+    from requests_cache import CachedSession
+    from requests_cache.models.request import CachedRequest
+    from requests_cache.models.response import CachedResponse
 
-    # What the validator would fetch is what the library brings: RO-Crate 1.1's own context.
+    # The validator would fetch the context of RO-Crate 1.1; the library has a copy.
     url = "https://w3id.org/ro/crate/1.1/context"
     context = (Path(rocrate.__file__).parent / "data/ro-crate.jsonld").read_bytes()
     assert json.loads(context)["version"].startswith("1.1")
@@ -45,7 +50,7 @@ def test_the_validator_passes_it_with_no_network(recorded: Checkout, tmp_path: P
                 status_code=200,
                 url=url,
                 content=context,
-                headers={"Content-Type": "application/ld+json"},
+                headers=CaseInsensitiveDict({"Content-Type": "application/ld+json"}),
                 request=CachedRequest(method="GET", url=url),
             )
         )
@@ -64,7 +69,7 @@ def test_the_validator_passes_it_with_no_network(recorded: Checkout, tmp_path: P
     assert len(result.executed_checks) > 80
 
 
-def test_it_names_every_file_with_its_hash(record: Record) -> None:
+def test_the_crate_names_every_file_with_its_hash(record: Record) -> None:
     files = {
         path.relative_to(record.folder).as_posix(): sha256_of(path)
         for path in record.folder.rglob("*")
@@ -74,7 +79,9 @@ def test_it_names_every_file_with_its_hash(record: Record) -> None:
     assert list(record.differences()) == []
 
 
-def test_it_leads_from_the_report_back_to_the_source(record: Record, recorded: Checkout) -> None:
+def test_the_crate_leads_from_the_report_back_to_the_source(
+    record: Record, recorded: Checkout
+) -> None:
     entities: dict[str, dict[str, Any]] = record.entities
     made_by = {
         made["@id"]: action
@@ -111,7 +118,7 @@ def test_recording_changes_no_other_file(tiny_run: Checkout, record: Record) -> 
             assert record.hashes[name] == sha256_of(path), name
 
 
-def test_a_result_changed_by_hand_is_not_recorded(tiny_copy: Checkout) -> None:
+def test_a_result_that_was_edited_is_not_recorded(tiny_copy: Checkout) -> None:
     path = tiny_copy.folder / RESULTS / "models/gru/metrics.json"
     times = (path.stat().st_atime_ns, path.stat().st_mtime_ns)
     path.write_text(path.read_text() + "\n")
@@ -119,15 +126,15 @@ def test_a_result_changed_by_hand_is_not_recorded(tiny_copy: Checkout) -> None:
     done = tiny_copy.snakemake(*CRATE)
     printed = done.stdout + done.stderr
     assert done.returncode != 0, printed
-    assert "results/tiny/models/gru/metrics.json: not the file that" in printed
+    assert "results/tiny/models/gru/metrics.json: changed since " in printed
     assert "Traceback" not in printed
     assert not (tiny_copy.folder / RESULTS / "ro-crate-metadata.json").exists()
 
 
-def test_without_snakemakes_memory_nothing_is_recorded(tiny_copy: Checkout) -> None:
+def test_without_snakemakes_metadata_nothing_is_recorded(tiny_copy: Checkout) -> None:
     for path in (tiny_copy.folder / ".snakemake/metadata").iterdir():
         path.unlink()
     done = tiny_copy.snakemake(*CRATE, "--rerun-triggers", "mtime")
     assert done.returncode != 0
-    line = "results/tiny/report.html: .snakemake does not say how it was made"
+    line = "results/tiny/report.html: no record in .snakemake of how it was made"
     assert line in done.stdout + done.stderr

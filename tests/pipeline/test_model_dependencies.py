@@ -1,4 +1,4 @@
-"""Models that a training cannot start or learn from are refused before anything runs."""
+"""A training that cannot use `init_from` or `teacher` is an error before any job runs."""
 
 import json
 import os
@@ -13,15 +13,16 @@ import torch
 from charlm.errors import CharlmError
 from charlm.model.network import make_model, save_model
 from charlm.pipeline.config import resolve
-from charlm.pipeline.model_dependencies import ModelDependencies, match_vocabulary
+from charlm.pipeline.match_vocabulary import match_vocabulary
+from charlm.pipeline.model_dependencies import ModelDependencies
 from charlm.text.vocabulary import Vocabulary
 
 LETTERS = [*"abc", "<unknown>", "<end_of_document>"]
-SMALL = {"hidden_size": 8, "embedding_size": 4}
+SMALL: dict[str, Any] = {"hidden_size": 8, "embedding_size": 4}
 
 
 def write_model(folder: Path, symbols: list[str] = LETTERS, **settings: Any) -> Path:
-    """Train nothing, but write a model of these symbols."""
+    """Write an untrained model of these symbols."""
     models = resolve({"corpus": {"name": "c", "source": "c.csv"}, "models": {"m": settings}})
     architecture = {key: value for key, value in models["models"]["m"].items() if key != "training"}
     special = {
@@ -40,7 +41,7 @@ def write_model(folder: Path, symbols: list[str] = LETTERS, **settings: Any) -> 
 
 
 def lines_of(models: dict[str, Any], prefix: str = "", **config: Any) -> list[str]:
-    """Return the errors of the dependencies of some models."""
+    """Return the errors of the models' dependencies."""
     resolved = resolve({"corpus": {"name": "c", "source": "c.csv"}, "models": models} | config)
     try:
         ModelDependencies(resolved, f"{prefix}results/c", prefix=prefix).check("f.yaml")
@@ -82,9 +83,9 @@ def test_a_model_cannot_start_from_its_own_folder(here: Path, key: str, spelling
     assert f"run `cp -r results/c/models/m c-m` and set `{key}: c-m`" in line
 
 
-def test_the_lines_to_type_work_as_they_are(here: Path) -> None:
+def test_the_suggested_command_and_setting_work(here: Path) -> None:
     write_model(here / "results/c/models/m", **SMALL)
-    (here / "c-m").mkdir()  # a copy into a folder that is there would go one deeper
+    (here / "c-m").mkdir()  # `cp -r` would copy into an existing folder
     [line] = lines_of({"m": SMALL | {"init_from": "results/c/models/m"}})
     command, setting = line.split("`")[1::2]
     subprocess.run(command, shell=True, check=True)
@@ -92,19 +93,19 @@ def test_the_lines_to_type_work_as_they_are(here: Path) -> None:
     assert lines_of({"m": SMALL | {"init_from": setting.split(": ")[1]}}) == []
 
 
-def test_a_model_that_is_not_trained_yet_has_nothing_to_copy() -> None:
+def test_no_copy_is_suggested_of_a_model_that_is_not_trained_yet() -> None:
     [line] = lines_of({"m": SMALL | {"init_from": "results/c/models/m"}})
     assert "is not trained yet; leave out init_from" in line
     assert "cp " not in line
 
 
-def test_a_modules_prefix_stands_before_the_runs_own_models_alone(here: Path) -> None:
+def test_a_modules_prefix_applies_only_to_the_runs_own_models(here: Path) -> None:
     write_model(here / "lm/results/c/models/m", **SMALL)
     plain = "results/c/models/m"
     for folder in (plain, f"lm/{plain}", f"{here}/lm/{plain}"):
         [line] = lines_of({"m": SMALL | {"init_from": folder}}, prefix="lm/")
         assert f"run `cp -r lm/{plain} c-m`" in line
-    models = {"m": SMALL, "more": SMALL | {"init_from": plain}}
+    models: dict[str, Any] = {"m": SMALL, "more": SMALL | {"init_from": plain}}
     assert lines_of(models, prefix="lm/") == []
     models["more"]["init_from"] = f"lm/{plain}"
     [line] = lines_of(models, prefix="lm/")
@@ -113,9 +114,9 @@ def test_a_modules_prefix_stands_before_the_runs_own_models_alone(here: Path) ->
     assert lines_of({"m": SMALL | {"init_from": "mine"}}, prefix="lm/") == []
 
 
-def test_models_cannot_wait_for_one_another() -> None:
+def test_circular_dependencies_are_an_error() -> None:
     folder = "results/c/models/{}".format
-    models = {
+    models: dict[str, Any] = {
         "a": SMALL | {"init_from": folder("b")},
         "b": SMALL | {"teacher": folder("c.seed2")},
         "c": SMALL | {"seeds": [1, 2], "init_from": folder("a")},
@@ -128,7 +129,7 @@ def test_models_cannot_wait_for_one_another() -> None:
     assert lines_of(models) == []
 
 
-def test_a_folder_without_a_model_is_named(here: Path) -> None:
+def test_a_folder_without_a_model_is_an_error(here: Path) -> None:
     seeds = {"a": SMALL | {"seeds": [1, 2]}}
     [line] = lines_of(seeds | {"b": SMALL | {"teacher": "results/c/models/a"}})
     assert line.startswith("f.yaml: models.b.teacher: results/c/models/a holds no model.safetensor")
@@ -153,7 +154,7 @@ ARCHITECTURES: list[dict[str, Any]] = [
 
 
 @pytest.mark.parametrize("other", ARCHITECTURES, ids=str)
-def test_another_architecture_cannot_start_a_model_but_teach_it(
+def test_a_model_of_another_architecture_can_only_be_a_teacher(
     here: Path, other: dict[str, Any]
 ) -> None:
     write_model(here / "old", **SMALL | other)
@@ -163,14 +164,14 @@ def test_another_architecture_cannot_start_a_model_but_teach_it(
     assert lines_of({"m": SMALL | other | {"init_from": "old"}}) == []
     made = "results/c/models/m"
     lines = lines_of({"m": SMALL | other, "n": SMALL | {"init_from": made}})
-    if other == {"hidden_size": "vocabulary"}:  # may be 8 symbols, too
+    if other == {"hidden_size": "vocabulary"}:  # the vocabulary may also have 8 symbols
         assert lines == []
     else:
         assert lines[0].startswith("f.yaml: models.n.init_from: results/c/models/m has another")
 
 
-def test_tied_weights_start_from_tied_weights_alone(here: Path) -> None:
-    size = {"hidden_size": 8, "embedding_size": 8}
+def test_tied_weights_start_only_from_tied_weights(here: Path) -> None:
+    size: dict[str, Any] = {"hidden_size": 8, "embedding_size": 8}
     write_model(here / "old", **size)
     [line] = lines_of({"m": size | {"tie_weights": True, "init_from": "old"}})
     assert line.endswith("old has weights that are not tied; leave out 'tie_weights'")
@@ -178,7 +179,7 @@ def test_tied_weights_start_from_tied_weights_alone(here: Path) -> None:
     assert lines_of({"m": size | {"init_from": "tied"}}) == []
 
 
-def test_a_model_of_before_there_were_ensembles_is_one_alone(here: Path) -> None:
+def test_a_model_without_members_is_a_single_network(here: Path) -> None:
     description = write_model(here / "old", **SMALL) / "model.json"
     old = json.loads(description.read_text())
     del old["architecture"]["members"]
@@ -198,7 +199,7 @@ def test_a_model_of_before_there_were_ensembles_is_one_alone(here: Path) -> None
         ({"fit_on": "all", "min_count": 2}, None),
     ],
 )
-def test_a_vocabulary_that_must_differ_is_seen_before_there_is_one(
+def test_a_vocabulary_that_must_differ_is_an_error_before_it_is_built(
     here: Path, vocabulary: dict[str, Any], difference: str | None
 ) -> None:
     write_model(here / "old", **SMALL)
@@ -221,7 +222,7 @@ def test_vocabularies_match_symbol_by_symbol(here: Path) -> None:
         match_vocabulary(path, ["turned/model.json"])
 
 
-def test_the_command_refuses_the_same(here: Path) -> None:
+def test_the_command_checks_dependencies_too(here: Path) -> None:
     write_model(here / "elsewhere/models/m", **SMALL)
     (here / "my.yaml").write_text(
         "corpus: {name: c, source: c.csv}\n"

@@ -1,4 +1,4 @@
-"""What Slurm lacks, or did to a job, is said in one line."""
+"""Problems of Slurm, and jobs that it killed, are reported in one line each."""
 
 import time
 from pathlib import Path
@@ -9,13 +9,15 @@ from charlm.errors import CharlmError
 from charlm.pipeline.slurm import check_cluster, killed_jobs
 
 
-def test_a_machine_without_slurm(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_machine_without_slurm_is_an_error(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(CharlmError, match=r"^Slurm: there is no sinfo on this machine; run on"):
+    with pytest.raises(CharlmError, match=r"^Slurm: this machine has no sinfo; run on"):
         check_cluster([])
 
 
-def test_killed_jobs_are_told_from_others_and_from_those_of_earlier_runs(tmp_path: Path) -> None:
+def test_only_jobs_that_were_killed_since_the_start_are_reported(tmp_path: Path) -> None:
     logs = {
         "rule_train_model/lstm/7.log": "slurmstepd-n1: error: *** JOB 7 ON n1 CANCELLED AT "
         "2026-01-01T00:00:00 DUE TO TIME LIMIT ***\n",
@@ -30,11 +32,11 @@ def test_killed_jobs_are_told_from_others_and_from_those_of_earlier_runs(tmp_pat
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text)
     assert list(killed_jobs(tmp_path, since=time.time() - 60)) == [
-        "Slurm: job 8 of encode was killed for its memory; give it more, "
+        "Slurm: job 8 of encode was killed because of its memory; allow more: "
         "--set-resources encode:mem_mb=MEGABYTES",
-        "Slurm: job 9_1 of train_model was killed for its memory; give it more, "
+        "Slurm: job 9_1 of train_model was killed because of its memory; allow more: "
         "--set-resources train_model:mem_mb=MEGABYTES",
-        "Slurm: job 7 of train_model was out of time; give it more, "
+        "Slurm: job 7 of train_model was killed because of its run time; allow more: "
         "--set-resources train_model:runtime=MINUTES",
     ]
     assert not list(killed_jobs(tmp_path, since=time.time() + 60))

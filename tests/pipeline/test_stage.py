@@ -1,4 +1,4 @@
-"""Errors end a stage with one line for the user, and defects with a traceback in the log."""
+"""A stage logs an error in one line, and a defect with its traceback."""
 
 import subprocess
 import sys
@@ -19,7 +19,9 @@ ROOT = Path(__file__).parents[2]
         ("[][0]", 1, "a defect in charlm; please report it with"),
     ],
 )
-def test_a_stage_ends_as_users_expect(tmp_path: Path, body: str, status: int, line: str) -> None:
+def test_the_exit_status_and_the_message_of_a_stage(
+    tmp_path: Path, body: str, status: int, line: str
+) -> None:
     log = tmp_path / "logs" / "stage.log"
     program = (
         "from charlm.errors import CharlmError\nfrom charlm.pipeline.stage import stage\n"
@@ -35,7 +37,7 @@ def test_a_stage_ends_as_users_expect(tmp_path: Path, body: str, status: int, li
     assert ("IndexError" in log.read_text()) == (body == "[][0]")
 
 
-def test_scripts_can_be_imported_where_no_snakemake_runs() -> None:
+def test_scripts_can_be_imported_without_snakemake_running() -> None:
     program = (
         "import runpy, sys\n"
         "for script in sys.argv[1:]: runpy.run_path(script, run_name='imported')['main']"

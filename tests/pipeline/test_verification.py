@@ -1,4 +1,4 @@
-"""Results that are not those of their record are found out, and runs made again are compared."""
+"""Results are checked against their record, and a repeated run is compared with it."""
 
 import json
 import os
@@ -12,12 +12,12 @@ import pytest
 import yaml
 
 from charlm.files import sha256_of
-from charlm.pipeline.verification import CONFIG, RECORD, with_digest
+from charlm.pipeline.verification import CONFIG, RECORD, add_digest
 from tests.conftest import TINY, Checkout
 
 
 def write_record(folder: Path, given: dict[str, str] | None = None) -> None:
-    """Write a record of the files in a folder, with no more in it than reading it needs."""
+    """Write a minimal record of the files in a folder."""
     given = given or {}
     files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
     graph: list[dict[str, object]] = [
@@ -29,20 +29,15 @@ def write_record(folder: Path, given: dict[str, str] | None = None) -> None:
             "result": {"@id": "a.txt"},
         },
         {"@id": "#processor", "@type": "PropertyValue", "value": "another one"},
-        *(
-            {"@id": f"#{name}", "@type": "CreativeWork", "alternateName": name, "sha256": digest}
-            for name, digest in given.items()
-        ),
-        *(
-            {
-                "@id": path.relative_to(folder).as_posix(),
-                "@type": "File",
-                "sha256": sha256_of(path),
-            }
-            for path in files
-        ),
     ]
-    document = with_digest({"@context": "", "@graph": graph})
+    for name, digest in given.items():
+        entity: dict[str, object] = {"@id": f"#{name}", "@type": "CreativeWork"}
+        graph.append(entity | {"alternateName": name, "sha256": digest})
+    for path in files:
+        name = path.relative_to(folder).as_posix()
+        graph.append({"@id": name, "@type": "File", "sha256": sha256_of(path)})
+    document = {"@context": "", "@graph": graph}
+    add_digest(document)
     (folder / RECORD).write_text(json.dumps(document))
 
 
@@ -64,7 +59,7 @@ def run(*arguments: object, cwd: Path | None = None) -> subprocess.CompletedProc
     return subprocess.run(command, capture_output=True, text=True, check=False, cwd=cwd)
 
 
-def test_untouched_results_pass(folder: Path) -> None:
+def test_unchanged_results_pass(folder: Path) -> None:
     (folder / "checkpoints/lstm").mkdir(parents=True)
     (folder / "checkpoints/lstm/state").write_text("at work")
     done = run("verify", folder)
@@ -80,7 +75,7 @@ def edit(path: Path, old: str, new: str) -> None:
 
 
 def forge(folder: Path) -> None:
-    """Change a file and put its new hash into the record, but not the record's own digest."""
+    """Change a file and its hash in the record, but not the digest of the record."""
     old = sha256_of(folder / "a.txt")
     (folder / "a.txt").write_text("A")
     edit(folder / RECORD, old, sha256_of(folder / "a.txt"))
@@ -104,7 +99,7 @@ def forge(folder: Path) -> None:
         (forge, [f"changed  {RECORD}: it was edited"]),
     ],
 )
-def test_each_difference_has_its_line(
+def test_each_difference_has_a_line(
     folder: Path, harm: Callable[[Path], object], lines: list[str]
 ) -> None:
     harm(folder)
@@ -123,7 +118,7 @@ def test_each_difference_has_its_line(
         ('{"@graph": [{"@id": "./"}], "@context": "", "x": 1}', "not a record"),
     ],
 )
-def test_a_record_that_cannot_be_read_is_one_line(
+def test_an_unreadable_record_is_an_error_in_one_line(
     folder: Path, text: str | None, words: str
 ) -> None:
     (folder / RECORD).unlink()
@@ -136,13 +131,13 @@ def test_a_record_that_cannot_be_read_is_one_line(
     assert words in line
 
 
-def test_a_record_cannot_point_outside(folder: Path) -> None:
+def test_a_record_cannot_name_files_outside_its_folder(folder: Path) -> None:
     edit(folder / RECORD, '"a.txt", "@type"', '"../a.txt", "@type"')
     assert "outside the folder; do not trust it" in run("verify", folder).stderr
 
 
 @pytest.mark.parametrize("text", [None, "another text"])
-def test_a_run_is_made_again_only_with_the_same_source(
+def test_a_run_is_repeated_only_with_the_same_source(
     folder: Path, tmp_path: Path, text: str | None
 ) -> None:
     posts = tmp_path / "posts.csv"
@@ -158,43 +153,45 @@ def test_a_run_is_made_again_only_with_the_same_source(
     assert done.stderr.startswith("charlm: posts.csv: not ")
 
 
-def test_a_run_is_not_made_again_with_another_configuration(folder: Path) -> None:
+def test_a_run_is_not_repeated_with_an_edited_configuration(folder: Path) -> None:
     (folder / "run" / CONFIG).write_text("corpus: {name: other}\n")
     done = run("reproduce", folder)
     assert done.returncode == 1
     assert f"{CONFIG}: not as recorded" in done.stderr
 
 
-def test_a_run_is_made_again_in_a_new_folder_only(folder: Path) -> None:
+def test_a_run_is_repeated_only_in_an_empty_folder(folder: Path) -> None:
     done = run("reproduce", folder, "--directory", folder)
     assert done.stderr == f"charlm: {folder}: not empty; name a new folder to run in\n"
 
 
 @pytest.mark.parametrize("package", ["yaml", "snakemake"])
-def test_running_again_names_the_package_that_is_missing(folder: Path, package: str) -> None:
+def test_a_missing_package_is_named(folder: Path, package: str) -> None:
     code = (
-        f"import sys; sys.modules[{package!r}] = None  # cannot be imported\n"
+        f"import sys; sys.modules[{package!r}] = None  # makes its import fail\n"
         f"from charlm.cli import main; sys.exit(main(['reproduce', {str(folder)!r}]))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert done.stderr == (
-        f"charlm: reproduce: the package {package} is missing, which running the workflow needs; "
+        f"charlm: reproduce: the package {package} is missing, which the workflow needs; "
         "run `pip install 'charlm[workflow]'`\n"
     )
 
 
-def test_elsewhere_one_core_makes_the_same_bytes(tiny_copy: Checkout, tmp_path: Path) -> None:
+def test_one_core_makes_the_same_bytes_in_another_folder(
+    tiny_copy: Checkout, tmp_path: Path
+) -> None:
     done = tiny_copy.snakemake("crate", "--configfile", TINY)
     assert done.returncode == 0, done.stderr
     elsewhere = tmp_path / "elsewhere"
-    results = elsewhere / "handed-on"  # the folder alone, under another name
+    results = elsewhere / "handed-on"  # only the folder, under another name
     shutil.copytree(tiny_copy.folder / "results/tiny", results)
     edit(results / RECORD, sha256_of(results / "vocabulary.json"), "0" * 64)
     done = run("reproduce", results, "--cores", 1, cwd=elsewhere)
     assert done.returncode == 1, done.stderr
     note, *lines = done.stdout.splitlines()
     assert note.startswith(f"note: {RECORD} was edited")
-    assert lines == ["changed  vocabulary.json"]  # of which the record says so, and no other
+    assert lines == ["changed  vocabulary.json"]  # the file with the wrong hash, and no other
     assert "Traceback" not in done.stderr
     assert os.listdir(elsewhere) == ["handed-on"]

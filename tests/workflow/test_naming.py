@@ -1,4 +1,4 @@
-"""A stage has one name: of its rule, its script, and the function and the module that it calls."""
+"""A stage has one name, for its rule, its script, and the function and module that this calls."""
 
 import ast
 import re
@@ -9,16 +9,15 @@ from tests.conftest import ROOT
 
 WORKFLOW = ROOT / "workflow"
 HELPERS = {"charlm.pipeline.stage"}
-"""What every script uses beside the function that it calls."""
+"""The module that every script uses besides that of its stage."""
 
-# The modules that are not named like their rule.
+# The rules whose module has another name.
 OTHER_MODULES = {
     # The module holds more than the stage.
-    "match_vocabulary": "charlm.pipeline.model_dependencies",
     "report": "charlm.report.page",
     "sample_model": "charlm.model.sampling",
     "train_model": "charlm.training.trainer",
-    # The package or the plural says the rest.
+    # The name is that of the rule without the package's part, or its plural.
     "baseline": "charlm.evaluation.baselines",
     "export_onnx": "charlm.model.onnx",
     "model_card": "charlm.model.card",
@@ -89,15 +88,15 @@ def test_a_script_is_one_call(rule: str) -> None:
     assert isinstance(call, ast.Call)
     assert isinstance(call.func, ast.Name)
     assert list(imported(script)) == [call.func.id]
-    # Its arguments are attributes, or single items, of Snakemake's object.
+    # Its arguments are attributes of Snakemake's object, or their first items.
     for argument in (*call.args, *(keyword.value for keyword in call.keywords)):
         assert re.fullmatch(r"snakemake(\.\w+)+(\[0\])?", ast.unparse(argument))
 
 
 @pytest.mark.parametrize("rule", SCRIPTS)
-def test_a_script_calls_what_is_named_like_its_rule(rule: str) -> None:
+def test_a_script_calls_a_function_named_like_its_rule(rule: str) -> None:
     [(function, module)] = imported(parsed(rule)).items()
-    # `train_model` is the job of a single model, and calls `train`; `crate` calls `write_crate`.
+    # The rule `train_model` trains one model and calls `train`; `crate` calls `write_crate`.
     names = {rule, rule.removesuffix("_model")}
     assert function in names or re.sub("^[a-z]+_", "", function) in names
     assert OTHER_MODULES.get(rule, module) == module

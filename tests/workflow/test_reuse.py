@@ -1,4 +1,4 @@
-"""The workflow as others use it: from the catalog, as a module, in another folder, with a cache."""
+"""The workflow is used from the catalog, as a module, in another folder, and with a cache."""
 
 import json
 import os
@@ -70,7 +70,7 @@ def write_posts(folder: Path) -> None:
 def snakemake(
     folder: Path, *arguments: str, environment: dict[str, str] | None = None
 ) -> subprocess.CompletedProcess[str]:
-    """Run Snakemake in a folder that is no checkout, with this checkout's package."""
+    """Run Snakemake in any folder, with the package of this repository."""
     return subprocess.run(
         [sys.executable, "-m", "snakemake", "--cores", "2", *arguments],
         cwd=folder,
@@ -81,7 +81,7 @@ def snakemake(
     )
 
 
-def test_it_is_laid_out_as_the_workflow_catalog_wants() -> None:
+def test_the_layout_is_that_of_the_workflow_catalog() -> None:
     for file in ("workflow/Snakefile", "config/config.yaml", "config/README.md", "README.md"):
         assert (ROOT / file).is_file(), file
     assert (ROOT / "LICENSE").is_file()
@@ -96,7 +96,7 @@ def test_it_is_laid_out_as_the_workflow_catalog_wants() -> None:
 
 @pytest.fixture(scope="module")
 def outer(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Another workflow, which uses this one as a module and has run."""
+    """The folder of another workflow, which uses this one as a module and has run."""
     folder = tmp_path_factory.mktemp("outer")
     write_posts(folder)
     (folder / "workflow").mkdir()
@@ -109,7 +109,7 @@ def outer(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_a_module_makes_all_under_its_prefix_with_its_own_configuration(outer: Path) -> None:
+def test_a_module_writes_below_its_prefix_and_uses_its_own_configuration(outer: Path) -> None:
     line = json.loads((outer / "samples.jsonl").read_text().splitlines()[0])
     assert (line["prompt"], len(line["text"])) == ("this", 20)
     made = {path.name for path in outer.iterdir()}
@@ -122,18 +122,18 @@ def test_a_module_makes_all_under_its_prefix_with_its_own_configuration(outer: P
     assert "movie-reviews" not in done.stdout + done.stderr
 
 
-def test_what_a_module_made_can_be_made_again_from_its_users_files(outer: Path) -> None:
+def test_the_run_of_a_module_can_be_repeated(outer: Path) -> None:
     done = snakemake(outer, "charlm_crate")
     assert done.returncode == 0, done.stdout + done.stderr
     record = (outer / "lm/results/posts/ro-crate-metadata.json").read_text()
     assert str(outer) not in record
     reproduce = [sys.executable, "-m", "charlm.cli", "reproduce", "lm/results/posts"]
     done = subprocess.run(reproduce, cwd=outer, capture_output=True, text=True, check=False)
-    assert done.stdout == "the same files came out\n", done.stderr
+    assert done.stdout == "all files are the same\n", done.stderr
     assert done.returncode == 0
 
 
-def test_a_modules_user_gets_a_report_and_no_lints(outer: Path) -> None:
+def test_a_workflow_with_the_module_gets_a_report_and_no_lints(outer: Path) -> None:
     done = snakemake(outer, "--report", "report.html")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "learning curve" in (outer / "report.html").read_text()
@@ -142,7 +142,7 @@ def test_a_modules_user_gets_a_report_and_no_lints(outer: Path) -> None:
     assert "in a good condition" in done.stdout + done.stderr, done.stdout
 
 
-def test_it_runs_in_another_directory(tmp_path: Path) -> None:
+def test_the_workflow_runs_in_another_folder(tmp_path: Path) -> None:
     write_posts(tmp_path)
     (tmp_path / "mine.yaml").write_text(json.dumps(CONFIG["language_model"]))
     where = ("--snakefile", str(ROOT / "Snakefile"), "--directory", str(tmp_path))
@@ -152,7 +152,7 @@ def test_it_runs_in_another_directory(tmp_path: Path) -> None:
     assert not (ROOT / "results/posts").exists()
 
 
-def test_workflows_can_share_what_they_read(tmp_path: Path) -> None:
+def test_workflows_can_share_ingested_documents(tmp_path: Path) -> None:
     cache = tmp_path / "cache"
     cache.mkdir()
     environment = {"SNAKEMAKE_OUTPUT_CACHE": str(cache)}

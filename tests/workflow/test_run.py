@@ -1,4 +1,4 @@
-"""The whole chain through the real Snakefile: what it makes, and what it makes again."""
+"""The whole workflow: the files that it makes, and the stages that it runs again after a change."""
 
 import csv
 import json
@@ -37,7 +37,7 @@ def results(tiny_run: Checkout) -> Path:
     return tiny_run.folder / "results/tiny"
 
 
-def test_every_file_of_the_contract_is_there(results: Path) -> None:
+def test_all_promised_files_are_made(results: Path) -> None:
     files = {str(path.relative_to(results)) for path in results.rglob("*") if path.is_file()}
     assert files >= {
         "documents.parquet",
@@ -53,7 +53,7 @@ def test_every_file_of_the_contract_is_there(results: Path) -> None:
     assert not (results / "checkpoints").exists() or not any((results / "checkpoints").iterdir())
 
 
-def test_the_tables_have_the_columns_of_the_contract(results: Path) -> None:
+def test_the_tables_have_the_promised_columns(results: Path) -> None:
     columns = {
         "documents.parquet": {"doc_id": "int64", "text": "string"},
         "corpus.parquet": {"doc_id": "int64", "split": "string", "text": "string"},
@@ -73,8 +73,8 @@ def test_the_tables_have_the_columns_of_the_contract(results: Path) -> None:
         "reason",
         "excerpt",
     ]
-    with (results / "cleaning.tsv").open() as file:
-        assert next(csv.reader(file, delimiter="\t")) == [
+    with (results / "cleaning.tsv").open() as opened:
+        assert next(csv.reader(opened, delimiter="\t")) == [
             "rule",
             "matches",
             "characters_removed",
@@ -83,7 +83,7 @@ def test_the_tables_have_the_columns_of_the_contract(results: Path) -> None:
 
 
 @pytest.mark.parametrize("model", MODELS)
-def test_scores_are_those_of_the_weights_on_all_characters(results: Path, model: str) -> None:
+def test_scores_are_the_mean_over_all_characters(results: Path, model: str) -> None:
     metrics = json.loads((results / f"models/{model}/metrics.json").read_text())
     baselines = json.loads((results / "baselines.json").read_text())
     corpus = pq.read_table(results / "corpus.parquet").to_pandas()
@@ -102,7 +102,7 @@ def test_scores_are_those_of_the_weights_on_all_characters(results: Path, model:
 
 
 @pytest.mark.parametrize("model", MODELS)
-def test_a_sample_can_be_drawn_again_from_what_its_line_says(results: Path, model: str) -> None:
+def test_the_line_of_a_sample_is_enough_to_draw_it_again(results: Path, model: str) -> None:
     loaded = charlm.load(results / f"models/{model}")
     lines = [
         json.loads(line)
@@ -115,7 +115,7 @@ def test_a_sample_can_be_drawn_again_from_what_its_line_says(results: Path, mode
         assert loaded.generate(line.pop("prompt"), length=100, **line) == [text]
 
 
-def test_nothing_is_done_twice(tiny_run: Checkout) -> None:
+def test_a_second_run_does_nothing(tiny_run: Checkout) -> None:
     assert tiny_run.planned(*CONFIG) == set()
 
 
@@ -153,7 +153,7 @@ def test_an_edited_module_reruns_the_stages_that_use_it(
         ("sampling={temperatures: [0.7]}", {"sample_model", *AFTER_SAMPLING}),
         ("training={learning_rate: 1e-3}", {"train_model", *AFTER_TRAINING}),
         ("training={checkpoint_every: 7}", {"report", "all"}),
-        ("training={validate_every: 4}", {"report", "all"}),  # a tenth of the steps, as null
+        ("training={validate_every: 4}", {"report", "all"}),  # a tenth of the steps, like null
         ("training={validate_every: 5}", {"train_model", *AFTER_TRAINING}),
         (
             "vocabulary={min_count: 2}",
@@ -167,23 +167,28 @@ def test_a_changed_setting_reruns_what_depends_on_it(
     assert tiny_run.planned(*CONFIG, "--config", change) == stages
 
 
-def test_one_models_setting_reruns_that_model_alone(tiny_copy: Checkout) -> None:
+def test_a_setting_of_one_model_reruns_only_that_model(tiny_copy: Checkout) -> None:
     preset = tiny_copy.folder / TINY
     preset.write_text(preset.read_text().replace("cell: gru\n", "cell: gru\n    clip_norm: 0.5\n"))
     done = tiny_copy.snakemake("train", "--dry-run", *CONFIG)
     assert re.findall(r"wildcards: model=(\w+)", done.stdout + done.stderr) == ["gru"]
 
 
-def test_a_model_trained_by_the_command_takes_the_place_of_the_rules(
-    tiny_copy: Checkout, results: Path
-) -> None:
+def test_charlm_train_makes_the_same_model_as_the_rule(tiny_copy: Checkout, results: Path) -> None:
     shutil.rmtree(tiny_copy.folder / "results/tiny/models/lstm")
     shutil.rmtree(tiny_copy.folder / ".snakemake")
-    command = [sys.executable, "-m", "charlm.cli"]
-    place = {"cwd": tiny_copy.folder, "env": os.environ | {"PYTHONPATH": "src"}, "check": True}
-    printed = subprocess.run([*command, "config", TINY], stdout=subprocess.PIPE, **place).stdout
-    (tiny_copy.folder / "tiny.json").write_bytes(printed)
-    subprocess.run([*command, "train", "tiny.json", "lstm"], **place)
+
+    def charlm_command(*arguments: str) -> bytes:
+        return subprocess.run(
+            [sys.executable, "-m", "charlm.cli", *arguments],
+            cwd=tiny_copy.folder,
+            env=os.environ | {"PYTHONPATH": "src"},
+            check=True,
+            stdout=subprocess.PIPE,
+        ).stdout
+
+    (tiny_copy.folder / "tiny.json").write_bytes(charlm_command("config", TINY))
+    charlm_command("train", "tiny.json", "lstm")
     for file in ("model.safetensors", "model.json", "history.csv"):
         made = tiny_copy.folder / "results/tiny/models/lstm" / file
         assert made.read_bytes() == (results / "models/lstm" / file).read_bytes()
@@ -193,7 +198,7 @@ def test_a_model_trained_by_the_command_takes_the_place_of_the_rules(
 
 
 @pytest.mark.parametrize("key", ["init_from", "teacher"])
-def test_a_model_is_trained_on_from_another_of_the_same_run(tiny_copy: Checkout, key: str) -> None:
+def test_a_model_can_depend_on_another_of_the_same_run(tiny_copy: Checkout, key: str) -> None:
     preset = tiny_copy.folder / TINY
     more = f"  more: {{hidden_size: 32, embedding_size: 16, {key}: results/tiny/models/lstm/}}"
     preset.write_text(preset.read_text().replace("models:\n", f"models:\n{more}\n"))
@@ -207,19 +212,19 @@ def test_a_model_is_trained_on_from_another_of_the_same_run(tiny_copy: Checkout,
     assert set(re.findall(r"wildcards: model=(\w+)", printed)) == {"lstm", "more"}
 
 
-def test_every_stages_name_is_a_target(checkout: Checkout) -> None:
+def test_the_name_of_every_stage_is_a_target(checkout: Checkout) -> None:
     rules = checkout.planned(*STAGES, *CONFIG)
     assert set(STAGES) <= rules
     assert "all" not in rules
 
 
-def test_one_stages_file_is_a_target(tiny_copy: Checkout) -> None:
+def test_a_file_of_a_stage_is_a_target(tiny_copy: Checkout) -> None:
     file = "results/tiny/models/gru/samples.jsonl"
     (tiny_copy.folder / file).unlink()
     assert tiny_copy.planned(file, *CONFIG) == {"sample_model"}
 
 
-def test_the_corpus_is_made_as_one_text_on_demand(tiny_copy: Checkout) -> None:
+def test_the_corpus_is_written_as_plain_text_on_demand(tiny_copy: Checkout) -> None:
     done = tiny_copy.snakemake("results/tiny/corpus.txt", *CONFIG)
     assert done.returncode == 0, done.stderr
     corpus = pq.read_table(tiny_copy.folder / "results/tiny/corpus.parquet")["text"].to_pylist()
@@ -247,11 +252,16 @@ def test_prompts_are_read_from_a_file(tiny_copy: Checkout) -> None:
     assert tiny_copy.planned(file, *CONFIG, *change) == {"sample_model"}
 
 
-def test_snakemakes_own_report_has_the_items(tiny_copy: Checkout) -> None:
+def test_snakemakes_report_has_the_items(tiny_copy: Checkout) -> None:
     done = tiny_copy.snakemake(*CONFIG, "--report", "report.html")
     assert done.returncode == 0, done.stderr
     page = (tiny_copy.folder / "report.html").read_text()
-    for words in ("learning curve", "what each rule did", "who is really better", "model card"):
+    for words in (
+        "learning curve",
+        "effect of each rule",
+        "which differences are significant",
+        "model card",
+    ):
         assert words in page
 
 

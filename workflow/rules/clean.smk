@@ -1,5 +1,5 @@
-# A corpus of several files is cleaned as several jobs, so that a cluster can share them; any other
-# number of jobs (--set-scatter clean=8) gives the same bytes.
+# A corpus of several files is cleaned in several jobs, which a cluster can run at the same time. The
+# number of jobs (--set-scatter clean=8) does not change the result.
 scattergather:
     clean=min(len(SOURCES), 4),
 
@@ -19,7 +19,7 @@ rule clean_shard:
     resources:
         mem_mb=1024,
     params:
-        # A scatter item is named 1-of-4 and so on.
+        # Snakemake names the scatter items 1-of-4, 2-of-4 and so on.
         shard=lambda wildcards: int(wildcards.scatteritem.split("-of-")[0]) - 1,
         shards=lambda wildcards: int(wildcards.scatteritem.split("-of-")[1]),
         cleaning=lookup("cleaning", within=config),
@@ -37,7 +37,7 @@ rule clean:
         summary=report(
             f"{RESULTS}/cleaning.tsv",
             category="Corpus",
-            labels={"stage": "clean", "shows": "what each rule did"},
+            labels={"stage": "clean", "shows": "effect of each rule"},
             caption="../report/clean.rst",
         ),
     log:
@@ -72,7 +72,7 @@ rule plain_text:
     resources:
         mem_mb=1024,
     params:
-        # As the model reads it: with nothing between documents where nothing marks their ends.
+        # Without an end-of-document symbol the model reads the documents joined with nothing between.
         separator="\n\n" if config["vocabulary"]["end_of_document"] else "",
         code=code_of("plain_text"),
     script:

@@ -1,4 +1,4 @@
-# What all rules share: the checked configuration, where things lie, and what is made in the end.
+# What all rules share: the checked configuration, the paths, and functions for inputs and params.
 import os.path
 from pathlib import Path
 
@@ -18,21 +18,22 @@ if not workflow.overwrite_configfiles:
     configfile: "config/config.yaml"
 
 
-GIVEN = config
-CONFIG_NAME = " + ".join(map(str, workflow.configfiles))
+CONFIG_AS_GIVEN = config
+CONFIG_FILES = " + ".join(map(str, workflow.configfiles))
 try:
-    config = resolve(config, CONFIG_NAME)
+    config = resolve(config, CONFIG_FILES)
     rules_of(**config["cleaning"])
     sources = resolve_source(config["corpus"]["source"])
 except CharlmError as error:
     raise WorkflowError(str(error)) from None
 
 
-PREFIX = workflow.modifier.path_modifier.prefix or ""  # where this is used as a module
+# The prefix of all paths if another workflow uses this one as a module.
+PREFIX = workflow.modifier.path_modifier.prefix or ""
 
 
-def given(files):
-    """Return the user's own files, out of reach of a module's prefix and of a default store."""
+def user_files(files):
+    """Return the user's own files, to which no module prefix and no default storage applies."""
     found = []
     for file in filter(None, files):
         if is_remote(str(file)):
@@ -42,11 +43,11 @@ def given(files):
     return found
 
 
-SOURCES = given(sources)
+SOURCES = user_files(sources)
 
 
-def is_stored(file):
-    """Return whether a storage object is there; raise an error unless its store answers."""
+def exists_in_store(file):
+    """Return whether a storage object exists; raise an error if its store does not answer."""
     try:
         return file.exists()
     except Exception as error:
@@ -56,32 +57,32 @@ def is_stored(file):
         ) from None
 
 
-# Asked once, before any job, by the process that the user started.
+# The main process checks the stores once, before any job runs.
 if workflow.is_main_process:
     for source in SOURCES:
         file = source.flags.get("storage_object")
-        if file is not None and not is_stored(file):
+        if file is not None and not exists_in_store(file):
             raise WorkflowError(
                 f"{file.query}: no such object or bucket; fix corpus.source"
             )
     store = workflow.storage_registry.default_storage_provider
     if store is not None:
-        is_stored(
+        exists_in_store(
             store.object(f"{workflow.storage_settings.default_storage_prefix}/results")
         )
 
 CORPUS = config["corpus"]["name"]
 RESULTS = f"results/{CORPUS}"
+MODEL = f"{RESULTS}/models/{{model}}"
 DEPENDENCIES = ModelDependencies(config, PREFIX + RESULTS, prefix=PREFIX)
 if workflow.is_main_process:
     try:
-        DEPENDENCIES.check(CONFIG_NAME)
+        DEPENDENCIES.check(CONFIG_FILES)
     except CharlmError as error:
         raise WorkflowError(str(error)) from None
-MODEL = f"{RESULTS}/models/{{model}}"
 ONE_STREAM = config["splits"]["method"] == "contiguous"
 ENVIRONMENT = "../envs/charlm.yaml"
-SHARED = workflow.workflow_settings.cache is not None  # --cache
+CACHED = workflow.workflow_settings.cache is not None  # --cache
 
 
 wildcard_constraints:
@@ -89,10 +90,10 @@ wildcard_constraints:
 
 
 def final_outputs():
-    """Return all that a whole run makes.
+    """Return the files that a whole run makes.
 
-    The weights are named for a training that failed: Snakemake has deleted them, and would not
-    miss them where what was made of those before them still stands.
+    The report alone would do, except after a failed training: Snakemake has deleted the old
+    weights, but the report that was made from them still exists. So the weights are named, too.
     """
     return [
         f"{RESULTS}/report.html",
@@ -102,41 +103,53 @@ def final_outputs():
     ]
 
 
-def made_on_demand():
-    """Return what a whole run does not make but somebody asked for."""
+def existing_optional_outputs():
+    """Return the files that exist although a whole run does not make them."""
     files = [f"{RESULTS}/corpus.txt", *each_model("model.onnx")]
     return [file for file in files if Path(PREFIX + file).exists()]
 
 
 def each_model(file):
-    """Return a file of each trained model."""
+    """Return a file of each model."""
     return expand(f"{MODEL}/{file}", model=config["models"])
 
 
 def code_of(script):
-    """Return a digest of a script and of all modules that it imports, to be tracked as a param."""
+    """Return a digest of a script and of all modules that it imports.
+
+    As a param of a rule, it makes Snakemake run the rule again after a change to this code.
+    """
     return code_digest(workflow.source_path(f"../scripts/{script}.py"))
 
 
+def architecture(wildcards):
+    """Return the architecture of a model."""
+    settings = config["models"][wildcards.model]
+    return {key: value for key, value in settings.items() if key != "training"}
+
+
 def training_settings(wildcards):
+    """Return the training settings of a model."""
     return config["models"][wildcards.model]["training"]
 
 
 def dependency_files(key, files=FILES):
-    """Return a function that returns files of the model that a training key names, if any."""
+    """Return an input function for files of the model that `init_from` or `teacher` names."""
 
     def of_model(wildcards):
         folder = training_settings(wildcards)[key]
         model = folder and DEPENDENCIES.trained_here(folder)
         if model:
             return expand(f"{MODEL}/{{file}}", model=model, file=files)
-        return given(os.path.normpath(f"{folder}/{file}") for file in files if folder)
+        return user_files(
+            os.path.normpath(f"{folder}/{file}") for file in files if folder
+        )
 
     return of_model
 
 
 def dependency_descriptions(wildcards):
-    """Return the descriptions of the models that a training depends on."""
+    """Return the model.json of each model that a training depends on."""
     return [
         file
         for key in KEYS
@@ -145,7 +158,7 @@ def dependency_descriptions(wildcards):
 
 
 def dependency_folders(wildcards, input):
-    """Return the folders of the models that a training depends on and this run trains."""
+    """Return the folders of the models that a training depends on and this run trains, by key."""
     return {
         key: os.path.dirname(input[key][0])
         for key, folder in DEPENDENCIES.of(wildcards.model)
@@ -154,13 +167,8 @@ def dependency_folders(wildcards, input):
 
 
 def vocabulary_match(wildcards):
-    """Return the file that shows that a training's dependencies have this corpus's vocabulary."""
+    """Return the output of `match_vocabulary` if a training depends on the user's own models."""
     folders = [folder for _, folder in DEPENDENCIES.of(wildcards.model)]
     if all(map(DEPENDENCIES.trained_here, folders)):
         return []
     return expand(f"{RESULTS}/matches/{{model}}", model=wildcards.model)
-
-
-def architecture(wildcards):
-    settings = config["models"][wildcards.model]
-    return {key: value for key, value in settings.items() if key != "training"}

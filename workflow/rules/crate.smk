@@ -1,9 +1,9 @@
-# The record of a run, on demand; it holds times of the clock, which no other result does but
-# timing.json and the report's quotation of it.
+# The record of a run, made on demand. It holds times, as do timing.json and the report, so it differs
+# from run to run.
 rule crate:
     input:
         final_outputs(),
-        made_on_demand(),
+        existing_optional_outputs(),
     output:
         record=f"{RESULTS}/ro-crate-metadata.json",
         run=directory(f"{RESULTS}/run"),
@@ -11,7 +11,7 @@ rule crate:
         f"logs/{CORPUS}/crate.log",
     benchmark:
         f"logs/{CORPUS}/crate.benchmark.tsv"
-    # It reads what Snakemake keeps here of the other jobs.
+    # It reads Snakemake's metadata of the other jobs, which is on this machine.
     localrule: True
     conda:
         ENVIRONMENT
@@ -20,7 +20,7 @@ rule crate:
         mem_mb=1024,
     params:
         corpus=CORPUS,
-        config=GIVEN,
+        config=CONFIG_AS_GIVEN,
         code=code_of("crate"),
     script:
         "../scripts/crate.py"

@@ -46,7 +46,7 @@ rule compare:
         comparison=report(
             f"{RESULTS}/comparison.json",
             category="Overview",
-            labels={"stage": "evaluate", "shows": "who is really better"},
+            labels={"stage": "evaluate", "shows": "which differences are significant"},
             caption="../report/compare.rst",
         ),
     log:

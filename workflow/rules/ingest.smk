@@ -6,10 +6,11 @@ rule ingest:
         rejected=f"{RESULTS}/rejected.parquet",
     log:
         f"logs/{CORPUS}/ingest.log",
-    # Several workflows can share what they read: --cache. Snakemake has no benchmark of such a rule.
-    # Not shared are clean_shard, since the key does not tell shards apart, and training and what
-    # follows it, since their bytes depend on the processor; the rest takes seconds.
-    cache: SHARED
+    # Several workflows can share these files (--cache). Snakemake cannot benchmark a cached rule.
+    # clean_shard is not cached because the key of the cache does not distinguish shards. Training and
+    # the stages after it are not cached because their bytes depend on the processor. The other stages
+    # take seconds.
+    cache: CACHED
     conda:
         ENVIRONMENT
     threads: 8

@@ -8,7 +8,7 @@ rule sample_model:
     input:
         weights=f"{MODEL}/model.safetensors",
         description=f"{MODEL}/model.json",
-        prompts=given([config["sampling"]["prompts_file"]]),
+        prompts=user_files([config["sampling"]["prompts_file"]]),
     output:
         samples=report(
             f"{MODEL}/samples.jsonl",
@@ -43,7 +43,7 @@ rule memorization:
         memorization=report(
             f"{RESULTS}/memorization.json",
             category="Overview",
-            labels={"stage": "sample", "shows": "what is copied"},
+            labels={"stage": "sample", "shows": "overlap with the training text"},
             caption="../report/memorization.rst",
         ),
     log:

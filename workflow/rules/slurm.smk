@@ -1,5 +1,5 @@
-# With profiles/slurm: what is wrong with the cluster is said before the first job, and what it did
-# to a job that failed after the last.
+# With profiles/slurm: report problems of the cluster before the first job, and jobs that Slurm killed
+# after the last one.
 import time
 
 from charlm.pipeline.slurm import check_cluster, killed_jobs

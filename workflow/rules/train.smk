@@ -31,12 +31,12 @@ rule train_model:
         mem_mb=4096,
         gpu=lambda wildcards: int(training_settings(wildcards)["device"] != "cpu"),
     params:
-        # Snakemake deletes the outputs of a job that fails: checkpoints lie beside them.
+        # Not in the model's folder: Snakemake deletes the outputs of a failed job.
         checkpoints=lambda wildcards, output: f"{Path(output.weights).parents[2]}/checkpoints/{wildcards.model}",
         folder=subpath(output.weights, parent=True),
         architecture=architecture,
-        # Snakemake compares a param with that of the last run unless it is a function of `output`.
-        # Only the settings that change the outputs are to be compared.
+        # Snakemake trains again if a param has changed, unless the param is a function of `output`.
+        # So `training` is one, and `compared` holds only the settings that change the outputs.
         training=lambda wildcards, output: training_settings(wildcards),
         compared=lambda wildcards: decisive(training_settings(wildcards)),
         origins=dependency_folders,
@@ -45,7 +45,8 @@ rule train_model:
         "../scripts/train_model.py"
 
 
-# A job of its own: Snakemake deletes a finished model as soon as the job that trains it anew starts.
+# A separate job before training, because Snakemake deletes a finished model as soon as the job that
+# trains it again starts.
 rule match_vocabulary:
     input:
         vocabulary=f"{RESULTS}/vocabulary.json",

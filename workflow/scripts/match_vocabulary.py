@@ -1,8 +1,8 @@
-"""Rule `match_vocabulary`: vocabulary.json, the model.json of others -> matches/{model}."""
+"""Rule `match_vocabulary`: vocabulary.json, model.json of other models -> matches/{model}."""
 
 from snakemake.iocontainers import Snakemake
 
-from charlm.pipeline.model_dependencies import match_vocabulary
+from charlm.pipeline.match_vocabulary import match_vocabulary
 from charlm.pipeline.stage import stage
 
 

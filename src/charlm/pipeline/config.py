@@ -5,7 +5,6 @@ Only the workflow and the command line import this module. The stages take plain
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 import yaml
 from pydantic import ValidationError
@@ -14,14 +13,15 @@ from charlm.errors import CharlmError
 from charlm.pipeline.config_conflicts import find_conflicts
 from charlm.pipeline.config_errors import describe_errors
 from charlm.pipeline.config_schema import Config, Model, Training
+from charlm.pipeline.json_object import JsonObject
 
 
-def resolve(values: Mapping[str, Any], file: str = "config") -> dict[str, Any]:
+def resolve(values: Mapping[str, object], file: str = "config") -> JsonObject:
     """Check a configuration and fill in its defaults.
 
     Args:
         values: What the user wrote, as read from YAML and changed by `--config`.
-        file: The name to give in errors.
+        file: The name of the configuration, for errors.
 
     Returns:
         Plain values, with all keys. Each of `models` holds its architecture and, under `training`,
@@ -50,7 +50,7 @@ def resolve(values: Mapping[str, Any], file: str = "config") -> dict[str, Any]:
 
 def _trained_models(
     name: str, model: Model, training: Training
-) -> Iterator[tuple[str, dict[str, Any]]]:
+) -> Iterator[tuple[str, JsonObject]]:
     """Yield the name and the settings of each model to train, one for each seed."""
     settings = model.training_settings(training)
     seeds = list(dict.fromkeys(settings.pop("seeds") or [settings["seed"]]))
@@ -60,7 +60,7 @@ def _trained_models(
         yield trained, architecture | {"training": settings | {"seed": seed}}
 
 
-def load_file(path: str | Path) -> dict[str, Any]:
+def load_file(path: str | Path) -> JsonObject:
     """Read a YAML file of settings.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Settings that do not work together, or have no effect."""
+"""Settings that contradict each other, or have no effect."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -23,8 +23,8 @@ def _conflicts(config: Config) -> Iterator[str]:
         yield "splits.key: has no effect with 'method: contiguous'; leave it out"
     if len(config.corpus.text_columns) == 1 and _is_set(config.corpus, "separator"):
         yield (
-            "corpus.separator: joins several text columns, and there is one; leave it out "
-            "(documents are not joined)"
+            "corpus.separator: has no effect with a single text column; leave it out "
+            "(it does not join documents)"
         )
     sections = [config.training, *config.models.values()]
     yield from _ineffective("training", config.training, "teacher_weight", ["teacher"], sections)
@@ -33,11 +33,11 @@ def _conflicts(config: Config) -> Iterator[str]:
         same = names.setdefault(name.lower(), name)
         if same != name:
             yield (
-                f"models.{name}: differs from '{same}' in case only, which some file systems do "
-                "not distinguish; rename one"
+                f"models.{name}: differs from '{same}' only in case, which some file systems "
+                "ignore; rename one"
             )
         if BASELINES.fullmatch(name):
-            yield f"models.{name}: a baseline has this name; rename the model"
+            yield f"models.{name}: is the name of a baseline; rename the model"
         yield from _conflicts_of_architecture(f"models.{name}", model)
         yield from _conflicts_of_training(name, model, config)
 
@@ -45,8 +45,8 @@ def _conflicts(config: Config) -> Iterator[str]:
 def _conflicts_of_architecture(place: str, model: Model) -> Iterator[str]:
     if model.layer_dropout and model.num_layers == 1:
         yield (
-            f"{place}.layer_dropout: acts between layers, and there is one; raise 'num_layers' or "
-            "use 'output_dropout'"
+            f"{place}.layer_dropout: has no effect with a single layer; raise 'num_layers' or use "
+            "'output_dropout'"
         )
     if model.one_hot and _is_set(model, "embedding_size"):
         yield f"{place}.embedding_size: has no effect with 'one_hot'; leave one of them out"

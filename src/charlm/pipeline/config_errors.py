@@ -1,11 +1,11 @@
-"""One line for each mistake that pydantic finds in a configuration."""
+"""Describe the mistakes that pydantic finds in a configuration, in one line each."""
 
 import difflib
 import json
 import re
 import reprlib
 from collections.abc import Iterator
-from typing import Any, get_args
+from typing import get_args
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
@@ -15,7 +15,7 @@ Location = tuple[int | str, ...]
 
 
 def describe_errors(error: ValidationError, schema: type[BaseModel]) -> list[str]:
-    """Return one line for each key with a mistake: the key, what is wrong and how to fix it."""
+    """Return one line per key with a mistake: the key, what is wrong and how to fix it."""
     errors: dict[Location, list[ErrorDetails]] = {}
     for each in error.errors():
         errors.setdefault(_without_union_branches(each["loc"]), []).append(each)
@@ -23,7 +23,7 @@ def describe_errors(error: ValidationError, schema: type[BaseModel]) -> list[str
 
 
 def _describe(location: Location, errors: list[ErrorDetails], schema: type[BaseModel]) -> str:
-    """Describe the errors at one location in a line, with the nearest key or choice."""
+    """Describe the errors at one location in one line."""
     error = errors[0]
     key = ".".join(str(part) for part in location) or "top level"
     given = _show(error["input"])
@@ -31,14 +31,14 @@ def _describe(location: Location, errors: list[ErrorDetails], schema: type[BaseM
         case "extra_forbidden":
             known = list(_section_at(location[:-1], schema).model_fields)
             near = difflib.get_close_matches(str(location[-1]), known, n=1, cutoff=0.5)
-            hint = f"did you mean '{near[0]}'?" if near else f"known here: {', '.join(known)}"
+            hint = f"did you mean '{near[0]}'?" if near else f"expected one of {', '.join(known)}"
             return f"{key}: unknown key; {hint}"
         case "missing":
             return f"{key}: missing; add it{_meaning(location, schema)}"
         case "value_error":
             return f"{key}: {error['ctx']['error']}"
         case "string_pattern_mismatch":
-            return f"{key}: {given} may hold letters, digits, '-' and '_' only; rename it"
+            return f"{key}: {given} may contain only letters, digits, '-' and '_'; rename it"
         case "literal_error" if len(errors) == 1:
             expected = error["ctx"]["expected"]
             choices = re.findall(r"'(.*?)'", expected)
@@ -52,14 +52,15 @@ def _describe(location: Location, errors: list[ErrorDetails], schema: type[BaseM
     return f"{key}: {given} should be {should}; change it{_meaning(location, schema)}"
 
 
-def _show(value: Any) -> str:
+def _show(value: object) -> str:
+    """Return a value as JSON, cut to a bounded length."""
     if isinstance(value, list | dict) and value:
         text = reprlib.repr(value)  # bounded, even if YAML aliases expand to millions of items
     else:
         try:
             text = json.dumps(value, ensure_ascii=False, default=str)
         except ValueError:
-            text = "this number"  # it has more digits than Python prints
+            text = "this number"  # with more digits than Python prints
     return text if len(text) <= 60 else text[:57] + "..."
 
 
@@ -78,7 +79,8 @@ def _section_at(location: Location, schema: type[BaseModel]) -> type[BaseModel]:
     return schema
 
 
-def _inner_types(annotation: Any) -> Iterator[type]:
+def _inner_types(annotation: object) -> Iterator[type]:
+    """Yield the classes in an annotation: `list[A] | B` -> `A`, `B`."""
     if isinstance(annotation, type):
         yield annotation
     for argument in get_args(annotation):
@@ -86,6 +88,7 @@ def _inner_types(annotation: Any) -> Iterator[type]:
 
 
 def _meaning(location: Location, schema: type[BaseModel]) -> str:
+    """Return the meaning of a key in parentheses, empty if it has none."""
     names = [part for part in location if isinstance(part, str)]
     field = _section_at(tuple(names[:-1]), schema).model_fields.get(names[-1]) if names else None
     return f" ({' '.join(field.description.split())})" if field and field.description else ""

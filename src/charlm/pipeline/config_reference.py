@@ -5,7 +5,6 @@
 
 import json
 from pathlib import Path
-from typing import Any
 
 from charlm.pipeline.config_schema import (
     Cleaning,
@@ -18,6 +17,7 @@ from charlm.pipeline.config_schema import (
     Training,
     Vocabulary,
 )
+from charlm.pipeline.json_object import JsonObject
 
 SCHEMA_FILE = "workflow/schemas/config.schema.json"
 REFERENCE_FILE = "config/README.md"
@@ -56,8 +56,12 @@ def reference() -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _type_in_words(schema: dict[str, Any]) -> str:
-    """Describe the type and the range of a JSON schema in words for a table cell."""
+def _type_in_words(schema: JsonObject) -> str:
+    """Return the type and range in a JSON schema as text.
+
+    >>> _type_in_words({"type": "integer", "minimum": 1})
+    'integer ≥ 1'
+    """
     if "anyOf" in schema:
         return " or ".join(_type_in_words(option) for option in schema["anyOf"])
     if "const" in schema or "enum" in schema:

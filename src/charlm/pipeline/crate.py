@@ -1,29 +1,30 @@
-"""The record of a run beside its results: a Provenance Run Crate, one of RO-Crate's profiles.
+"""Write the record of a run beside its results, as a Provenance Run Crate (a kind of RO-Crate).
 
 It is made from Snakemake's records of the jobs (`charlm.pipeline.jobs`) and from the files.
-`charlm.pipeline.verification` reads it.
+`charlm.pipeline.verification` reads it. rocrate has no types: what it returns is `Any` to the type
+checker.
 """
 
 import json
-import mimetypes
 import shutil
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
-from typing import Any
 
 import yaml
 from packaging.requirements import Requirement
-from rocrate.model import ComputationalWorkflow, ContextEntity, Dataset, Entity, File
+from rocrate.model import ComputationalWorkflow, Entity
 from rocrate.model.computerlanguage import snakemake
 from rocrate.rocrate import ROCrate
 
 from charlm import __version__
-from charlm.errors import CharlmError
-from charlm.files import sha256_of, write_text
+from charlm.files import write_text
+from charlm.pipeline.crate_entities import Entities
 from charlm.pipeline.jobs import Job, find_jobs
-from charlm.pipeline.verification import CONFIG, files, processor, with_digest
+from charlm.pipeline.json_object import JsonObject
+from charlm.pipeline.machine import processor
+from charlm.pipeline.verification import CONFIG, add_digest, recorded_files
 
 BENCHMARK = "https://snakemake.readthedocs.io/en/stable/snakefiles/rules.html"
 RO_CRATE = "1.1"  # on which version 0.5 of the profiles is built
@@ -46,13 +47,13 @@ def write_crate(
     run: str | Path,
     *,
     corpus: str,
-    config: Mapping[str, Any],
+    config: Mapping[str, object],
     scripts: str | Path,
 ) -> None:
     """Write `ro-crate-metadata.json` and, beside it, the configuration and the workflow.
 
     Args:
-        targets: The files that were asked for, relative to Snakemake's working directory.
+        targets: The targets of the run, relative to Snakemake's working folder.
         record: The file to write, in the folder of the results.
         run: The folder to write, in the same folder: the configuration and the workflow.
         corpus: The name of the corpus.
@@ -73,30 +74,24 @@ def write_crate(
 
 
 class _Crate:
-    """Builds the crate of a folder of results, entity by entity."""
+    """Builds the crate of a folder of results."""
 
     def __init__(self, results: Path, run: Path, jobs: list[Job]):
-        self.results, self.run, self.jobs = results, run, jobs
+        self.run, self.jobs = run, jobs
         self.crate = ROCrate(version=RO_CRATE)
         self.crate.metadata.extra_terms.update(
             {term: TERMS + term for term in ("sha256", "resourceUsage")}
         )
-        self.entities: dict[Path, Entity] = {}
-        self.read = {
-            path: (checksum, job.name)
-            for job in jobs
-            for path, checksum in job.inputs.items()
-            if checksum
-        }
+        self.entities = Entities(self.crate, results, jobs)
 
-    def document(self, targets: Sequence[str], corpus: str) -> dict[str, Any]:
+    def document(self, targets: Sequence[str], corpus: str) -> JsonObject:
         """Return the crate as JSON-LD."""
         workflow = self._workflow()
         actions = {job.name: self._action(job) for job in self.jobs}
         whole = self._whole_run(workflow, targets, corpus)
         self._steps(workflow, actions, whole)
-        for path in files(self.run):
-            self._file(path)
+        for path in recorded_files(self.run):
+            self.entities.file(path)
         root = self.crate.root_dataset
         root["name"] = f"charlm: {corpus}"
         root["description"] = (
@@ -105,75 +100,27 @@ class _Crate:
         )
         root["license"] = LICENSE
         root["conformsTo"] = [
-            self._add(url, "CreativeWork", name=name, version=Path(url).name)
+            self.entities.add(url, "CreativeWork", name=name, version=Path(url).name)
             for url, name in PROFILES.items()
         ]
-        machine = self._add("#processor", "PropertyValue", name="processor", value=processor())
+        machine = self.entities.add(
+            "#processor", "PropertyValue", name="processor", value=processor()
+        )
         root["mentions"] = [whole, *actions.values(), machine]
         root.datePublished = whole["endTime"]
-        document: dict[str, Any] = self.crate.metadata.generate()
+        document: JsonObject = self.crate.metadata.generate()
         for entity in document["@graph"]:
             entity |= {  # as RO-Crate 1.1 recommends
                 key: value[0] if isinstance(value, list) and len(value) == 1 else value
                 for key, value in entity.items()
             }
-        return with_digest(document)
-
-    def _add(self, id: str, type: str, **properties: Any) -> Entity:
-        entity = ContextEntity(self.crate, id, properties={"@type": type} | properties)
-        return self.crate.add(entity)
-
-    def _file(self, path: Path, kind: type[File] = File) -> Entity:
-        """Return the entity of a file in the results, with its size and hash."""
-        if path not in self.entities:
-            name = path.relative_to(self.results).as_posix()
-            properties = {
-                "name": name,
-                "contentSize": str(path.stat().st_size),
-                "encodingFormat": mimetypes.guess_type(name)[0] or "application/octet-stream",
-                "sha256": sha256_of(path),
-            }
-            entity = kind(self.crate, dest_path=name, properties=properties)
-            self.entities[path] = self.crate.add(entity)
-        return self.entities[path]
-
-    def _data(self, name: str) -> Entity:
-        """Return the entity of a file or folder that a job read or made."""
-        path = Path(name)
-        checksum, reader = self.read.get(name, (None, None))
-        if not path.is_relative_to(self.results) or not path.exists():
-            return self._elsewhere(path, checksum)
-        if path.is_dir():
-            parts = list(map(self._file, files(path)))
-            folder = path.relative_to(self.results).as_posix()
-            properties = {"name": folder, "hasPart": parts}
-            return self.crate.add(Dataset(self.crate, dest_path=folder, properties=properties))
-        entity = self._file(path)
-        if checksum not in (None, entity["sha256"]):
-            raise CharlmError(
-                f"{path}: not the file that {reader} read, it was changed since; remove it and run "
-                "again"
-            )
-        return entity
-
-    def _elsewhere(self, path: Path, checksum: str | None) -> Entity:
-        """Return the entity of a file that is not in the results: the user's, or a deleted one."""
-        if checksum is None and path.is_file():
-            checksum = sha256_of(path)
-        properties = {"name": path.name}
-        # A workflow that is used as a module reads its user's files by absolute paths, which differ
-        # between machines and so may not be in a result.
-        path = path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
-        if not path.is_absolute():
-            properties["alternateName"] = path.as_posix()
-        if checksum:
-            properties["sha256"] = checksum
-        return self._add(f"#{checksum or path.as_posix()}", "CreativeWork", **properties)
+        add_digest(document)
+        return document
 
     def _workflow(self) -> Entity:
         """Return the entity of the Snakefile, the main entity of the crate."""
         path, version = self.run / "workflow/Snakefile", metadata.version("snakemake")
-        workflow = self._file(path, ComputationalWorkflow)
+        workflow = self.entities.file(path, ComputationalWorkflow)
         workflow.properties()["@type"].append("HowTo")
         workflow["version"] = __version__
         workflow["conformsTo"] = {
@@ -181,22 +128,17 @@ class _Crate:
         }
         workflow["license"] = "https://spdx.org/licenses/MIT"
         workflow["programmingLanguage"] = self.crate.add(snakemake(self.crate, version))
-        workflow["softwareRequirements"] = [self._software(name) for name in requirements()]
+        workflow["softwareRequirements"] = [self.entities.software(name) for name in requirements()]
         self.crate.mainEntity = workflow
         self.crate.metadata["conformsTo"] = [
             {"@id": f"https://w3id.org/ro/crate/{RO_CRATE}"},
             {"@id": "https://w3id.org/workflowhub/workflow-ro-crate/1.0"},
         ]
-        config = self._file(self.run / CONFIG)
+        config = self.entities.file(self.run / CONFIG)
         parameter = self.crate.add_formal_parameter("config", "File", "#config", valueRequired=True)
         parameter["workExample"], config["exampleOfWork"] = config, parameter
         workflow["input"] = [parameter]
         return workflow
-
-    def _software(self, name: str) -> Entity:
-        version = metadata.version(name)
-        id = f"pkg:pypi/{name}@{version}"
-        return self._add(id, "SoftwareApplication", name=name, softwareVersion=version)
 
     def _whole_run(self, workflow: Entity, targets: Sequence[str], corpus: str) -> Entity:
         """Return the action of the whole run, from the user's files to the targets."""
@@ -205,8 +147,8 @@ class _Crate:
         return self.crate.add_action(
             workflow,
             "#run",
-            object=[self._file(self.run / CONFIG), *map(self._data, given)],
-            result=list(map(self._data, targets)),
+            object=[self.entities.file(self.run / CONFIG), *map(self.entities.data, given)],
+            result=list(map(self.entities.data, targets)),
             properties={
                 "name": f"the run for {corpus}",
                 "description": f"Snakemake with {CONFIG}, from the first job to the last",
@@ -216,21 +158,22 @@ class _Crate:
 
     def _action(self, job: Job) -> Entity:
         """Return the action of a job: its script, inputs, outputs and resource usage."""
-        script = self.run / "workflow/scripts" / job.script
-        tool = self._file(script)
+        tool = self.entities.file(self.run / "workflow/scripts" / job.script)
         tool.properties()["@type"] = ["File", "SoftwareSourceCode"]
         tool["version"] = job.code
-        params = self._add(f"#{job.name}/params", "PropertyValue", name="params", value=job.params)
+        params = self.entities.add(
+            f"#{job.name}/params", "PropertyValue", name="params", value=job.params
+        )
         return self.crate.add_action(
             tool,
             f"#{job.name}",
-            object=[*map(self._data, job.inputs), params],
-            result=list(map(self._data, job.outputs)),
+            object=[*map(self.entities.data, job.inputs), params],
+            result=list(map(self.entities.data, job.outputs)),
             properties={
                 "name": job.name,
                 "description": f"a job of rule {job.rule}",
                 "resourceUsage": [
-                    self._add(
+                    self.entities.add(
                         f"#{job.name}/{column}",
                         "PropertyValue",
                         name=column,
@@ -248,14 +191,14 @@ class _Crate:
         """Add the plan, with a step for each rule, and its execution by Snakemake."""
         tools = {job.rule: actions[job.name]["instrument"] for job in self.jobs}
         steps = {
-            rule: self._add(
+            rule: self.entities.add(
                 f"#step/{rule}", "HowToStep", name=rule, workExample=tool, position=str(number)
             )
             for number, (rule, tool) in enumerate(tools.items())
         }
         workflow["hasPart"], workflow["step"] = list(tools.values()), list(steps.values())
         controls = [
-            self._add(
+            self.entities.add(
                 f"#{job.name}/control",
                 "ControlAction",
                 name=f"control of {job.name}",
@@ -264,11 +207,11 @@ class _Crate:
             )
             for job in self.jobs
         ]
-        self._add(
+        self.entities.add(
             "#orchestration",
             "OrganizeAction",
             name="orchestration",
-            instrument=self._software("snakemake"),
+            instrument=self.entities.software("snakemake"),
             object=controls,
             result=whole,
         )

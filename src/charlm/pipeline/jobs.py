@@ -1,6 +1,6 @@
 """The jobs of a run, as Snakemake recorded them.
 
-Snakemake keeps a record of each job in `.snakemake/metadata`, and its benchmark beside its log.
+Snakemake stores a record of each job in `.snakemake/metadata`, and its benchmark beside its log.
 """
 
 import csv
@@ -16,7 +16,7 @@ from snakemake.persistence.file import FilePersistence
 from charlm.errors import CharlmError
 
 USAGE = {"cpu_time": "SEC", "max_rss": "E63"}
-"""Columns of Snakemake's benchmarks with their units, as UN/CEFACT codes: seconds, mebibytes."""
+"""Columns of Snakemake's benchmarks and the UN/CEFACT codes of their units: seconds, mebibytes."""
 
 
 @dataclass
@@ -27,7 +27,7 @@ class Job:
     rule: str
     script: str
     inputs: Mapping[str, str | None]
-    """The files that it read, with the SHA-256 of each at that time."""
+    """The files that it read, and the SHA-256 that each had then, if known."""
     outputs: list[str]
     params: list[str]
     start: float
@@ -36,12 +36,12 @@ class Job:
 
     @property
     def code(self) -> str:
-        """The digest of the code that ran, which is one of the params of each rule."""
+        """The digest of the code that ran, which each rule has among its params."""
         found = [param[1:-1] for param in self.params if re.fullmatch("'[0-9a-f]{16}'", param)]
         return found[0] if found else "unknown"
 
     def usage(self) -> Iterator[tuple[str, str, str]]:
-        """Yield the column, the unit and the value of what Snakemake measured."""
+        """Yield the column, unit and value of each figure of Snakemake's benchmark."""
         if self.benchmark.exists():
             with self.benchmark.open(encoding="utf-8") as file:
                 *_, row = csv.DictReader(file, delimiter="\t")
@@ -51,20 +51,20 @@ class Job:
 
 
 def find_jobs(targets: Sequence[str], results: Path) -> list[Job]:
-    """Return the jobs that made `targets` and all their inputs, in the order of their starts.
+    """Return the jobs that made `targets` and all their inputs, ordered by start.
 
     Raises:
-        CharlmError: Snakemake does not know how one of the targets was made.
+        CharlmError: Snakemake has no record of how a target was made.
     """
     persistence = FilePersistence(path=Path(".snakemake").resolve())
     jobs: dict[str, Job] = {}
     waiting, seen = list(targets), set(targets)
-    for path in waiting:  # it grows in the loop
+    for path in waiting:  # grows in the loop
         made = persistence.metadata(IOFile(path))
         if made is None:
             if path in targets:
                 raise CharlmError(
-                    f"{path}: .snakemake does not say how it was made; remove it and run again"
+                    f"{path}: no record in .snakemake of how it was made; remove it and run again"
                 )
         elif made.log[0] not in jobs:
             jobs[made.log[0]] = _job(made)

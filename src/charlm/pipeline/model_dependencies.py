@@ -9,11 +9,12 @@ import graphlib
 import json
 import os.path
 import shlex
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
 
 from charlm.errors import CharlmError
+from charlm.pipeline.json_object import JsonObject
+from charlm.pipeline.model_compatibility import architecture_mismatch, vocabulary_mismatch
 
 KEYS = ("init_from", "teacher")
 FILES = ("model.safetensors", "model.json")
@@ -32,15 +33,17 @@ class ModelDependencies:
 
     def __init__(
         self,
-        config: Mapping[str, Any],
+        config: JsonObject,
         results: str | Path,
         *,
         models: Iterable[str] | None = None,
         prefix: str = "",
     ) -> None:
-        self.config = config
+        self.vocabulary: JsonObject = config["vocabulary"]
         self.results = Path(results)
-        self.models = {name: config["models"][name] for name in models or config["models"]}
+        self.models: dict[str, JsonObject] = {
+            name: config["models"][name] for name in models or config["models"]
+        }
         self.prefix = prefix
 
     def folder(self, model: str) -> Path:
@@ -51,8 +54,8 @@ class ModelDependencies:
         """Return the name of the run's model whose folder the configuration names, if any."""
         return self._model_at(os.path.join(self.prefix, folder))
 
-    def _model_at(self, place: str) -> str | None:
-        return next((name for name in self.models if _same(place, self.folder(name))), None)
+    def _model_at(self, folder: str) -> str | None:
+        return next((name for name in self.models if _same(folder, self.folder(name))), None)
 
     def of(self, model: str) -> Iterator[tuple[str, str]]:
         """Yield the key and the folder of each model that `model` depends on."""
@@ -61,7 +64,7 @@ class ModelDependencies:
                 yield key, folder
 
     def check(self, file: str) -> None:
-        """Raise an error if a model is already known to be unable to use its dependencies.
+        """Raise an error if it is already known that a model cannot use its dependencies.
 
         Args:
             file: The name of the configuration, for errors.
@@ -76,10 +79,10 @@ class ModelDependencies:
             for key, folder in self.of(name):
                 other = self.trained_here(folder)
                 if name in (other, self._model_at(folder)):
-                    mistake: str | None = self._itself(name, key, folder)
+                    mistake: str | None = self._is_itself(name, key, folder)
                 elif other:
                     waits[name].add(other)
-                    mistake = self._other_architecture(name, key, self.models[other], None)
+                    mistake = self._mismatch(name, key, self.models[other], None)
                 else:
                     mistake = self._unusable(name, key, folder)
                 if mistake:
@@ -94,7 +97,8 @@ class ModelDependencies:
         if mistakes:
             raise CharlmError("\n".join(mistakes))
 
-    def _itself(self, name: str, key: str, folder: str) -> str:
+    def _is_itself(self, name: str, key: str, folder: str) -> str:
+        """Return the mistake of a model that depends on its own folder."""
         own = self.folder(name)
         if not all((own / file).is_file() for file in FILES):
             return f"is the folder of this model itself, which is not trained yet; leave out {key}"
@@ -107,6 +111,7 @@ class ModelDependencies:
         )
 
     def _unusable(self, name: str, key: str, folder: str) -> str | None:
+        """Return why a model cannot use one that the run does not train, or None if it can."""
         if made := self._model_at(folder):
             plain = os.path.relpath(self.folder(made), self.prefix)
             return f"is a model of this run; name it without the module's prefix: {plain}"
@@ -118,97 +123,29 @@ class ModelDependencies:
                 return f"holds no {file}, and this run does not make it; {hint}"
         try:
             description = json.loads(Path(folder, "model.json").read_bytes())
-            symbols = description["vocabulary"]["symbols"]
-            difference = _other_vocabulary(self.config["vocabulary"], description["vocabulary"])
-            if difference:
-                return difference
-            return self._other_architecture(
-                name, key, {"members": 1, **description["architecture"]}, len(symbols)
-            )
+            symbols = len(description["vocabulary"]["symbols"])
+            # Old models have no `members`.
+            architecture = {"members": 1, **description["architecture"]}
+            return vocabulary_mismatch(
+                self.vocabulary, description["vocabulary"]
+            ) or self._mismatch(name, key, architecture, symbols)
         except (ValueError, LookupError, TypeError):
             return "holds a model.json that charlm did not write; train that model again"
 
-    def _other_architecture(
-        self, name: str, key: str, other: Mapping[str, Any], symbols: int | None
+    def _mismatch(
+        self, name: str, key: str, architecture: JsonObject, symbols: int | None
     ) -> str | None:
-        """Return how the weights of another model differ in shape, if `init_from` loads them.
+        """Return why `init_from` cannot load another model's weights, or None if it can.
 
-        `symbols` is the size of both models' vocabulary, None if it is not known yet.
+        A teacher may have any architecture.
         """
         if key != "init_from":
             return None
-        here = _shape(self.models[name], symbols)
-        there = _shape(other, symbols)
-        for setting, value in here.items():
-            if None not in (value, there[setting]) and value != there[setting]:
-                return (
-                    f"has another architecture ({setting}: {there[setting]}, here {value}); give "
-                    "this model the same"
-                )
-        if self.models[name]["tie_weights"] and not other["tie_weights"]:
-            return "has weights that are not tied; leave out 'tie_weights'"
-        return None
-
-
-def _shape(architecture: Mapping[str, Any], symbols: int | None) -> dict[str, Any]:
-    """Return the settings that determine the shapes of the weights; None for unknown ones."""
-    keys = ("cell", "members", "num_layers", "one_hot", "hidden_size", "embedding_size")
-    shape = {key: architecture[key] for key in keys}
-    if shape["hidden_size"] == "vocabulary":
-        shape["hidden_size"] = symbols
-    if shape["one_hot"]:
-        shape["embedding_size"] = None
-    return shape
-
-
-def _other_vocabulary(settings: Mapping[str, Any], other: Mapping[str, Any]) -> str | None:
-    """Return how another model's vocabulary differs from any that the settings can give."""
-    unknown = settings["unit"] != "byte" and (
-        settings["fit_on"] == "train" or settings["min_count"] > 1
-    )
-    for name, here, there in (
-        ("unit", settings["unit"], other["unit"]),
-        ("unknown symbol", unknown, other["special"]["unknown"] is not None),
-        (
-            "end of document",
-            settings["end_of_document"],
-            other["special"]["end_of_document"] is not None,
-        ),
-    ):
-        if here != there:
-            words = {True: "yes", False: "no"}
-            return (
-                f"has another vocabulary ({name}: {words.get(there, there)}, here "
-                f"{words.get(here, here)}); name a model of the same corpus and vocabulary"
-            )
-    return None
-
-
-def match_vocabulary(vocabulary: str | Path, descriptions: Iterable[str | Path]) -> None:
-    """Raise an error unless models have the vocabulary of a corpus.
-
-    Args:
-        vocabulary: The file `vocabulary.json` of the corpus.
-        descriptions: The files `model.json` of the models.
-
-    Raises:
-        CharlmError: A model has another vocabulary.
-    """
-    symbols = json.loads(Path(vocabulary).read_bytes())["symbols"]
-    for description in descriptions:
-        other = json.loads(Path(description).read_bytes())["vocabulary"]["symbols"]
-        if other != symbols:
-            known = set(other)
-            missing = [symbol for symbol in symbols if symbol not in known][:5]
-            lacks = f"lacks {', '.join(map(repr, missing))}" if missing else "has more or other ids"
-            raise CharlmError(
-                f"{Path(description).parent}: training.init_from or training.teacher names a model "
-                f"of another vocabulary, which {lacks}; name one of the same corpus"
-            )
+        return architecture_mismatch(self.models[name], architecture, symbols)
 
 
 def _same(one: str | Path, other: str | Path) -> bool:
-    """Return whether two paths are the same folder, which may not exist."""
+    """Return whether two paths lead to the same folder, which need not exist."""
     if os.path.realpath(one) == os.path.realpath(other):
         return True
     try:

@@ -1,4 +1,4 @@
-"""Problems of a Slurm cluster, and jobs that it killed, each reported in one line."""
+"""Problems of a Slurm cluster, and jobs that it killed."""
 
 import re
 import shutil
@@ -8,17 +8,17 @@ from pathlib import Path
 
 from charlm.errors import CharlmError
 
-ENDS = (
+KILLS = (
     (
         re.compile(r"exceeded (?:job )?memory limit|oom[_-]kill|out.of.memory handler", re.I),
-        "killed for its memory; give it more, --set-resources {rule}:mem_mb=MEGABYTES",
+        "killed because of its memory; allow more: --set-resources {rule}:mem_mb=MEGABYTES",
     ),
     (
         re.compile(r"CANCELLED AT \S+ DUE TO TIME LIMIT"),
-        "out of time; give it more, --set-resources {rule}:runtime=MINUTES",
+        "killed because of its run time; allow more: --set-resources {rule}:runtime=MINUTES",
     ),
 )
-"""What slurmstepd logs when it kills a job, and how it is reported."""
+"""What slurmstepd logs when it kills a job, and the message for the user."""
 
 
 def check_cluster(partitions: Iterable[str]) -> None:
@@ -29,7 +29,7 @@ def check_cluster(partitions: Iterable[str]) -> None:
     """
     if shutil.which("sinfo") is None:
         raise CharlmError(
-            "Slurm: there is no sinfo on this machine; run on a login node of the cluster, "
+            "Slurm: this machine has no sinfo; run on a login node of the cluster, "
             "or without --profile profiles/slurm"
         )
     asked = subprocess.run(
@@ -38,11 +38,11 @@ def check_cluster(partitions: Iterable[str]) -> None:
     if asked.returncode:
         # The cause is the line about munge if there is one, else the last line.
         said = re.sub(r"^\w+: (?:fatal|error): ", "", asked.stderr.strip(), flags=re.MULTILINE)
-        lines = said.splitlines() or ["no word from sinfo"]
+        lines = said.splitlines() or ["sinfo printed nothing"]
         cause = next((line for line in lines if "munge" in line.lower()), lines[-1])
         raise CharlmError(
-            f"Slurm: it does not answer ({cause.strip()}); "
-            "see that munged and slurmctld run, or ask the cluster's administrator"
+            f"Slurm: no answer ({cause.strip()}); "
+            "start munged and slurmctld, or ask the cluster's administrator"
         )
     known = sorted(set(asked.stdout.split()))
     for partition in partitions:
@@ -65,7 +65,7 @@ def killed_jobs(logs: str | Path, *, since: float) -> Iterator[str]:
             continue
         folder, *_ = log.relative_to(logs).parts
         text = log.read_text(encoding="utf-8", errors="replace")
-        for pattern, line in ENDS:
+        for pattern, line in KILLS:
             if pattern.search(text):
                 rule = folder.removeprefix("rule_")
                 yield f"Slurm: job {log.stem} of {rule} was {line.format(rule=rule)}"

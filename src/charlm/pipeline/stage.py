@@ -13,8 +13,9 @@ from charlm.errors import CharlmError
 def stage(log_file: str | Path) -> Iterator[None]:
     """Log to `log_file` and to standard error, and handle errors.
 
-    An error that the user can fix is logged in one line and ends the process with exit status 1. A
-    defect of charlm is logged with its traceback.
+    An error that the user can fix is logged in one line, without a traceback. Any other exception
+    is a defect in charlm: its traceback goes to the log file only. Both end the process with exit
+    status 1.
     """
     log_file = Path(log_file)
     log_file.parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,7 @@
-"""Checks of what a layer is given. The kernels read memory by address, so shapes must fit."""
+"""Checks of what a layer is given. The kernels read memory by address, so shapes must fit.
+
+Shapes are those of `charlm.recurrent.equations`, with I for `input_size`.
+"""
 
 from collections.abc import Sequence
 
@@ -36,12 +39,12 @@ def check_parameters(layer: RecurrentModule, parameters: Sequence[Sequence[Tenso
 
 
 def check_input(layer: RecurrentModule, inputs: Tensor, weight: Tensor) -> None:
-    """Refuse inputs that are not (T, B, input_size) or (T, input_size) and like the weights."""
+    """Refuse inputs that are not (T, B, I) or (T, I), or of another dtype or device."""
     _check_features(layer, "input", inputs, weight, dimensions=(2, 3))
 
 
 def check_table(layer: RecurrentModule, table: Tensor, weight: Tensor) -> None:
-    """Refuse a table that is not (V, input_size) and like the weights."""
+    """Refuse a table that is not (V, I), or of another dtype or device."""
     _check_features(layer, "table", table, weight, dimensions=(2,))
 
 
@@ -61,19 +64,18 @@ def check_indices(layer: RecurrentModule, indices: Tensor, table: Tensor) -> Non
 
 def check_state_parts(layer: RecurrentModule, state: State | None) -> None:
     """Refuse a state that is neither None nor a tuple of the cell's parts."""
-    expected = ("h", "c") if layer.cell == "lstm" else ("h",)
-    if state is None or (isinstance(state, tuple) and len(state) == len(expected)):
+    size = 2 if layer.cell == "lstm" else 1
+    if state is None or (isinstance(state, tuple) and len(state) == size):
         return
+    expected = "(h, c)" if layer.cell == "lstm" else "(h,)"
     got = f"a tuple of {len(state)}" if isinstance(state, tuple) else type(state).__name__
-    raise LayerRuntimeError(
-        f"{layer._name}: state: expected a tuple of {' and '.join(expected)}, got {got}"
-    )
+    raise LayerRuntimeError(f"{layer._name}: state: expected a tuple {expected}, got {got}")
 
 
 def check_state_shape(
     layer: RecurrentModule, state: State, shape: tuple[int, ...], like: Tensor
 ) -> None:
-    """Refuse parts of a state that are not of a shape, and of the dtype and device of `like`."""
+    """Refuse parts of a state of another shape, or another dtype or device than `like`."""
     for part in state:
         if part.shape != shape:
             raise LayerRuntimeError(

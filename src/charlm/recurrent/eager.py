@@ -47,9 +47,7 @@ def _is_ordinary(tensor: object) -> bool:
     )
 
 
-def eager_backward(
-    backward: Callable[..., Gradients],
-) -> Callable[..., Gradients]:
+def eager_backward(backward: Callable[..., Gradients]) -> Callable[..., Gradients]:
     """Refuse to run a backward pass on gradients that are not ordinary tensors."""
 
     @wraps(backward)
@@ -73,9 +71,7 @@ def _has_memory(tensor: Tensor) -> bool:
     )
 
 
-def once_differentiable(
-    backward: Callable[..., Gradients],
-) -> Callable[..., Gradients]:
+def once_differentiable(backward: Callable[..., Gradients]) -> Callable[..., Gradients]:
     """Mark a backward pass whose gradients have no derivatives of their own.
 
     Taking such a derivative raises an error, with respect to whatever the gradients depend on: the

@@ -29,7 +29,7 @@ class Measured(NamedTuple):
     engine: PickedEngine
 
 
-# The first row that fits counts; where none does, nothing was measured, and torch's layers run.
+# The first row that fits counts. If none does, nothing was measured, and torch's layers run.
 FASTEST: tuple[Measured, ...] = (
     Measured("cpu", "lstm", "float32", math.inf, "fused"),
     Measured("cpu", "lstm", "bfloat16", math.inf, "fused"),

@@ -12,7 +12,7 @@ from charlm.recurrent.gpu.loop import Loop, LoopInputs, device_of
 from charlm.recurrent.gpu.plan import Plan
 
 MAX_KINDS = 8
-"""For so many kinds of sequences, idle loops are kept."""
+"""The number of kinds of sequences for which idle loops are kept."""
 
 
 class _Replayed(Loop):

@@ -1,25 +1,27 @@
-"""Speed of two layers of `charlm.recurrent` on a GPU against the other ways to run them, as ratios.
+"""Measure the speed of two layers of `charlm.recurrent` on a GPU against other implementations.
 
-Peers are timed in turn in one run, see `benchmarks.recurrent`; a ratio above 1 means that ours is
-faster. They are torch's layer in bfloat16, two of its layers of one in float16 (which is what cuDNN
-has a persistent kernel for) and, where it can be imported, FlashRNN (``pip install flashrnn``) with
-whichever of its backends is the fastest. Run: ``python -m benchmarks.recurrent_gpu [--part PART]``.
+Print ratios of median times; above 1, ours is faster. Peers are timed in turn, see
+`benchmarks.recurrent`. They are torch's layer in bfloat16, two of its one-layer modules in float16
+(for which cuDNN has a persistent kernel) and, if installed (`pip install flashrnn`), FlashRNN with
+the fastest of its backends.
 
-The bound is the time that the products take, 48·H² operations an example, step and layer, at the
-rate of a large bfloat16 product measured in the same run, and 1 µs a step and direction, which is
-what it takes at least that programs on all processors wait for each other.
+The bound is the time of the matrix products, 48·H² operations per example, step and layer, at the
+rate of a large bfloat16 product measured in the same run, plus 1 µs per step and direction, the
+least time in which the programs on all multiprocessors can wait for each other.
 """
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from importlib.util import find_spec
+from itertools import product
 from unittest.mock import patch
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from benchmarks.recurrent import CELLS, PEERS, SYMBOLS, medians
+from benchmarks.recurrent import CELLS, OURS, PEERS, SYMBOLS, Run, call_each, medians
 from charlm.recurrent import GRU, LSTM
 from charlm.recurrent.engines.base import Cell
 
@@ -27,11 +29,18 @@ LAYERS, STEPS = 2, 256
 SHAPES = [(hidden, batch) for hidden in (512, 1024) for batch in (64, 128, 256)]
 FLASHRNN = ("cuda_fused", "cuda", "triton_fused")
 
-Run = Callable[[], object]
-
 
 class Stack(nn.Module):
-    """Layers one after another, in a precision of their own."""
+    """Layers one after another, in their own precision.
+
+    Args:
+        hidden_size: The width of the inputs and of each layer.
+        kind: The precision of the layers.
+        layers: The layers.
+    """
+
+    input_size: int
+    hidden_size: int
 
     def __init__(self, hidden_size: int, kind: torch.dtype, *layers: nn.Module) -> None:
         super().__init__()
@@ -40,7 +49,7 @@ class Stack(nn.Module):
         self.layers = nn.ModuleList(layers).to(kind)
 
     def forward(self, inputs: Tensor) -> tuple[Tensor, None]:
-        """Run all over (T, B, hidden_size)."""
+        """Run the layers on inputs of shape (T, B, hidden_size)."""
         outputs = inputs.to(self.kind)
         for layer in self.layers:
             outputs, _ = layer(outputs)
@@ -48,7 +57,7 @@ class Stack(nn.Module):
 
 
 class FlashRNN(nn.Module):
-    """A layer of one head."""
+    """A layer of FlashRNN with one head."""
 
     def __init__(self, cell: str, backend: str, hidden: int, batch: int) -> None:
         from flashrnn.flashrnn.flashrnn import FlashRNNConfig, flashrnn
@@ -67,16 +76,19 @@ class FlashRNN(nn.Module):
         )  # fmt: skip
 
     def forward(self, inputs: Tensor) -> tuple[Tensor, None]:
-        """Run over (T, B, hidden)."""
+        """Run the layer on inputs of shape (T, B, hidden)."""
         projected = self.input(inputs).unflatten(2, (self.slots, 1, -1))
         states, _ = self.run(projected, self.weight, self.bias, config=self.config)
         return states[0].flatten(2), None
 
 
-def stacks(ours: type[nn.Module], hidden: int, batch: int) -> dict[str, nn.Module]:
-    """Ours, and the peers that can be made."""
-    theirs = PEERS[ours]
-    found: dict[str, nn.Module] = {
+Layers = LSTM | GRU | Stack
+
+
+def stacks(cell: str, hidden: int, batch: int) -> dict[str, Layers]:
+    """Return our layers, and those of the peers that are available."""
+    ours, theirs = OURS[cell], PEERS[cell]
+    found: dict[str, Layers] = {
         "ours": ours(hidden, hidden, LAYERS, engine="fused", precision="bfloat16"),
         "torch bf16": Stack(hidden, torch.bfloat16, theirs(hidden, hidden, LAYERS)),
         "torch fp16, one by one": Stack(
@@ -85,10 +97,10 @@ def stacks(ours: type[nn.Module], hidden: int, batch: int) -> dict[str, nn.Modul
     }
     for backend in FLASHRNN if find_spec("flashrnn") else ():
         try:
-            layers = [FlashRNN(ours.cell, backend, hidden, batch) for _ in range(LAYERS)]
+            layers = [FlashRNN(cell.lower(), backend, hidden, batch) for _ in range(LAYERS)]
             stack = Stack(hidden, torch.bfloat16, *layers)
             forward_backward(stack, batch)()
-        except Exception as error:  # its compiler is missing, or the shape does not suit it
+        except Exception as error:  # no compiler, or an unsupported shape
             print(f"FlashRNN {backend}: {str(error).splitlines()[:1]}", flush=True)
         else:
             found[f"FlashRNN {backend}"] = stack
@@ -96,6 +108,8 @@ def stacks(ours: type[nn.Module], hidden: int, batch: int) -> dict[str, nn.Modul
 
 
 def awaited(run: Run) -> Run:
+    """Return `run` followed by a wait for the GPU."""
+
     def whole() -> None:
         run()
         torch.cuda.synchronize()
@@ -103,7 +117,7 @@ def awaited(run: Run) -> Run:
     return whole
 
 
-def forward_backward(stack: nn.Module, batch: int) -> Run:
+def forward_backward(stack: Layers, batch: int) -> Run:
     inputs = torch.randn(STEPS, batch, stack.input_size, requires_grad=True)
     gradient = torch.randn(STEPS, batch, stack.hidden_size)
 
@@ -116,8 +130,8 @@ def forward_backward(stack: nn.Module, batch: int) -> Run:
     return awaited(run)
 
 
-def training_step(stack: nn.Module, batch: int) -> Run:
-    """Embedding, layers, softmax over the symbols, clipping and AdamW."""
+def training_step(stack: Layers, batch: int) -> Run:
+    """Return a step: embedding, layers, softmax over the symbols, clipping and AdamW."""
     embedding = nn.Embedding(SYMBOLS, stack.input_size)
     head = nn.Linear(stack.hidden_size, SYMBOLS)
     model = nn.ModuleList([embedding, stack, head])
@@ -131,7 +145,7 @@ def training_step(stack: nn.Module, batch: int) -> Run:
         else:
             outputs, _ = stack(embedding(symbols[:-1]))
         logits = head(outputs).flatten(0, 1)
-        functional.cross_entropy(logits, symbols[1:].flatten()).backward()
+        torch.autograd.backward(functional.cross_entropy(logits, symbols[1:].flatten()))
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
 
@@ -147,18 +161,19 @@ def product_rate() -> float:
     return 2 * 8192**3 / medians({"product": awaited(lambda: a @ b)}, 2)["product"]
 
 
-def training(make: Callable[[nn.Module, int], Run]) -> None:
+def training(make: Callable[[Layers, int], Run]) -> None:
     rate = product_rate()
     print(f"bfloat16 product: {rate / 1e12:.0f} TFLOP/s\n")
     print("| cell | hidden | batch | ms | torch bf16 | torch fp16 | FlashRNN | share of bound |")
     print("|---|---|---|---|---|---|---|---|")
-    for ours in PEERS:
+    for cell in OURS:
         for hidden, batch in SHAPES:
-            found = medians({n: make(s, batch) for n, s in stacks(ours, hidden, batch).items()}, 3)
+            made = stacks(cell, hidden, batch)
+            found = medians({name: make(stack, batch) for name, stack in made.items()}, 3)
             flash = [time for name, time in found.items() if name.startswith("FlashRNN")]
             best = f"{min(flash) / found['ours']:.2f}" if flash else "–"
             print(
-                f"| {ours.__name__} | {hidden} | {batch} | {found['ours'] * 1e3:.2f} "
+                f"| {cell} | {hidden} | {batch} | {found['ours'] * 1e3:.2f} "
                 f"| {found['torch bf16'] / found['ours']:.2f} "
                 f"| {found['torch fp16, one by one'] / found['ours']:.2f} "
                 f"| {best} | {bound(hidden, batch, rate) / found['ours']:.0%} |",
@@ -167,85 +182,74 @@ def training(make: Callable[[nn.Module, int], Run]) -> None:
 
 
 def loops() -> None:
-    """The resident loops against the replayed ones: for `MEASURED` of the GPU engine's plan."""
+    """Compare the resident and the replayed loop with the picked one (`MEASURED` in `plan`)."""
     from charlm.recurrent.gpu.plan import MEASURED
 
     print("| cell | hidden | batch | ms | replayed |")
     print("|---|---|---|---|---|")
-    for ours in PEERS:
+    for cell in OURS:
         for hidden, batch in SHAPES:
-            stack = ours(hidden, hidden, LAYERS, engine="fused", precision="bfloat16")
+            stack = OURS[cell](hidden, hidden, LAYERS, engine="fused", precision="bfloat16")
             run = forward_backward(stack, batch)
-            shape = ours.cell, hidden, batch
+            shape: tuple[Cell, int, int] = OURS[cell].cell, hidden, batch
 
             def replayed(run: Run = run, shape: tuple[Cell, int, int] = shape) -> None:
                 with patch.dict(MEASURED, {shape: "replayed"}):
                     run()
 
             found = medians({"picked": run, "replayed": replayed}, 3)
-            milliseconds = found["picked"] * 1e3
             ratio = found["replayed"] / found["picked"]
-            print(f"| {ours.__name__} | {hidden} | {batch} | {milliseconds:.2f} | {ratio:.2f} |")
+            print(f"| {cell} | {hidden} | {batch} | {found['picked'] * 1e3:.2f} | {ratio:.2f} |")
+
+
+def run_cells(
+    cells: Sequence[nn.LSTMCell | nn.GRUCell], symbols: Tensor, table: Tensor, batch: int
+) -> None:
+    """Run torch's cells of equal width on symbols of shape (steps, batch), from a zero state."""
+    states = [(table.new_zeros(batch, table.shape[1]),) * 2 for _ in cells]
+    for step in symbols:
+        outputs = functional.embedding(step, table)
+        for number, cell in enumerate(cells):
+            if isinstance(cell, nn.LSTMCell):
+                states[number] = cell(outputs, states[number])
+            else:
+                states[number] = (cell(outputs, states[number][0]),) * 2
+            outputs = states[number][0]
 
 
 @torch.no_grad()
 def sampling() -> None:
-    print("| cell | layers | hidden | batch | µs a step | torch bf16 |")
+    print("| cell | layers | hidden | batch | µs per step | torch bf16 |")
     print("|---|---|---|---|---|---|")
-    for ours, theirs in CELLS.items():
-        for layers, hidden, batch in (
-            (n, h, b) for n in (1, 2) for h in (512, 1024) for b in (1, 64)
-        ):
-            embedding = torch.randn(SYMBOLS, hidden)
-            rounded = embedding.bfloat16()
-            symbols = torch.randint(SYMBOLS, (100, batch))
-            cells = [theirs(hidden, hidden, dtype=torch.bfloat16) for _ in range(layers)]
-            states: list[list[Tensor]] = [[torch.zeros(batch, hidden).bfloat16()] * 2] * layers
-
-            def loop(
-                cells: list[nn.Module] = cells,
-                states: list[list[Tensor]] = states,
-                symbols: Tensor = symbols,
-                table: Tensor = rounded,
-            ) -> None:
-                for step in symbols:
-                    x = functional.embedding(step, table)
-                    for n, cell in enumerate(cells):
-                        pair = isinstance(cell, nn.LSTMCell)
-                        moved = cell(x, tuple(states[n]) if pair else states[n][0])
-                        states[n] = list(moved) if pair else [moved]
-                        x = states[n][0]
-
-            layer = ours(hidden, hidden, layers, engine="fused", precision="bfloat16")
-            stepper = layer.stepper(batch, embedding)
-
-            def steps(
-                stepper: Callable[[Tensor], Tensor] = stepper, symbols: Tensor = symbols
-            ) -> None:
-                for step in symbols:
-                    stepper(step)
-
-            found = medians({"ours": awaited(steps), "torch": awaited(loop)}, 2)
-            print(
-                f"| {theirs.__name__} | {layers} | {hidden} | {batch} "
-                f"| {found['ours'] / len(symbols) * 1e6:.1f} "
-                f"| {found['torch'] / found['ours']:.2f} |",
-                flush=True,
-            )
+    for cell, (layers, hidden, batch) in product(OURS, product((1, 2), (512, 1024), (1, 64))):
+        embedding = torch.randn(SYMBOLS, hidden)
+        symbols = torch.randint(SYMBOLS, (100, batch))
+        cells = [CELLS[cell](hidden, hidden, dtype=torch.bfloat16) for _ in range(layers)]
+        layer = OURS[cell](hidden, hidden, layers, engine="fused", precision="bfloat16")
+        stepper = layer.stepper(batch, embedding)
+        theirs = partial(run_cells, cells, symbols, embedding.bfloat16(), batch)
+        runs = {"ours": awaited(partial(call_each, stepper, symbols)), "torch": awaited(theirs)}
+        found = medians(runs, 2)
+        print(
+            f"| {cell}Cell | {layers} | {hidden} | {batch} "
+            f"| {found['ours'] / len(symbols) * 1e6:.1f} "
+            f"| {found['torch'] / found['ours']:.2f} |",
+            flush=True,
+        )
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+def main(arguments: Sequence[str]) -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks gpu", description=__doc__)
     parts: dict[str, tuple[str, Callable[[], None]]] = {
         "layer": ("forward + backward of two layers", lambda: training(forward_backward)),
         "step": ("a whole training step", lambda: training(training_step)),
-        "loops": ("what the loops could be, as ratios to what is picked", loops),
+        "loops": ("the loops, as ratios to the one that is picked", loops),
         "sampling": ("one step of sampling", sampling),
     }
     parser.add_argument("--part", choices=parts)
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     if not torch.cuda.is_available():
-        print("no CUDA GPU here")
+        print("skipped: no CUDA GPU")
         return
     torch.manual_seed(0)
     print(f"torch {torch.__version__}, {torch.cuda.get_device_name()}")
@@ -254,7 +258,3 @@ def main() -> None:
             print(f"\n## {title}\n")
             with torch.device("cuda"):
                 run()
-
-
-if __name__ == "__main__":
-    main()

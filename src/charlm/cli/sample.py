@@ -1,0 +1,113 @@
+"""`charlm sample`: sample text from a model."""
+
+import json
+from dataclasses import replace
+from itertools import tee
+
+import click
+
+from charlm.cli.model_options import device_option, model_argument
+from charlm.cli.output import write
+from charlm.errors import CharlmError
+
+
+@click.command("sample", short_help="Sample text from a model.")
+@model_argument
+@click.option("--prompt", help="Text to continue.")
+@click.option("--prompts", metavar="FILE", help="File with one prompt per line.")
+@click.option(
+    "--length", type=int, default=400, show_default=True, help="Maximum number of symbols."
+)
+@click.option(
+    "--temperature",
+    type=float,
+    default=0.8,
+    show_default=True,
+    help="Lower is more conservative, higher more varied; 0 always takes the likeliest symbol.",
+)
+@click.option("--top-k", type=int, help="Top-k sampling: draw from this many likeliest symbols.")
+@click.option(
+    "--top-p",
+    type=float,
+    help="Nucleus (top-p) sampling: draw from the likeliest symbols whose probabilities add up to "
+    "this.",
+)
+@click.option("--stop", metavar="TEXT", help="End a sample before this text.")
+@click.option(
+    "--seed", type=int, default=0, show_default=True, help="Seed of each prompt's first sample."
+)
+@click.option(
+    "--num-samples",
+    "--number",
+    type=int,
+    default=1,
+    show_default=True,
+    help="Number of samples for each prompt; their seeds count up.",
+)
+@click.option(
+    "--on-unknown",
+    type=click.Choice(["error", "replace", "skip"]),
+    default="error",
+    show_default=True,
+    help="What to do with characters of a prompt that are not in the vocabulary.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Write JSON lines with all settings.")
+@device_option
+def command(
+    *,
+    model: str,
+    prompt: str | None,
+    prompts: str | None,
+    length: int,
+    temperature: float,
+    top_k: int | None,
+    top_p: float | None,
+    stop: str | None,
+    seed: int,
+    num_samples: int,
+    on_unknown: str,
+    as_json: bool,
+    device: str,
+) -> None:
+    """Sample text from the model in folder MODEL.
+
+    A single sample appears while it is drawn. The same seed gives the same text.
+    """
+    if prompt is not None and prompts is not None:
+        raise click.UsageError("--prompt and --prompts exclude each other.")
+    if num_samples < 1:
+        raise CharlmError(f"--num-samples: {num_samples} is not 1 or more; change it")
+    # PyTorch takes seconds to import; --help and errors do not wait for it.
+    from charlm.model.sampling import Request, load, read_prompts, sample_record
+
+    firsts = [
+        Request(
+            each,
+            length=length,
+            temperature=temperature,
+            top_k=top_k,
+            top_p=top_p,
+            seed=seed,
+            stop=stop,
+            on_unknown=on_unknown,
+        )
+        for each in ([prompt or ""] if prompts is None else read_prompts(prompts))
+    ]
+    trained = load(model, device=device)
+    for first in firsts:
+        trained.encode_prompt(first)  # unknown characters are an error before any output
+    if num_samples == len(firsts) == 1 and not as_json:
+        write(firsts[0].prompt)
+        for piece in trained.pieces(firsts[0]):
+            write(piece)
+        write("\n")
+        return
+    requests = (
+        replace(first, seed=seed + count) for first in firsts for count in range(num_samples)
+    )
+    again, drawn = tee(requests)
+    for request, text in zip(again, trained.texts(drawn), strict=True):
+        if as_json:
+            write(json.dumps(sample_record(request, text), ensure_ascii=False) + "\n")
+        else:
+            write(f"{request.prompt}{text}\n\n")
