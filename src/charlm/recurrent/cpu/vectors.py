@@ -150,7 +150,7 @@ def instruction(
             return result(*declared), generate
 
         declare.__name__, declare.__doc__ = emit.__name__, emit.__doc__
-        declare.__signature__ = names  # the builder takes the place of the typing context
+        declare.__signature__ = names  # Numba reads the names of the parameters, so keep those
         return intrinsic(declare)
 
     return decorate
@@ -177,7 +177,7 @@ def store(builder: ir.IRBuilder, dtype: types.Type, address: ir.Value, vector: i
 def interleave(
     builder: ir.IRBuilder, dtype: types.Type, to: ir.Value, upper: ir.Value, lower: ir.Value
 ) -> None:
-    """Copy sixteen columns of two rows of bfloat16 as sixteen pairs; copy float32 as they are.
+    """Copy sixteen floats, or sixteen pairs of bfloat16, each from one column of two rows.
 
     Args:
         builder: where to emit.
