@@ -107,7 +107,7 @@ def encode(folder: Path, config: Mapping[str, Any]) -> None:
 
 
 def baseline(folder: Path, config: Mapping[str, Any]) -> None:
-    from charlm.evaluation.baselines import baseline
+    from charlm.evaluation.baseline import baseline
 
     baseline(
         folder / "vocabulary.json",
@@ -119,17 +119,18 @@ def baseline(folder: Path, config: Mapping[str, Any]) -> None:
 
 
 def train(folder: Path, config: Mapping[str, Any]) -> None:
-    from charlm.training.trainer import train
+    from charlm.settings import Architecture, TrainingSettings
+    from charlm.training.train_model import train_model
 
     architecture = dict(config["models"]["lstm"])
     training = architecture.pop("training")
-    train(
+    train_model(
         folder / "vocabulary.json",
         folder / "tokens",
         folder / "models/lstm",
         folder / "checkpoints/lstm",
-        architecture=architecture,
-        training=training,
+        architecture=Architecture.from_mapping(architecture, "lstm"),
+        training=TrainingSettings.from_mapping(training, "lstm"),
     )
 
 
@@ -160,9 +161,9 @@ def compare(folder: Path, config: Mapping[str, Any]) -> None:
 
 
 def sample(folder: Path, config: Mapping[str, Any]) -> None:
-    from charlm.model.sampling import sample
+    from charlm.model.sample_model import sample_model
 
-    sample(
+    sample_model(
         folder / "models/lstm",
         folder / "models/lstm/samples.jsonl",
         device="cpu",
@@ -182,7 +183,7 @@ def memorization(folder: Path, config: Mapping[str, Any]) -> None:
 
 
 def report(folder: Path, config: Mapping[str, Any]) -> None:
-    from charlm.report.page import write_report
+    from charlm.report.report import write_report
 
     write_report(folder, folder / "report.html", models=["lstm"], config=config)
 
@@ -192,7 +193,7 @@ MODELS = (baseline, train, evaluate, compare, sample, memorization, report)
 # Forks of a process that has imported all modules and done nothing else.
 FRESH = multiprocessing.get_context("forkserver")
 FRESH.set_forkserver_preload(
-    ["charlm.evaluation.memorization", "charlm.report.page", "charlm.training.trainer"]
+    ["charlm.evaluation.memorization", "charlm.report.report", "charlm.training.train_model"]
 )
 
 

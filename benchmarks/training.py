@@ -8,7 +8,6 @@ import argparse
 import json
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +19,7 @@ from charlm.model.devices import choose_device, choose_precision
 from charlm.settings import Architecture, TrainingSettings
 from charlm.text.tokens import TokenSplit
 from charlm.text.vocabulary import Vocabulary
+from charlm.training.train_model import make_trainer
 from charlm.training.trainer import Trainer
 
 SYMBOLS = 65
@@ -55,7 +55,7 @@ def trainer(
 ) -> Trainer:
     """Return a trainer of random text."""
     tokens = np.random.default_rng(0).integers(SYMBOLS, size=1_000_000, dtype=np.uint8)
-    return Trainer(
+    return make_trainer(
         Vocabulary(
             [chr(48 + n) for n in range(SYMBOLS)],
             [1] * SYMBOLS,
@@ -63,8 +63,8 @@ def trainer(
         ),
         split(tokens),
         split(tokens[:0]),
-        architecture=asdict(architecture),
-        training=asdict(training),
+        architecture=architecture,
+        training=training,
         device=device,
         precision=choose_precision(training.precision, device),
     )

@@ -16,9 +16,11 @@ import torch
 
 import charlm
 from charlm.cli import main
-from charlm.model.network import CharacterLanguageModel, save_model
+from charlm.model.network import CharacterLanguageModel
+from charlm.model.store import save_model
+from charlm.settings import Architecture
 from charlm.text.vocabulary import Vocabulary
-from tests.training.test_trainer import outputs, write_corpus
+from tests.training.small import outputs, write_corpus
 
 LETTERS = [*"abcdefgh ,.\n"]
 
@@ -28,8 +30,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a model."""
     path = tmp_path_factory.mktemp("model")
     torch.manual_seed(0)
-    architecture: dict[str, Any] = {"hidden_size": 8, "embedding_size": 4, "tie_weights": False}
-    model = CharacterLanguageModel(14, **architecture)
+    architecture = Architecture(hidden_size=8, embedding_size=4)
+    model = CharacterLanguageModel(14, architecture)
     symbols = [*LETTERS, "<unknown>", "<end_of_document>"]
     vocabulary = Vocabulary(symbols, [1] * 14, {"unknown": 12, "end_of_document": 13})
     save_model(path, model, vocabulary=vocabulary, architecture=architecture, training={})
@@ -368,3 +370,19 @@ def test_a_training_that_cannot_start_is_an_error_in_one_line(
     assert done.returncode == 1
     assert line in done.stderr
     assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ('"lstm"', '"rnn"', "my.json: models.small.cell: expected 'lstm' or 'gru', got 'rnn'"),
+        ('"patience"', '"x"', "my.json: models.small.training: unknown key 'x'; remove it"),
+    ],
+)
+def test_the_settings_of_edited_json_are_checked(
+    corpus: Path, old: str, new: str, message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = corpus / "my.json"
+    file.write_text(file.read_text().replace(old, new))
+    assert main(["train", str(file), "small", "--results", str(corpus)]) == 1
+    assert capsys.readouterr().err == f"charlm: {corpus}/{message}\n"

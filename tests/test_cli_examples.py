@@ -7,16 +7,16 @@ import string
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 
 from charlm.cli import EXAMPLES
-from charlm.model.network import make_model, save_model
+from charlm.model.store import make_model, save_model
+from charlm.settings import Architecture, Cell
 from charlm.text.vocabulary import Vocabulary
 from tests.pipeline.test_verification import write_record
-from tests.training.test_trainer import write_corpus
+from tests.training.small import write_corpus
 
 LINES = re.findall(r"^  (.*charlm .*)$", EXAMPLES, re.MULTILINE)
 
@@ -26,16 +26,17 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with all the files that the examples name, and the command `charlm`."""
     folder = tmp_path_factory.mktemp("examples")
     symbols = [*string.printable]
-    architecture: dict[str, Any] = {"hidden_size": 8, "embedding_size": 4, "tie_weights": False}
     torch.manual_seed(0)
-    for name in ("lstm", "gru"):
+    cells: tuple[Cell, ...] = ("lstm", "gru")
+    for cell in cells:
+        architecture = Architecture(cell=cell, hidden_size=8, embedding_size=4)
         save_model(
-            folder / "results/movie-reviews/models" / name,
-            make_model(len(symbols), cell=name, **architecture),
+            folder / "results/movie-reviews/models" / cell,
+            make_model(len(symbols), architecture),
             vocabulary=Vocabulary(
                 symbols, [1] * len(symbols), {"unknown": None, "end_of_document": None}
             ),
-            architecture={"cell": name, **architecture},
+            architecture=architecture,
             training={},
         )
     write_record(folder / "results/movie-reviews")

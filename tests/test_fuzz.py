@@ -21,8 +21,11 @@ import charlm
 from charlm.cli import main
 from charlm.errors import CharlmError
 from charlm.model.devices import choose_device
-from charlm.model.network import make_model, save_model
-from charlm.model.sampling import Request, TrainedModel, read_prompts
+from charlm.model.sample_model import read_prompts
+from charlm.model.sampling import SampleRequest
+from charlm.model.store import make_model, save_model
+from charlm.model.trained_model import TrainedModel
+from charlm.settings import Architecture
 from charlm.text.vocabulary import Vocabulary, byte_symbol
 
 UNITS = {
@@ -54,13 +57,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         if unit == "character":
             special = {"unknown": len(symbols), "end_of_document": len(symbols) + 1}
             symbols = [*symbols, "<unknown>", "<end_of_document>"]
-        sizes = {"hidden_size": 8, "embedding_size": 4, "tie_weights": False}
+        architecture = Architecture(hidden_size=8, embedding_size=4)
         torch.manual_seed(0)
         save_model(
             path / unit,
-            make_model(len(symbols), **sizes),
+            make_model(len(symbols), architecture),
             vocabulary=Vocabulary(symbols, [1] * len(symbols), special, unit),
-            architecture=sizes,
+            architecture=architecture,
             training={},
         )
     (path / "empty").write_bytes(b"")
@@ -101,7 +104,7 @@ def test_generate(
         texts = models[unit].generate(prompt, num_samples=number, **arguments)
         assert len(texts) == number
         assert texts[0] == "".join(models[unit].stream(prompt, **arguments))
-        request = Request(prompt, **arguments)
+        request = SampleRequest(prompt, **arguments)
         assert models[unit].draw([request]) == texts[:1] == ["".join(models[unit].pieces(request))]
         assert not request.stop or request.stop not in texts[0]
         assert asdict(request)["prompt"] == prompt

@@ -12,13 +12,13 @@ os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 if TYPE_CHECKING:
     import torch
 
-    from charlm.model.sampling import TrainedModel
+    from charlm.model.trained_model import TrainedModel
 
 __version__ = "0.1.0"
 
 
 def load(folder: str | Path, *, device: "str | torch.device" = "cpu") -> "TrainedModel":
-    """Load a trained model from its folder; see `charlm.model.sampling.load`."""
-    from charlm.model import sampling
+    """Load a trained model from its folder; see `charlm.model.trained_model.load`."""
+    from charlm.model import trained_model
 
-    return sampling.load(folder, device=device)
+    return trained_model.load(folder, device=device)

@@ -1,71 +1,86 @@
-"""The settings of a model and of its training, as records.
+"""The settings of a model and of its training.
 
-`charlm.pipeline.config_schema` checks what users write; these records carry it to the code that
-computes, which need not import pydantic. A test compares their fields and defaults.
+`charlm.pipeline.config_schema` checks a configuration. These records carry it to the code that
+trains, which does not need pydantic. A test keeps their fields and defaults equal.
 """
 
 import types
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Any, Literal, Self, Union, get_args, get_origin, get_type_hints
+from typing import Literal, Self, Union, get_args, get_origin, get_type_hints
 
 from charlm.errors import CharlmError
 
 Cell = Literal["lstm", "gru"]
 Device = Literal["auto", "cpu", "cuda", "mps"]
-Engine = Literal["auto", "reference", "fused", "torch"]
-Optimizer = Literal["adamw", "rmsprop", "sgd", "ntasgd"]
-Schedule = Literal["cosine", "step", "constant"]
+EngineName = Literal["auto", "reference", "fused", "torch"]
+OptimizerName = Literal["adamw", "rmsprop", "sgd", "ntasgd"]
+ScheduleName = Literal["cosine", "step", "constant"]
 
 
+@dataclass(frozen=True, kw_only=True)
 class Settings:
-    """A record of settings that can be read from plain values."""
+    """Base class of settings that can be read from JSON values."""
 
     @classmethod
     def from_mapping(cls, values: Mapping[str, object], where: str) -> Self:
-        """Return the record of `values`; keys left out take their defaults.
+        """Check `values` and return them as a record. Missing keys take their defaults.
 
         Args:
-            values: What a JSON file, a configuration or Snakemake gives.
+            values: The settings by name.
             where: The file and the place in it, for error messages.
 
         Raises:
             CharlmError: A key is unknown, or a value has the wrong type.
+
+        >>> Architecture.from_mapping({"cell": "gru"}, "my.json: models.gru").cell
+        'gru'
+        >>> Architecture.from_mapping({"cell": "rnn"}, "my.json: models.gru")
+        Traceback (most recent call last):
+        charlm.errors.CharlmError: my.json: models.gru.cell: expected 'lstm' or 'gru', got 'rnn'
         """
-        types_by_key = {field.name: get_type_hints(cls)[field.name] for field in fields(cls)}  # type: ignore[arg-type]
+        hints = get_type_hints(cls)
+        names = [field.name for field in fields(cls)]
         for key, value in values.items():
-            if key not in types_by_key:
+            if key not in names:
                 raise CharlmError(f"{where}: unknown key {key!r}; remove it")
-            if not _has_type(value, types_by_key[key]):
-                raise CharlmError(
-                    f"{where}.{key}: {value!r} is not {_described(types_by_key[key])}; change it"
-                )
+            options = _options(hints[key])
+            if not any(_matches(value, option) for option in options):
+                expected = " or ".join(map(_description, options))
+                raise CharlmError(f"{where}.{key}: expected {expected}, got {value!r}")
         return cls(**values)
 
 
-def _has_type(value: object, annotation: Any) -> bool:
-    """Return whether a value has a type: a class, a literal, or a union of these."""
+def _options(annotation: object) -> list[object]:
+    """Return the types and the literal values that an annotation allows.
+
+    >>> _options(float | Literal["auto"] | None)
+    [<class 'float'>, 'auto', None]
+    """
     if get_origin(annotation) in (Union, types.UnionType):
-        return any(_has_type(value, option) for option in get_args(annotation))
+        return [option for part in get_args(annotation) for option in _options(part)]
     if get_origin(annotation) is Literal:
-        return value in get_args(annotation)
+        return list(get_args(annotation))
+    return [None if annotation is types.NoneType else annotation]
+
+
+def _matches(value: object, option: object) -> bool:
+    if not isinstance(option, type):
+        return value == option
     if isinstance(value, bool):
-        return annotation is bool
-    return isinstance(value, (int, float) if annotation is float else annotation)
+        return option is bool
+    return isinstance(value, (int, float) if option is float else option)
 
 
-def _described(annotation: Any) -> str:
-    """Return the values that an annotation allows, in words."""
-    if get_origin(annotation) in (Union, types.UnionType):
-        return " or ".join(map(_described, get_args(annotation)))
-    if get_origin(annotation) is Literal:
-        return " or ".join(map(repr, get_args(annotation)))
-    return "null" if annotation is types.NoneType else str(annotation.__name__)
+def _description(option: object) -> str:
+    if option is None:
+        return "null"
+    return option.__name__ if isinstance(option, type) else repr(option)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Architecture(Settings):
-    """A model's architecture: the keys of `models.NAME` that are not in `training`."""
+    """The architecture of a model: the keys of `models.NAME` that are not in `training`."""
 
     cell: Cell = "lstm"
     members: int = 1
@@ -85,7 +100,7 @@ class Architecture(Settings):
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingSettings(Settings):
-    """How a model is trained: the keys of `training`, with `seeds` resolved to one `seed`."""
+    """How a model is trained: the keys of `training`, with one of the `seeds` as `seed`."""
 
     seed: int = 0
     steps: int | None = None
@@ -93,9 +108,9 @@ class TrainingSettings(Settings):
     epochs: float = 10.0
     batch_size: int = 64
     sequence_length: int = 128
-    optimizer: Optimizer = "adamw"
+    optimizer: OptimizerName = "adamw"
     learning_rate: float = 3.0e-3
-    schedule: Schedule = "cosine"
+    schedule: ScheduleName = "cosine"
     warmup_steps: int = 100
     weight_decay: float = 0.01
     average: float | None = None
@@ -103,7 +118,7 @@ class TrainingSettings(Settings):
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     device: Device = "auto"
     processes: int = 1
-    engine: Engine = "auto"
+    engine: EngineName = "auto"
     validate_every: int | None = None
     keep: Literal["last", "best"] = "last"
     patience: int | None = None

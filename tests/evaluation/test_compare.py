@@ -1,10 +1,11 @@
-"""Differences are those of the same documents."""
+"""Systems are compared on the same documents."""
 
 import json
 import math
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -16,13 +17,15 @@ from tests.evaluation.test_intervals import percentile_bootstrap
 CHARACTERS = np.random.default_rng(0).integers(10, 900, 50)
 
 
-def write_scores(path: Path, bits: np.ndarray, ids: range = range(50), **columns: object) -> Path:
+def write_scores(
+    path: Path, bits: npt.NDArray[np.float64], ids: range = range(50), **columns: object
+) -> Path:
     scores = {**columns, "doc_id": list(ids), "split": ["test"] * 50}
     pq.write_table(pa.table({**scores, "characters": CHARACTERS, "bits_per_character": bits}), path)
     return path
 
 
-def test_each_two_systems_are_compared_with_the_better_first(tmp_path: Path) -> None:
+def test_every_two_systems_are_compared_with_the_better_first(tmp_path: Path) -> None:
     bits = np.random.default_rng(1).normal(2, 0.4, 50)
     files = [
         write_scores(tmp_path / "lstm", bits + 0.02),
@@ -44,7 +47,7 @@ def test_each_two_systems_are_compared_with_the_better_first(tmp_path: Path) -> 
     assert far["interval"][0] < far["bits_per_character"] < far["interval"][1]
 
 
-def test_every_figure_of_both_splits(tmp_path: Path) -> None:
+def test_every_number_of_both_splits(tmp_path: Path) -> None:
     random = np.random.default_rng(2)
     characters = {"validation": random.integers(10, 90, 20), "test": random.integers(10, 90, 30)}
     characters["test"][7] = 0
@@ -72,16 +75,16 @@ def test_every_figure_of_both_splits(tmp_path: Path) -> None:
     record = json.loads(output.read_text())
     for split, better, worse in (("validation", "xz", "gru"), ("test", "gru", "xz")):
         weights = characters[split]
-        apart = bits[worse, split] - bits[better, split]
+        difference = bits[worse, split] - bits[better, split]
         held = weights > 0  # bits times characters times ln 2 are nats
-        bounds = percentile_bootstrap((apart * weights * math.log(2))[held], weights[held])
+        bounds = percentile_bootstrap((difference * weights * math.log(2))[held], weights[held])
         assert record[split] == {
             "documents": int(held.sum()),
             "differences": [
                 {
                     "better": better,
                     "worse": worse,
-                    "bits_per_character": pytest.approx(np.average(apart, weights=weights)),
+                    "bits_per_character": pytest.approx(np.average(difference, weights=weights)),
                     "interval": pytest.approx(bounds),
                 }
             ],
@@ -89,7 +92,7 @@ def test_every_figure_of_both_splits(tmp_path: Path) -> None:
         }
 
 
-def test_other_documents_cannot_be_compared(tmp_path: Path) -> None:
+def test_scores_of_different_documents_cannot_be_compared(tmp_path: Path) -> None:
     bits = np.ones(50)
     files = [write_scores(tmp_path / "a", bits), write_scores(tmp_path / "b", bits, range(1, 51))]
     baseline = write_scores(tmp_path / "baselines", bits, baseline=["ngram"] * 50)

@@ -1,4 +1,4 @@
-"""Every figure of metrics.json, document_scores.parquet and diagnostics.json, from its meaning."""
+"""Every number that `evaluate` writes, computed from its definition."""
 
 import json
 import math
@@ -13,7 +13,9 @@ import torch
 
 from charlm.cli import main
 from charlm.evaluation.evaluate import evaluate
-from charlm.model.network import CharacterLanguageModel, load_model, save_model
+from charlm.model.network import CharacterLanguageModel
+from charlm.model.store import load_model, save_model
+from charlm.settings import Architecture
 from charlm.text.encode import encode
 from charlm.text.vocabulary import Vocabulary, build_vocabulary
 from tests.evaluation.test_intervals import percentile_bootstrap
@@ -41,11 +43,10 @@ def write_corpus(folder: Path, **options: Any) -> Vocabulary:
 
 def write_model(folder: Path, vocabulary: Vocabulary) -> CharacterLanguageModel:
     torch.manual_seed(0)
-    architecture: dict[str, Any] = {"cell": "gru", "hidden_size": 6, "embedding_size": 4}
-    model = CharacterLanguageModel(len(vocabulary), **architecture)
+    architecture = Architecture(cell="gru", hidden_size=6, embedding_size=4)
+    model = CharacterLanguageModel(len(vocabulary), architecture)
     for parameter in model.parameters():
         torch.nn.init.normal_(parameter, std=0.5)
-    architecture |= {"num_layers": 1, "tie_weights": False}
     training = {"steps": 321, "device": "cuda", "engine": "fused", "precision": "bfloat16"}
     save_model(folder, model, vocabulary=vocabulary, architecture=architecture, training=training)
     return model.eval()
@@ -54,7 +55,7 @@ def write_model(folder: Path, vocabulary: Vocabulary) -> CharacterLanguageModel:
 def expected_nats(
     model: CharacterLanguageModel, vocabulary: Vocabulary, texts: list[str], one_stream: bool
 ) -> list[float]:
-    """Return what the characters of each document cost, read symbol by symbol."""
+    """Return the nats of each document, read symbol by symbol."""
     known = {symbol for symbol in vocabulary.symbols if len(symbol) == 1}
     unseen = 0 if vocabulary.unit == "byte" else CODE_POINTS - len(known)
     documents = [vocabulary.encode(text).tolist() for text in texts]
@@ -77,7 +78,7 @@ def expected_nats(
 
 @pytest.mark.parametrize("one_stream", [False, True])
 @pytest.mark.parametrize("unit", ["character", "byte"])
-def test_every_score_is_the_cost_of_its_characters(
+def test_every_score_is_the_mean_cost_of_its_characters(
     tmp_path: Path, unit: str, one_stream: bool
 ) -> None:
     vocabulary = write_corpus(tmp_path, unit=unit, end_of_document=unit == "byte" or not one_stream)
@@ -141,7 +142,7 @@ def test_the_diagnostics_are_those_of_each_split(tmp_path: Path) -> None:
     for split in ("validation", "test"):
         bits: dict[int, list[float]] = {}
         classes: dict[str, list[float]] = {}
-        sure: list[tuple[float, bool]] = []
+        confidences: list[tuple[float, bool]] = []
         for text in TEXTS[split]:
             symbols = vocabulary.encode(text)
             nats, likeliest = one_by_one(model, symbols, vocabulary.end_of_document)
@@ -162,7 +163,7 @@ def test_the_diagnostics_are_those_of_each_split(tmp_path: Path) -> None:
                     kind = "first letter of a word"
                 classes.setdefault(kind, []).append(cost / math.log(2))
                 previous = character
-            sure += [
+            confidences += [
                 (high, symbol == right)
                 for (high, symbol), right in zip(likeliest, symbols.tolist(), strict=True)
             ]
@@ -181,7 +182,7 @@ def test_the_diagnostics_are_those_of_each_split(tmp_path: Path) -> None:
             for name, costs in classes.items()
         }
         bins: dict[int, list[tuple[float, bool]]] = {}
-        for high, right in sure:
+        for high, right in confidences:
             bins.setdefault(min(int(high * 15), 14), []).append((high, right))
         error = sum(
             abs(sum(high for high, _ in each) - sum(right for _, right in each))
@@ -189,7 +190,7 @@ def test_the_diagnostics_are_those_of_each_split(tmp_path: Path) -> None:
         )
         calibration = record[split]["calibration"]
         assert calibration["expected_calibration_error"] == pytest.approx(
-            error / len(sure), rel=1e-4
+            error / len(confidences), rel=1e-4
         )
         assert [each["symbols"] for each in calibration["bins"]] == [
             len(bins[number]) for number in sorted(bins)
@@ -209,12 +210,13 @@ def test_an_empty_split_has_no_scores(tmp_path: Path, monkeypatch: pytest.Monkey
     assert pq.read_table(files[1])["split"].to_pylist() == ["validation", *["test"] * 5]
 
 
-def test_the_command_prints_bits_a_character_and_characters(
+def test_the_command_prints_bits_per_character_and_characters(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     vocabulary = write_corpus(tmp_path)
     write_model(tmp_path / "gru", vocabulary)
     model, _ = load_model(tmp_path / "gru")
+    assert isinstance(model, CharacterLanguageModel)
     text = "bé漢d ab"
     (tmp_path / "text.txt").write_text(text, encoding="utf-8")
     assert main(["score", str(tmp_path / "gru"), str(tmp_path / "text.txt")]) == 0

@@ -1,4 +1,4 @@
-"""Copied text is found wherever it stands, and only where it stands."""
+"""Memorization: matches with the training text are found exactly."""
 
 import json
 import random
@@ -8,10 +8,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from charlm.evaluation.memorization import VerbatimIndex, copied, measure_memorization
+from charlm.evaluation.memorization import Overlap, VerbatimIndex, measure_memorization, overlap
 
 RUN = 50
-"""Characters of a run that counts as copied."""
+"""Characters of a match that counts as copied."""
 
 DOCUMENTS = ["the cat sat on the mat", "", "àéîõü 東京 e\u0301", "the dog 🐕 ran"]
 
@@ -19,8 +19,8 @@ DOCUMENTS = ["the cat sat on the mat", "", "àéîõü 東京 e\u0301", "the dog
 @pytest.mark.parametrize(
     "text", ["the cat ran", "東京", "\u0301", "🐕🐕", "xyz", "", "mat àé", "matàé", "cat sat on"]
 )
-def test_runs_are_as_long_as_a_plain_search_says(text: str) -> None:
-    runs = VerbatimIndex(DOCUMENTS).longest_runs(text)
+def test_the_longest_matches_are_those_of_a_plain_search(text: str) -> None:
+    lengths = VerbatimIndex(DOCUMENTS).longest_matches(text)
     slow = [
         max(
             length
@@ -29,39 +29,39 @@ def test_runs_are_as_long_as_a_plain_search_says(text: str) -> None:
         )
         for place in range(len(text))
     ]
-    assert runs == slow
+    assert lengths == slow
 
 
-def test_long_runs_are_followed_to_their_end() -> None:
+def test_long_matches_are_followed_to_their_end() -> None:
     draw = random.Random(0)
     document = "".join(draw.choices("ab", k=1000))
     text = "c" + document[100:900] + "c"
-    assert VerbatimIndex([document]).longest_runs(text)[:3] == [0, 800, 799]
+    assert VerbatimIndex([document]).longest_matches(text)[:3] == [0, 800, 799]
 
 
-def test_copied_passages_are_joined() -> None:
+def test_overlapping_passages_are_merged() -> None:
     runs = [0] * 10 + [RUN + 5, RUN + 4] + [3] * 100 + [RUN] + [1] * 120
-    assert copied(runs) == {
+    assert overlap(runs) == {
         "longest": [10, 15 + RUN],
         "share": 3 / (len(runs) - RUN + 1),
         "passages": [[10, 15 + RUN], [112, 112 + RUN]],
     }
-    assert copied([1] * 9) == {"longest": [0, 1], "share": None, "passages": []}
-    assert copied([]) == {"longest": [0, 0], "share": None, "passages": []}
+    assert overlap([1] * 9) == Overlap(longest=[0, 1], share=None, passages=[])
+    assert overlap([]) == Overlap(longest=[0, 0], share=None, passages=[])
 
 
-def test_passages_that_touch_are_one_and_those_apart_are_two() -> None:
+def test_adjacent_passages_are_merged_and_others_are_not() -> None:
     runs = [RUN] + [0] * (RUN - 1) + [RUN] + [0] * RUN + [RUN, *range(RUN - 1, 0, -1)]
-    assert copied(runs) == {
+    assert overlap(runs) == {
         "longest": [0, RUN],
         "share": 3 / (len(runs) - RUN + 1),
         "passages": [[0, 2 * RUN], [2 * RUN + 1, 3 * RUN + 1]],
     }
-    assert copied([RUN] * 2)["share"] is None
-    assert copied([*range(RUN, 0, -1)])["share"] == 1
+    assert overlap([RUN] * 2)["share"] is None
+    assert overlap([*range(RUN, 0, -1)])["share"] == 1
 
 
-def test_a_run_of_fifty_characters_counts(tmp_path: Path) -> None:
+def test_a_match_of_fifty_characters_counts_as_copied(tmp_path: Path) -> None:
     train = "".join(map(chr, range(0x4E00, 0x4E00 + 200)))
     pq.write_table(pa.table({"split": ["train"], "text": [train]}), tmp_path / "corpus.parquet")
     samples = tmp_path / "samples.jsonl"
@@ -81,9 +81,9 @@ def test_a_run_of_fifty_characters_counts(tmp_path: Path) -> None:
     }
 
 
-def test_a_hundred_pieces_of_held_out_text_are_evenly_spaced(tmp_path: Path) -> None:
+def test_held_out_texts_are_a_hundred_evenly_spaced_ones(tmp_path: Path) -> None:
     letters = "".join(map(chr, range(0x4E00, 0x4E00 + 397)))
-    # The text number n shares its first n characters with the training text.
+    # Text number n shares its first n characters with the training text.
     held_out = [letters[:number] + "x" * (400 - number) + letters for number in range(397)]
     held_out[-1] = held_out[-1][:400]  # just long enough
     texts = [letters, *held_out, "too short" * 30]
@@ -94,7 +94,7 @@ def test_a_hundred_pieces_of_held_out_text_are_evenly_spaced(tmp_path: Path) -> 
     places = (tmp_path / "corpus.parquet", [samples], tmp_path / "m.json")
     measure_memorization(*places, models=["gru"])
     record = json.loads((tmp_path / "m.json").read_text())
-    # Of texts as long as the longest sample, and cut to its length: numbers 0, 4, 8 ... 396.
+    # Texts 0, 4, 8 ... 396 of those at least as long as the longest sample, cut to its length.
     assert [each["longest"] for each in record["held_out"]] == [[0, 4 * n] for n in range(100)]
 
 

@@ -1,4 +1,4 @@
-"""The n-gram against the same equations written with dictionaries."""
+"""N-gram models agree with the same equations written with dictionaries."""
 
 import math
 from collections import Counter, defaultdict
@@ -11,10 +11,10 @@ from charlm.evaluation.witten_bell import witten_bell
 
 
 def slow_witten_bell(
-    learned: list[list[int]], text: list[int], alphabet: int, boundary: int, order: int
+    training: list[list[int]], text: list[int], alphabet: int, boundary: int, order: int
 ) -> list[float]:
     counts: dict[tuple[int, ...], Counter[int]] = defaultdict(Counter)
-    for each in learned:
+    for each in training:
         padded = [boundary] * (order - 1) + each
         for place in range(order - 1, len(padded)):
             for length in range(order):
@@ -35,25 +35,27 @@ def slow_witten_bell(
 
 
 @pytest.mark.parametrize("block", [7, 1 << 20])
-def test_ngrams_of_all_orders_follow_their_equations(
+def test_ngram_models_of_all_orders_follow_their_equations(
     block: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("charlm.evaluation.witten_bell.BLOCK", block)
     random = np.random.default_rng(0)
-    learned = [random.integers(0, 4, size).astype(np.uint8) for size in (40, 1, 17, 0)]
+    training = [random.integers(0, 4, size).astype(np.uint8) for size in (40, 1, 17, 0)]
     scored = [random.integers(0, 5, size).astype(np.uint8) for size in (30, 2, 0)]
-    for order, costs in islice(witten_bell(learned, {"test": scored}, 5, 5), 6):
+    for order, costs in islice(
+        witten_bell(training, {"test": scored}, alphabet_size=5, boundary=5), 6
+    ):
         for text, cost in zip(scored, costs["test"], strict=True):
             slow = slow_witten_bell(
-                [list(map(int, one)) for one in learned], text.tolist(), 5, 5, order
+                [list(map(int, one)) for one in training], text.tolist(), 5, 5, order
             )
             assert cost == pytest.approx(slow, rel=1e-5)
 
 
 def test_the_probabilities_of_all_symbols_add_up_to_one() -> None:
     random = np.random.default_rng(0)
-    learned = [random.integers(0, 4, 50)]
+    training = [random.integers(0, 4, 50)]
     context = random.integers(0, 4, 6)
     texts = [np.append(context, symbol) for symbol in range(5)]
-    for _, costs in islice(witten_bell(learned, {"test": texts}, 5, 5), 4):
+    for _, costs in islice(witten_bell(training, {"test": texts}, alphabet_size=5, boundary=5), 4):
         assert sum(math.exp(-cost[-1]) for cost in costs["test"]) == pytest.approx(1)

@@ -1,4 +1,4 @@
-"""Devices and their memory. CUDA and MPS are made up, since the tests' machine may have neither."""
+"""Devices and their memory, with simulated CUDA and MPS devices."""
 
 from pathlib import Path
 
@@ -12,8 +12,8 @@ from charlm.model.devices import available_memory, choose_device, widest_float
 CPU = torch.device("cpu")
 
 
-def pretend(monkeypatch: pytest.MonkeyPatch, *, cuda: int = 0, mps: bool = False) -> None:
-    """Let PyTorch report so many CUDA devices, and MPS or none."""
+def simulate(monkeypatch: pytest.MonkeyPatch, *, cuda: int = 0, mps: bool = False) -> None:
+    """Let PyTorch report this number of CUDA devices, and whether there is MPS."""
     monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda > 0)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: cuda)
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: mps)
@@ -26,27 +26,27 @@ def pretend(monkeypatch: pytest.MonkeyPatch, *, cuda: int = 0, mps: bool = False
 def test_auto_takes_cuda_then_mps_then_the_cpu(
     monkeypatch: pytest.MonkeyPatch, cuda: int, mps: bool, expected: str
 ) -> None:
-    pretend(monkeypatch, cuda=cuda, mps=mps)
+    simulate(monkeypatch, cuda=cuda, mps=mps)
     assert choose_device("auto") == torch.device(expected)
 
 
 @pytest.mark.parametrize(
     "name", ["cpu", "cuda", "cuda:0", "cuda:1", "mps", CPU, torch.device("cuda", 1)]
 )
-def test_a_device_that_is_there_is_taken(
+def test_an_available_device_is_chosen(
     monkeypatch: pytest.MonkeyPatch, name: str | torch.device
 ) -> None:
-    pretend(monkeypatch, cuda=2, mps=True)
+    simulate(monkeypatch, cuda=2, mps=True)
     assert choose_device(name) == torch.device(name)
 
 
 @pytest.mark.parametrize(
     "name", ["cuda:2", "cuda:99", "cuda:256", "mps:1", torch.device("cuda", 2)]
 )
-def test_a_device_that_is_not_there_is_refused(
+def test_a_missing_device_is_refused(
     monkeypatch: pytest.MonkeyPatch, name: str | torch.device
 ) -> None:
-    pretend(monkeypatch, cuda=2, mps=True)
+    simulate(monkeypatch, cuda=2, mps=True)
     with pytest.raises(CharlmError) as error:
         choose_device(name)
     expected = f"this machine has no '{name}' that PyTorch can use; use 'auto' or 'cpu'"
@@ -54,10 +54,10 @@ def test_a_device_that_is_not_there_is_refused(
 
 
 @pytest.mark.parametrize("name", ["cuda", "cuda:0", "mps", torch.device("cuda")])
-def test_a_machine_may_have_no_accelerator(
+def test_an_accelerator_is_refused_on_a_machine_without_one(
     monkeypatch: pytest.MonkeyPatch, name: str | torch.device
 ) -> None:
-    pretend(monkeypatch)
+    simulate(monkeypatch)
     with pytest.raises(CharlmError, match=f"^this machine has no '{name}' that PyTorch can use"):
         choose_device(name)
 
@@ -66,13 +66,13 @@ def test_a_machine_may_have_no_accelerator(
     "name", ["gpu", "", "CPU", "cuda:", "cuda:-1", "cuda:x", "meta", "\ud800", "a\0b"]
 )
 def test_unknown_names_are_refused_in_one_line(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    pretend(monkeypatch, cuda=2)
+    simulate(monkeypatch, cuda=2)
     with pytest.raises(CharlmError) as error:
         choose_device(name)
     assert str(error.value) == (f"unknown device {name!r}; expected auto, cpu, cuda, cuda:N or mps")
 
 
-def test_the_setting_is_named_where_there_is_one() -> None:
+def test_errors_name_the_setting() -> None:
     with pytest.raises(CharlmError, match=r"^training\.device: unknown device 'gpu'"):
         choose_device("gpu", "training.device")
     with pytest.raises(CharlmError, match=r"^training\.device: this machine has no 'cuda:9'"):
@@ -80,7 +80,7 @@ def test_the_setting_is_named_where_there_is_one() -> None:
 
 
 @pytest.mark.skipif(not devices.MEMINFO.exists(), reason="reads /proc")
-def test_the_memory_of_this_machine() -> None:
+def test_free_memory_is_a_part_of_the_total() -> None:
     total = 1024 * int(devices.MEMINFO.read_text().split()[1])
     found = available_memory(CPU)
     assert found is not None
@@ -89,7 +89,7 @@ def test_the_memory_of_this_machine() -> None:
 
 @pytest.fixture
 def memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with a machine's and a container's memory, in the kernel's formats."""
+    """A folder with files on the memory of a machine and a container, as Linux has them."""
     monkeypatch.setattr(devices, "MEMINFO", tmp_path / "meminfo")
     monkeypatch.setattr(devices, "CGROUP", tmp_path)
     (tmp_path / "meminfo").write_text(
@@ -110,9 +110,7 @@ def memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (None, 4 * 2**20),
     ],
 )
-def test_free_memory_ends_at_a_containers_limit(
-    memory: Path, limit: str | None, expected: int
-) -> None:
+def test_a_container_limits_the_free_memory(memory: Path, limit: str | None, expected: int) -> None:
     if limit is not None:
         (memory / "memory.max").write_text(f"{limit}\n")
     assert available_memory(CPU) == expected
@@ -123,9 +121,9 @@ def test_free_memory_may_be_unknown(memory: Path) -> None:
     assert available_memory(CPU) is None
 
 
-def test_the_memory_of_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked = {torch.device("cuda", 1): (5 * 2**30, 8 * 2**30)}
-    monkeypatch.setattr(torch.cuda, "mem_get_info", asked.__getitem__)
+def test_the_free_memory_of_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    memory = {torch.device("cuda", 1): (5 * 2**30, 8 * 2**30)}
+    monkeypatch.setattr(torch.cuda, "mem_get_info", memory.__getitem__)
     assert available_memory(torch.device("cuda", 1)) == 5 * 2**30
 
 

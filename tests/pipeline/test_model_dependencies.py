@@ -11,10 +11,11 @@ import pytest
 import torch
 
 from charlm.errors import CharlmError
-from charlm.model.network import make_model, save_model
+from charlm.model.store import make_model, save_model
 from charlm.pipeline.config import resolve
 from charlm.pipeline.match_vocabulary import match_vocabulary
 from charlm.pipeline.model_dependencies import ModelDependencies
+from charlm.settings import Architecture
 from charlm.text.vocabulary import Vocabulary
 
 LETTERS = [*"abc", "<unknown>", "<end_of_document>"]
@@ -24,7 +25,8 @@ SMALL: dict[str, Any] = {"hidden_size": 8, "embedding_size": 4}
 def write_model(folder: Path, symbols: list[str] = LETTERS, **settings: Any) -> Path:
     """Write an untrained model of these symbols."""
     models = resolve({"corpus": {"name": "c", "source": "c.csv"}, "models": {"m": settings}})
-    architecture = {key: value for key, value in models["models"]["m"].items() if key != "training"}
+    resolved = models["models"]["m"].items()
+    architecture = Architecture(**{key: value for key, value in resolved if key != "training"})
     special = {
         name: symbols.index(f"<{name}>") if f"<{name}>" in symbols else None
         for name in ("unknown", "end_of_document")
@@ -32,7 +34,7 @@ def write_model(folder: Path, symbols: list[str] = LETTERS, **settings: Any) -> 
     torch.manual_seed(0)
     save_model(
         folder,
-        make_model(len(symbols), **architecture),
+        make_model(len(symbols), architecture),
         vocabulary=Vocabulary(symbols, [1] * len(symbols), special),
         architecture=architecture,
         training={},

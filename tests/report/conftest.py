@@ -1,9 +1,7 @@
-"""Results to report on, and a browser to look at the report with."""
+"""Results to report on, and a browser to open the report in."""
 
 import json
-import os
 import shutil
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,10 +10,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
+from playwright.sync_api import Browser, Page, sync_playwright
 
-from charlm.model.network import CharacterLanguageModel, save_model
+from charlm.model.network import CharacterLanguageModel
+from charlm.model.store import save_model
 from charlm.pipeline.config import resolve
-from charlm.report.page import write_report
+from charlm.report.report import write_report
+from charlm.settings import Architecture
 from charlm.text.vocabulary import Vocabulary
 
 HOSTILE = (
@@ -23,7 +24,7 @@ HOSTILE = (
     "<img src=x onerror=\"document.title = 'run'\"><!-- {{ 7 * 7 }} \u202egnp.exe\u202c\u2028\x07"
     "<a href='https://example.org/'>"
 )
-CONFIG = {
+CONFIG: dict[str, Any] = {
     "corpus": {"name": "tiny", "source": "/home/somebody/texts.csv", "keep_columns": ["label"]},
     "sampling": {"prompts": ["", "A </p>"], "temperatures": [0.5, 1.0]},
 }
@@ -31,12 +32,12 @@ CONFIG = {
 
 @pytest.fixture
 def results(tmp_path: Path) -> Path:
-    """Return a results folder of two models, with hostile text wherever text can come from."""
+    """A results folder of two models, with hostile text in every text field."""
     return write_results(tmp_path / "results" / "tiny")
 
 
 def write_results(folder: Path) -> Path:
-    """Write the results of two models, and return their folder."""
+    """Write the results of two models and return their folder."""
     folder.mkdir(parents=True)
     texts = [HOSTILE, "W" * 1_000_000, "Good. " * 30, "Bad. " * 30, "", "So, so. " * 30]
     splits = ["test", "test", "test", "validation", "validation", "train"]
@@ -85,7 +86,7 @@ def write_results(folder: Path) -> Path:
 
 
 def write_comparison(folder: Path, models: list[str]) -> None:
-    """Write what is known of all models together."""
+    """Write the results that concern all models together."""
     known = {*models, "ngram", "xz"}
     differences = [
         {"better": better, "worse": worse, "bits_per_character": bits, "interval": interval}
@@ -97,7 +98,8 @@ def write_comparison(folder: Path, models: list[str]) -> None:
         if {better, worse} <= known
     ]
     seeds = [
-        {"name": "lstm", "seeds": 3, "bits_per_character": 2.125, "standard_deviation": 0.0625}
+        {"name": name, "seeds": 2, "bits_per_character": 2.125, "standard_deviation": 0.0625}
+        for name in dict.fromkeys(model.split(".seed")[0] for model in models if ".seed" in model)
     ]
     split = {"documents": 3, "differences": differences, "seeds": seeds}
     write_json(folder / "comparison.json", {"validation": split, "test": split})
@@ -113,10 +115,9 @@ def _write_model(model: Path, bits: float, texts: list[str], splits: list[str]) 
     model.mkdir(parents=True)
     symbols = [*"ab <\u202e", HOSTILE, "<unknown>", "<end_of_document>"]
     vocabulary = Vocabulary(symbols, [1] * 8, {"unknown": 6, "end_of_document": 7})
-    architecture: dict[str, Any] = {"cell": model.name, "hidden_size": 6, "num_layers": 1}
+    architecture = Architecture.from_mapping({"cell": model.name, "hidden_size": 6}, "test")
     torch.manual_seed(0)
-    network = CharacterLanguageModel(8, **architecture)
-    architecture["tie_weights"] = False
+    network = CharacterLanguageModel(8, architecture)
     save_model(model, network, vocabulary=vocabulary, architecture=architecture, training={})
     (model / "history.csv").write_text(
         "step,epoch,characters,learning_rate,train_bits_per_character,validation_bits_per_character\n"
@@ -181,103 +182,42 @@ def report_of(results: Path, **config: Any) -> str:
     return output.read_text(encoding="utf-8")
 
 
-CHROMIUM = next(
-    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), ""
-)
-
-
-class Browser:
-    """Headless Chromium, driven over a pipe by the Chrome DevTools Protocol."""
-
-    def __init__(self, profile: Path) -> None:
-        options = "--headless --no-sandbox --disable-gpu --no-first-run --disable-extensions "
-        options += "--disable-background-networking --disable-component-update --disable-sync "
-        options += "--remote-debugging-pipe"
-        commands, self._commands = os.pipe()
-        self._answers, answers = os.pipe()
-
-        def hand_over() -> None:  # Chromium reads from descriptor 3 and writes to 4
-            spare = [os.dup2(end, 10 + number) for number, end in enumerate((commands, answers))]
-            for number, end in enumerate(spare):
-                os.dup2(end, 3 + number)
-
-        self._process = subprocess.Popen(
-            [CHROMIUM, *options.split(), f"--user-data-dir={profile}"],
-            preexec_fn=hand_over,
-            close_fds=False,
-            stderr=subprocess.DEVNULL,
-            env={**os.environ, "HOME": str(profile)},
-        )
-        os.close(commands)
-        os.close(answers)
-        self._rest = b""
-        self._number = 0
-        self.console: list[str] = []
-        target = self._call("Target.createTarget", url="about:blank")["targetId"]
-        self._session = self._call("Target.attachToTarget", targetId=target, flatten=True)[
-            "sessionId"
-        ]
-        for domain in ("Page", "Runtime", "Log"):
-            self.call(f"{domain}.enable")
-
-    def call(self, method: str, **parameters: Any) -> dict[str, Any]:
-        """Call a method of the page's session."""
-        return self._call(method, self._session, **parameters)
-
-    def open(self, page: Path) -> None:
-        """Open a page and wait until it has loaded."""
-        self.call("Page.navigate", url=page.as_uri())
-        while self.evaluate("document.readyState") != "complete":
-            pass
-
-    def evaluate(self, expression: str) -> Any:
-        """Return the value of a JavaScript expression, awaited."""
-        answer = self.call(
-            "Runtime.evaluate", expression=expression, awaitPromise=True, returnByValue=True
-        )
-        assert "exceptionDetails" not in answer, answer
-        return answer["result"].get("value")
-
-    def close(self) -> None:
-        """End the browser."""
-        self._call("Browser.close")
-        self._process.wait(30)
-        os.close(self._commands)
-        os.close(self._answers)
-
-    def _call(self, method: str, session: str | None = None, **parameters: Any) -> dict[str, Any]:
-        self._number += 1
-        message = {"id": self._number, "method": method, "params": parameters}
-        if session:
-            message["sessionId"] = session
-        os.write(self._commands, json.dumps(message).encode() + b"\0")
-        while True:
-            answer = self._read()
-            if answer.get("id") == self._number:
-                assert "error" not in answer, answer
-                return dict(answer["result"])
-            event = answer.get("params", {})
-            if answer.get("method") == "Log.entryAdded":
-                self.console.append(event["entry"]["text"])
-            if answer.get("method") == "Runtime.consoleAPICalled":
-                self.console.append(" ".join(str(part.get("value")) for part in event["args"]))
-            if answer.get("method") == "Runtime.exceptionThrown":
-                self.console.append(event["exceptionDetails"]["exception"]["description"])
-
-    def _read(self) -> dict[str, Any]:
-        while b"\0" not in self._rest:
-            data = os.read(self._answers, 1 << 20)
-            assert data, "the browser has ended"
-            self._rest += data
-        message, self._rest = self._rest.split(b"\0", 1)
-        return dict(json.loads(message))
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Browser]:
+    """Headless Chromium; tests are skipped if it is not installed."""
+    names = ("chromium", "chromium-browser", "google-chrome")
+    path = next(filter(None, map(shutil.which, names)), None)
+    if path is None:
+        pytest.skip(f"no browser on the PATH: {', '.join(names)}")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        yield browser
+        browser.close()
 
 
 @pytest.fixture
-def browser(tmp_path: Path) -> Iterator[Browser]:
-    """A browser of its own for each test; without one on the PATH the test is skipped."""
-    if not CHROMIUM:
-        pytest.skip("no chromium, chromium-browser or google-chrome on the PATH")
-    made = Browser(tmp_path / "profile")
-    yield made
-    made.close()
+def browser(chromium: Browser) -> Iterator[Page]:
+    """An empty page in a browser profile of its own."""
+    page = chromium.new_page()
+    page.set_default_timeout(120_000)
+    yield page
+    page.close()
+
+
+def console(page: Page) -> list[str]:
+    """Return the messages and errors in the console of a page."""
+    return [message.text for message in page.console_messages()] + list(
+        map(str, page.page_errors())
+    )
+
+
+def open_report(page: Page, path: Path) -> None:
+    """Open a report and wait until its charts are interactive."""
+    page.goto(path.as_uri())
+    page.locator(".picture.vega-embed").nth(3).wait_for()
+
+
+def assert_fits(page: Page, width: int) -> None:
+    """Assert that a page is no wider than the window."""
+    page.set_viewport_size({"width": width, "height": 900})
+    assert page.evaluate("document.documentElement.scrollWidth") <= width

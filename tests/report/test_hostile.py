@@ -1,12 +1,13 @@
-"""Hostile text goes through the whole workflow and stays text in a browser."""
+"""Hostile text passes through the whole workflow and stays text in the browser."""
 
 import csv
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import yaml
+from playwright.sync_api import Page
 from tests.conftest import Checkout
-from tests.report.conftest import HOSTILE, Browser
+from tests.report.conftest import HOSTILE, assert_fits, console, open_report
 
 CONFIG = {
     "corpus": {"name": "hostile", "source": "texts.csv", "keep_columns": [HOSTILE[:60]]},
@@ -26,7 +27,7 @@ CONFIG = {
 }
 
 
-def test_hostile_text_through_the_whole_workflow(checkout: Checkout, browser: Browser) -> None:
+def test_hostile_text_through_the_whole_workflow(checkout: Checkout, browser: Page) -> None:
     texts = [f"{number} {HOSTILE}{'é<b onclick=alert(1)>' * number}" for number in range(30)]
     with (checkout.folder / "texts.csv").open("w", encoding="utf-8", newline="") as file:
         rows = csv.writer(file)
@@ -39,27 +40,22 @@ def test_hostile_text_through_the_whole_workflow(checkout: Checkout, browser: Br
     results = checkout.folder / "results" / "hostile"
     corpus = pq.read_table(results / "corpus.parquet").to_pandas()
     assert set(corpus["split"]) == {"train", "validation", "test"}
-    # Held out, it would have all others wait: scoring takes as many steps as the longest has.
+    # If it were held out, scoring would take a million steps.
     assert corpus["split"][corpus["text"].str.len() == 1_000_000].tolist() == ["train"]
     assert (corpus["text"].str.contains(HOSTILE, regex=False)).sum() == len(texts)
     assert_harmless(results / "report.html", browser)
 
 
-def assert_harmless(page: Path, browser: Browser) -> None:
-    """Assert that nothing runs on a page or leaves it, and that the console is silent."""
-    browser.open(page)
-    while browser.evaluate("document.querySelectorAll('.picture.vega-embed').length") < 4:
-        pass
-    browser.evaluate("document.querySelectorAll('details').forEach((each) => (each.open = true))")
+def assert_harmless(path: Path, page: Page) -> None:
+    """Assert that nothing runs on a page or leaves it, and that its console is empty."""
+    open_report(page, path)
+    page.evaluate("document.querySelectorAll('details').forEach((each) => (each.open = true))")
     for width in (1280, 390):
-        size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 500}
-        browser.call("Emulation.setDeviceMetricsOverride", **size)
-        assert browser.evaluate("document.documentElement.scrollWidth") <= width
-    foreign = "document.querySelectorAll('img, b[onclick], iframe, a:not([href^=\"#\"])').length"
-    assert browser.evaluate(foreign) == 0
-    shown = browser.evaluate("document.querySelector('main').innerText")
+        assert_fits(page, width)
+    assert page.locator("img, b[onclick], iframe, a:not([href^='#'])").count() == 0
+    shown = page.locator("main").inner_text()
     assert "onerror=" in shown
     assert not set(shown) & set("\u202e\u202c\u2028\x07")
-    assert browser.evaluate("document.title").startswith("hostile")
-    assert browser.evaluate("performance.getEntriesByType('resource').length") == 0
-    assert browser.console == []
+    assert page.title().startswith("hostile")
+    assert page.evaluate("performance.getEntriesByType('resource').length") == 0
+    assert console(page) == []

@@ -5,10 +5,11 @@ import re
 
 import pytest
 
+from charlm.evaluation.memorization import Overlap
 from charlm.report.html import compared, percent, shown, shown_change, shown_sample
 
 
-def test_shown_writes_out_what_is_invisible() -> None:
+def test_invisible_characters_are_written_out() -> None:
     assert shown("a\u200db\n") == "<bdi>a\u200db\n</bdi>"
     assert shown("\x00") == ('<bdi><span class="code-point" title="null">U+0000</span></bdi>')
     assert shown("abcdef", 3) == "<bdi>abc…</bdi>"
@@ -35,8 +36,8 @@ def test_what_a_rule_changed_is_marked(before: str, after: str, marked: tuple[st
 
 
 def test_copied_passages_are_marked() -> None:
-    sample = {"text": "abc<defghij", "longest": [1, 5], "passages": [[3, 6], [9, 11]]}
-    assert shown_sample(sample, 10) == (
+    overlap: Overlap = {"longest": [1, 5], "share": None, "passages": [[3, 6], [9, 11]]}
+    assert shown_sample("abc<defghij", overlap, 10) == (
         '<bdi>a<u>bc</u><mark class="copied"><u>&lt;d</u></mark><mark class="copied">e</mark>'
         'fgh<mark class="copied">i</mark>…</bdi>'
     )

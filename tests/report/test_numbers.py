@@ -1,11 +1,10 @@
-"""Every number on the page, from results in which no two numbers are alike."""
+"""Every number on the page, from results in which no two numbers are equal."""
 
 import hashlib
 import json
 import math
 import re
 import shutil
-import statistics
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 from tests.report.conftest import report_of, write_json, write_results
 
-from charlm.report.results import corpus_sizes
+from charlm.report.corpus import corpus_sizes
 
 MODELS = {"lstm": {"seeds": [1, 2, 7], "hidden_size": 77, "num_layers": 3}, "gru": {"cell": "gru"}}
 SCORES = {  # validation, test
@@ -28,8 +27,8 @@ SCORES = {  # validation, test
     "7-gram": (2.05, 2.15),
     "xz": (3.1, 3.0),
 }
-# doc_id, split, characters, and the bits of the held-out ones under the best model. Two documents
-# are cut, two are short, and one is empty.
+# doc_id, split, characters, and bits per character of the held-out rows under the best model. Two
+# documents are cut by the splits, two are short, and one is empty.
 ROWS = [
     (0, "train", 700, None),
     (1, "train", 40, None),
@@ -46,7 +45,7 @@ ROWS = [
 ]
 
 
-class Page(HTMLParser):
+class ParsedPage(HTMLParser):
     """Collects the rows of each table by its caption, the text of each section, and scripts."""
 
     def __init__(self, page: str) -> None:
@@ -97,7 +96,7 @@ class Page(HTMLParser):
                 self.sections[name] = self.sections.get(name, "") + data
 
     def text(self, section: str) -> str:
-        """Return the text of a section, its lines run together and thin spaces as others."""
+        """Return the text of a section with all white space as single spaces."""
         return " ".join(self.sections[section].split())
 
     def values(self, chart: int, layer: int = 0) -> Any:
@@ -112,7 +111,7 @@ class Page(HTMLParser):
         return specification["datasets"][data["name"]]
 
 
-CHARTS = ("Learning curves", "Bits per symbol by the place", "Calibration", "Held-out documents")
+CHARTS = ("Learning curves", "Bits per symbol by position", "Calibration", "Held-out documents")
 
 
 def score(label: str, split: int) -> dict[str, Any]:
@@ -165,7 +164,7 @@ def write_model(folder: Path, number: int) -> None:
         f"500,0.25,32000,0.005,5.{number**2},\n1000,0.5,64000,0.003,4.{number**2}5,4.{number**2}\n"
         f"2000,1.0,128000,0.001,3.{number**2}5,\n"
     )
-    # No two models have the same bytes.
+    # No two models have the same checksum.
     with (folder / "model.json").open("a") as file:
         file.write("\n" * number)
     samples = [
@@ -215,9 +214,13 @@ def write_comparison(folder: Path) -> None:
         for better, worse, bits, interval in rows
     ]
     validation = [{**each, "bits_per_character": 0.77} for each in differences]
+    seeds = {"name": "lstm", "seeds": 3, "bits_per_character": 1.913, "standard_deviation": 0.081}
     write_json(
         folder / "comparison.json",
-        {"validation": {"differences": validation}, "test": {"differences": differences}},
+        {
+            "validation": {"differences": validation, "seeds": [{**seeds, "name": "gru"}]},
+            "test": {"differences": differences, "seeds": [seeds]},
+        },
     )
 
 
@@ -236,7 +239,7 @@ def write_memorization(folder: Path) -> None:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a results folder of four models in which no two numbers are alike."""
+    """A results folder of four models in which no two numbers are equal."""
     made = write_results(tmp_path_factory.mktemp("results") / "tiny")
     for seed in (1, 2, 7):
         shutil.copytree(made / "models/lstm", made / f"models/lstm.seed{seed}")
@@ -257,16 +260,16 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def page(folder: Path) -> Page:
-    """Return the report."""
-    return Page(report_of(folder, models=MODELS))
+def page(folder: Path) -> ParsedPage:
+    """The report."""
+    return ParsedPage(report_of(folder, models=MODELS))
 
 
-def test_the_headline(page: Page) -> None:
+def test_the_headline(page: ParsedPage) -> None:
     text = page.text("summary")
-    assert "the lstm.seed2 needs 1.84 bits a character, 12 % fewer than the 5-gram" in text
+    assert "lstm.seed2 needs 1.84 bits per character, 12 % fewer than the 5-gram" in text
     assert "14 % fewer than the 7-gram and 39 % fewer than xz." in text
-    assert "as between 3.6 equally likely characters; there are 7 symbols" in text
+    assert "between 3.6 equally likely characters; the vocabulary has 7 symbols" in text
     tiles = re.search(
         r"documents(\S+)characters(\S+)symbols(\S+)models(\S+)", text.replace(" ", "")
     )
@@ -275,10 +278,8 @@ def test_the_headline(page: Page) -> None:
     assert tiles[4].startswith("4")
 
 
-def test_the_ranking_is_by_the_test_text(page: Page) -> None:
-    caption = "Bits per character on the test text, fewer are better; the whisker is the"
-    (name,) = [name for name in page.tables if name.startswith(caption)]
-    assert name == f"{caption} 95 % interval"
+def test_the_ranking_is_by_the_test_text(page: ParsedPage) -> None:
+    name = "Bits per character on the test text; lower is better. Whiskers are 95 % intervals."
     ranked = ["lstm.seed2", "lstm.seed1", "lstm.seed7", "5-gram", "7-gram", "gru", "xz"]
     expected = [
         [label, f"{bits:.3f} {bits - 0.06:.3f} to {bits + 0.08:.3f}"]
@@ -298,8 +299,8 @@ def test_the_ranking_is_by_the_test_text(page: Page) -> None:
     ]
 
 
-def test_documents_and_characters_of_the_splits(page: Page) -> None:
-    assert page.tables["How the text is split"][1:] == [
+def test_documents_and_characters_of_the_splits(page: ParsedPage) -> None:
+    assert page.tables["Splits of the corpus"][1:] == [
         ["train", "2", "740", "25.0 %"],
         ["validation", "2", "360", "12.2 %"],
         ["test", "8", "1,859", "62.8 %"],
@@ -307,7 +308,7 @@ def test_documents_and_characters_of_the_splits(page: Page) -> None:
     assert "10 documents from" in page.text("summary")
 
 
-def test_documents_that_are_cut_are_counted_once(tmp_path: Path) -> None:
+def test_documents_that_a_split_cuts_are_counted_once(tmp_path: Path) -> None:
     # Arrow reads 65,536 rows at a time; a document is cut just there.
     ids = [*range(65536), *range(65535, 70000)]
     splits = ["train"] * 65536 + ["validation"] + ["test"] * 4464
@@ -321,43 +322,43 @@ def test_documents_that_are_cut_are_counted_once(tmp_path: Path) -> None:
     }
 
 
-def test_what_cleaning_and_rejecting_did(page: Page) -> None:
-    assert "2 cleaning rules found something and took 39,567 characters away; 1,025 rows were" in (
+def test_cleaning_and_rejected_rows(page: ParsedPage) -> None:
+    assert "2 cleaning rules matched and removed 39,567 characters; 1,025 rows were" in (
         page.text("summary")
     )
-    assert page.tables["The rules that found something, in their order"][1:] == [
+    assert page.tables["Rules that matched, in the order they ran"][1:] == [
         ["links", "1,200", "34,567", "89"],
         ["spaces", "3,000", "5,000", "2,345"],
     ]
     text = page.text("cleaning")
-    assert "Rules that found nothing: idle." in text
-    assert "1,025 rows of the source could not be used; the first 20 are here" in text
+    assert "Rules that matched nothing: idle." in text
+    assert "1,025 rows of the source could not be used. The first 20 are shown here" in text
     rows = page.tables["Rejected rows"][1:]
     assert [row[1] for row in rows] == [f"{number:,}" for number in range(1001, 1021)]
 
 
-def test_how_much_is_copied(page: Page) -> None:
+def test_memorization(page: ParsedPage) -> None:
     text = page.text("summary")
-    assert "a sample shares with the training text has 1,030 characters" in text
-    assert "what people wrote, as much held-out text, it has 61." in text
-    assert "2 samples repeat 50 characters or more word for word." in text
-    assert page.tables["How much is copied from the training text"][1:] == [
+    assert "a sample with the training text has 1,030 characters" in text
+    assert "that of held-out text 61." in text
+    assert "2 samples copy 50 or more characters in a row." in text
+    assert page.tables["Overlap with the training text"][1:] == [
         ["lstm.seed1", "0.5", "6", "15.5", "49", "2.0 %"],
         ["1.25", "2", "530.5", "1,030", "50.0 %"],
         ["gru", "0.5", "6", "5", "5", "0.0 %"],
         ["1.25", "2", "29.5", "52", "under 0.1 %"],
-        ["people (held-out text)", "–", "3", "45", "61", "12.5 %"],
+        ["held-out text", "–", "3", "45", "61", "12.5 %"],
     ]
 
 
-def test_samples_say_how_they_were_drawn(page: Page) -> None:
+def test_samples_show_their_sampling_settings(page: ParsedPage) -> None:
     text = page.text("samples")
-    drawn = re.findall(r"temperature ([\d.]+) top-k (\d+) ?top-p ([\d.]+)", text)
+    drawn = re.findall(r"temperature ([\d.]+) top-k (\d+) top-p ([\d.]+)", text)
     assert drawn == [("0.5", "5", "0.9"), ("1.25", "5", "0.9")] * 2
     assert (text.count("3 more"), text.count("1 more")) == (2, 2)
 
 
-def test_the_learning_curves(page: Page) -> None:
+def test_the_learning_curves(page: ParsedPage) -> None:
     assert page.tables["Bits per character during training"][1:] == [
         row
         for number, label in enumerate(("lstm.seed1", "lstm.seed2", "lstm.seed7", "gru"))
@@ -370,7 +371,7 @@ def test_the_learning_curves(page: Page) -> None:
     rules = {each["baseline"]: each["bits"] for each in page.values(0)}
     assert rules == {"5-gram": 2.2, "7-gram": 2.05, "xz": 3.1}
     points = {(row["name"], row["text"], row["step"]): row for row in page.values(0, 2)}
-    # Those of step 500 are left out: they lie above all validation scores, of 4.9 and less.
+    # Those of step 500 are left out, above all validation scores, which are at most 4.9.
     assert set(points) == {
         ("lstm", "validation", 1000),
         ("gru", "validation", 1000),
@@ -387,7 +388,7 @@ def test_the_learning_curves(page: Page) -> None:
     assert points["gru", "validation", 1000]["bits"] == 4.9
 
 
-def test_the_scores_in_full(page: Page) -> None:
+def test_the_table_of_scores(page: ParsedPage) -> None:
     def cells(label: str, split: int) -> list[str]:
         record = score(label, split)
         low, high = record["bits_per_character_interval"]
@@ -400,16 +401,14 @@ def test_the_scores_in_full(page: Page) -> None:
     assert rows[2:] == [[label, *cells(label, 0), *cells(label, 1)] for label in SCORES]
 
 
-def test_the_spread_over_the_seeds(page: Page) -> None:
-    scores = [1.9, 1.84, 2.0]
-    mean, deviation = statistics.mean(scores), statistics.stdev(scores)
+def test_the_spread_over_seeds(page: ParsedPage) -> None:
     assert page.tables["Mean and spread over the seeds"][1:] == [
-        ["lstm", "1, 2, 7", f"{mean:.3f}", f"{deviation:.3f}", "1.840 to 2.000"]
+        ["lstm", "1, 2, 7", "1.913", "0.081", "1.840 to 2.000"]
     ]
 
 
-def test_what_was_trained(page: Page) -> None:
-    rows = page.tables["The models’ sizes and how they were trained"][1:]
+def test_the_table_of_models(page: ParsedPage) -> None:
+    rows = page.tables["Sizes of the models and their training"][1:]
     layers = ["3 × LSTM, 77 units"] * 3 + ["1 × GRU, 512 units"]
     assert rows == [
         [
@@ -424,14 +423,14 @@ def test_what_was_trained(page: Page) -> None:
     ]
 
 
-def test_who_is_really_better(page: Page) -> None:
-    rows = page.tables["Differences of models and baselines on the test text"][1:]
+def test_the_paired_comparison(page: ParsedPage) -> None:
+    rows = page.tables["Differences between models and baselines on the test text"][1:]
     assert rows == [
         ["lstm.seed2", "lstm.seed1", "0.060", "-0.010 to +0.130", "no", ""],
         ["lstm.seed2", "5-gram", "0.260", "+0.001 to +0.330", "yes", ""],
         ["7-gram", "gru", "0.150", "–", "unknown", ""],
     ]
-    # From the least of all bounds, -0.01, to the largest, 0.33.
+    # The scale goes from the lowest of all bounds, -0.01, to the highest, 0.33.
     places = [float(place) for place in re.findall(r'<circle cx="(.*?)%"', page.page)]
     assert places == pytest.approx(
         [100 * (bits + 0.01) / 0.34 for bits in (0.06, 0.26, 0.15)], abs=0.006
@@ -440,25 +439,25 @@ def test_who_is_really_better(page: Page) -> None:
     assert zeros == pytest.approx([100 * 0.01 / 0.34] * 3, abs=0.006)
 
 
-def test_the_plot_of_differences_holds_zero(folder: Path, tmp_path: Path) -> None:
+def test_the_plot_of_differences_includes_zero(folder: Path, tmp_path: Path) -> None:
     copy = tmp_path / "tiny"
     shutil.copytree(folder, copy)
     row = {"better": "gru", "worse": "ngram", "bits_per_character": 0.3, "interval": [0.2, 0.4]}
-    write_json(copy / "comparison.json", {"test": {"differences": [row]}})
+    write_json(copy / "comparison.json", {"test": {"differences": [row], "seeds": []}})
     page = report_of(copy, models=MODELS)
     assert re.findall(r'class="zero" x1="(.*?)"', page) == ["0.00%"]
     assert re.findall(r'<circle cx="(.*?)"', page) == ["75.00%"]
 
 
-def test_where_they_go_wrong(page: Page) -> None:
+def test_the_error_analysis(page: ParsedPage) -> None:
     rows = page.tables["Bits per symbol of the test text, by class of character"]
     assert rows == [
-        ["class", "share of the text", "lstm.seed1", "gru", ""],
+        ["class", "share of symbols", "lstm.seed1", "gru", ""],
         ["letter within a word", "75.0 %", "2.500", "2.800", ""],
         ["space", "25.0 %", "0.500", "0.800", ""],
     ]
-    assert "lstm.seed1 3.21 %, gru 3.51 %." in page.text("trouble")
-    section = page.page[page.page.index('<section id="trouble"') :]
+    assert "lstm.seed1 3.21 %, gru 3.51 %." in page.text("error_analysis")
+    section = page.page[page.page.index('<section id="error_analysis"') :]
     widths = re.findall(r'<rect width="(.*?)%" height="100%"', section)
     assert [float(width) for width in widths] == pytest.approx(
         [100 * bits / 2.8 for bits in (2.5, 2.8, 0.5, 0.8)], abs=0.006
@@ -476,9 +475,9 @@ def test_where_they_go_wrong(page: Page) -> None:
     assert page.values(2) == [{"x": 0, "y": 0}, {"x": 1, "y": 1}]
 
 
-def test_the_histogram_of_the_best_models_documents(page: Page) -> None:
+def test_the_histogram_of_the_best_models_documents(page: ParsedPage) -> None:
     bits = np.array([row[3] for row in ROWS if row[3]])
-    assert "half of them lie between 1.50 and 2.50." in page.text("documents")
+    assert "Half of them lie between 1.50 and 2.50;" in page.text("documents")
     bars = page.values(3)
     assert len(bars) == 40
     assert sum(bar["documents"] for bar in bars) == len(bits) == 9
@@ -490,34 +489,33 @@ def test_the_histogram_of_the_best_models_documents(page: Page) -> None:
     assert bars[-1]["documents"] == 1
 
 
-def test_the_strangest_and_the_most_ordinary_documents(page: Page) -> None:
-    """Documents of fewer than 100 characters say little: they are in neither list."""
+def test_the_hardest_and_the_easiest_documents(page: ParsedPage) -> None:
     text = page.text("documents")
-    assert "The lists leave out documents of fewer than 100 characters." in text
+    assert "Documents of fewer than 100 characters are left out of the lists." in text
 
     def listed(title: str) -> list[tuple[str, ...]]:
         pattern = (
-            r"(\d\.\d{3}) bits a character (\d+ \w+) \S+ "
+            r"(\d\.\d{3}) bits per character (\d+ \w+) \S+ "
             r"document (\d+) ([\d,]+) characters (\w+) label: (\w+)"
         )
         lists = page.page[page.page.index(f'<h3 id="{title}">') :]
         return re.findall(
-            pattern, Page(f"<section id='x'>{lists.split('</ol>')[0]}</section>").text("x")
+            pattern, ParsedPage(f"<section id='x'>{lists.split('</ol>')[0]}</section>").text("x")
         )
 
-    assert listed("strangest") == [
+    assert listed("hardest") == [
         ("3.500", "2 test", "2", "120", "test", "l2"),
         ("2.500", "1 validation", "1", "160", "validation", "l1"),
         ("2.250", "6 test", "6", "130", "test", "l6"),
     ]
-    assert listed("ordinary") == [
+    assert listed("easiest") == [
         ("1.250", "4 test", "4", "100", "test", "l4"),
         ("1.500", "2 validation", "2", "200", "validation", "l2"),
         ("1.750", "5 test", "5", "1,250", "test", "l5"),
     ]
 
 
-def test_where_most_documents_are_short_the_shorter_half_is_left_out(
+def test_if_most_documents_are_short_the_shorter_half_is_left_out(
     folder: Path, tmp_path: Path
 ) -> None:
     copy = tmp_path / "tiny"
@@ -527,12 +525,12 @@ def test_where_most_documents_are_short_the_shorter_half_is_left_out(
     short = short.append_column("characters", pa.array([99, 5, 30, 20, 40]))
     short = short.append_column("bits_per_character", pa.array([2.0, 9.0, 4.0, 1.0, 3.0]))
     pq.write_table(short, path)
-    text = Page(report_of(copy, models=MODELS)).text("documents")
-    assert "The lists leave out documents of fewer than 30 characters." in text
-    assert re.findall(r"(\d\.\d{3}) bits a character", text) == ["4.000", "2.000"]
+    text = ParsedPage(report_of(copy, models=MODELS)).text("documents")
+    assert "Documents of fewer than 30 characters are left out of the lists." in text
+    assert re.findall(r"(\d\.\d{3}) bits per character", text) == ["4.000", "2.000"]
 
 
-def test_the_symbols_and_their_counts(page: Page) -> None:
+def test_the_symbols_and_their_counts(page: ParsedPage) -> None:
     text = page.text("vocabulary")
     assert "7 symbols (characters), the most frequent first" in text
     assert "letters (3), special symbols (2), digits and numbers (1), spaces (1)." in text
@@ -548,8 +546,8 @@ def test_the_symbols_and_their_counts(page: Page) -> None:
     ]
 
 
-def test_the_hashes_are_those_of_the_files(page: Page, folder: Path) -> None:
-    rows = page.tables["SHA-256 of what went in and what came out"][1:]
+def test_the_checksums_are_those_of_the_files(page: ParsedPage, folder: Path) -> None:
+    rows = page.tables["SHA-256 checksums of inputs and models"][1:]
     assert [name for name, _ in rows] == [
         *("documents.parquet", "corpus.parquet", "vocabulary.json"),
         *(
@@ -562,8 +560,8 @@ def test_the_hashes_are_those_of_the_files(page: Page, folder: Path) -> None:
         assert digest == hashlib.sha256((folder / name).read_bytes()).hexdigest()
 
 
-def test_the_timing(page: Page) -> None:
-    assert page.tables["Time spent in training"][1:] == [
+def test_the_timing(page: ParsedPage) -> None:
+    assert page.tables["Training time"][1:] == [
         ["lstm.seed1", "12.2", "34,567"],
         ["lstm.seed2", "13.2", "34,568"],
         ["lstm.seed7", "14.2", "34,569"],

@@ -1,4 +1,4 @@
-"""The report: one file, whole, the same each time, and deaf to what the corpus says."""
+"""The report: one self-contained file that is reproducible and safe against hostile text."""
 
 import html
 import json
@@ -11,10 +11,20 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 import yaml
-from tests.report.conftest import CONFIG, HOSTILE, Browser, report_of, write_comparison, write_json
+from playwright.sync_api import Page
+from tests.report.conftest import (
+    CONFIG,
+    HOSTILE,
+    assert_fits,
+    console,
+    open_report,
+    report_of,
+    write_comparison,
+    write_json,
+)
 
 from charlm.pipeline.config import resolve
-from charlm.report.page import write_report
+from charlm.report.report import write_report
 
 
 class Elements(HTMLParser):
@@ -35,18 +45,18 @@ class Elements(HTMLParser):
             self.text += data
 
 
-def _flowing(page: str) -> str:
-    """Return the text of a page, its lines run together."""
+def text_of(page: str) -> str:
+    """Return the text of a page with its lines joined."""
     return re.sub("[ \n]+", " ", Elements(page).text)
 
 
-def test_the_page_says_how_good_the_best_model_is(results: Path) -> None:
-    text = _flowing(report_of(results))
-    assert "the lstm needs 1.84 bits a character, 8\u2009% fewer than the 5-gram" in text
+def test_the_page_begins_with_the_score_of_the_best_model(results: Path) -> None:
+    text = text_of(report_of(results))
+    assert "lstm needs 1.84 bits per character, 8\u2009% fewer than the 5-gram" in text
     assert "39\u2009% fewer than xz" in text
 
 
-def test_text_of_the_corpus_becomes_no_element_and_no_control(results: Path) -> None:
+def test_hostile_text_adds_no_elements_and_no_control_characters(results: Path) -> None:
     page = Elements(report_of(results))
     assert not [tag for tag, _ in page.elements if tag == "img"]
     assert len([tag for tag, _ in page.elements if tag == "script"]) == 9
@@ -76,7 +86,7 @@ def test_the_page_loads_nothing(results: Path) -> None:
     assert len(page.encode()) < 1_500_000
 
 
-def test_the_page_can_be_walked_without_eyes_or_a_mouse(results: Path) -> None:
+def test_the_page_is_accessible_by_keyboard_and_screen_reader(results: Path) -> None:
     elements = Elements(report_of(results)).elements
     tags = [tag for tag, _ in elements]
     assert tags.count("main") == tags.count("h1") == tags.count("nav") == 1
@@ -90,7 +100,7 @@ def test_the_page_can_be_walked_without_eyes_or_a_mouse(results: Path) -> None:
     assert all(attributes["aria-label"] for attributes in pictures)
 
 
-def test_the_same_results_give_the_same_bytes_anywhere(results: Path, tmp_path: Path) -> None:
+def test_the_same_results_give_the_same_bytes_in_any_folder(results: Path, tmp_path: Path) -> None:
     page = report_of(results)
     elsewhere = tmp_path / "else" / "where"
     shutil.copytree(results, elsewhere)
@@ -99,7 +109,7 @@ def test_the_same_results_give_the_same_bytes_anywhere(results: Path, tmp_path: 
     assert "/home/somebody" not in page
 
 
-def test_clock_values_stand_in_one_section_only(results: Path) -> None:
+def test_clock_values_are_in_one_section_only(results: Path) -> None:
     page = report_of(results)
     for model in ("lstm", "gru"):
         timing = {"seconds": 99.5, "characters_per_second": 77}
@@ -123,13 +133,13 @@ def test_without_held_out_text_the_page_says_so(results: Path) -> None:
         pq.write_table(pq.read_table(path).slice(0, 0), path)
     text = Elements(report_of(results)).text
     assert "No text was held out" in text
-    assert "No document was held out" in text
+    assert "No documents were held out" in text
 
 
-def test_without_validation_the_test_text_speaks(results: Path) -> None:
+def test_without_validation_text_the_scores_are_those_of_the_test_text(results: Path) -> None:
     _without_validation(results)
-    text = _flowing(report_of(results))
-    assert "1.84 bits a character" in text
+    text = text_of(report_of(results))
+    assert "1.84 bits per character" in text
     assert "Bits per character on the test text" in text
 
 
@@ -142,19 +152,21 @@ def _without_validation(results: Path) -> None:
         (folder / "history.csv").write_text(re.sub(r",[\d.]+$", ",", history, flags=re.MULTILINE))
 
 
-def test_one_model_alone(results: Path) -> None:
+def test_a_single_model(results: Path) -> None:
     write_comparison(results, ["gru"])
-    text = _flowing(report_of(results, models={"gru": {"cell": "gru"}}))
-    assert "the gru needs 2.20 bits a character, 10\u2009% more than the 5-gram" in text
+    text = text_of(report_of(results, models={"gru": {"cell": "gru"}}))
+    assert "gru needs 2.20 bits per character, 10\u2009% more than the 5-gram" in text
 
 
-def test_curves_are_said_to_be_of_the_network_alone(results: Path) -> None:
-    sentence = "Of lstm this is the network alone"
+def test_the_page_says_that_curves_are_of_the_network_alone(results: Path) -> None:
+    sentence = "The curves of lstm are those of the network alone"
     assert sentence in report_of(results, models={"lstm": {"ngram_order": 8}, "gru": {}})
     assert sentence not in report_of(results)
 
 
-def test_seeds_of_a_model_share_a_colour_and_one_writes_the_samples(results: Path) -> None:
+def test_the_seeds_of_a_model_share_a_colour_and_the_first_one_shows_its_samples(
+    results: Path,
+) -> None:
     for seed in (1, 2):
         shutil.copytree(results / "models" / "lstm", results / "models" / f"lstm.seed{seed}")
     write_comparison(results, ["lstm.seed1", "lstm.seed2", "gru"])
@@ -192,20 +204,20 @@ def test_the_configuration_shown_resolves_to_the_same(
     assert again == resolved
 
 
-def test_the_page_says_who_is_better_and_how_sure_that_is(results: Path) -> None:
-    text = _flowing(report_of(results))
+def test_the_page_compares_the_models_and_says_what_is_significant(results: Path) -> None:
+    text = text_of(report_of(results))
     assert "lstm gru 0.360 -0.010 to +0.500 no" in text
     assert "lstm 5-gram 0.160 +0.100 to +0.200 yes" in text
-    assert "5-gram xz" not in text, "only differences that a model has a part in"
+    assert "5-gram xz" not in text, "differences between baselines are left out"
     assert "lstm 1.840 1.790 to 1.890" in text
     assert "lstm 3.21\u2009%" in text
 
 
-def test_a_chosen_order_of_five_is_no_other_baseline(results: Path) -> None:
+def test_a_chosen_order_of_five_is_not_a_second_baseline(results: Path) -> None:
     for file, change in (("baselines", _chosen_baseline), ("comparison", _chosen_comparison)):
         path = results / f"{file}.json"
         write_json(path, change(json.loads(path.read_text())))
-    assert _flowing(report_of(results)).count("lstm 5-gram 0.160") == 1
+    assert text_of(report_of(results)).count("lstm 5-gram 0.160") == 1
 
 
 def _chosen_baseline(record: dict[str, Any]) -> dict[str, Any]:
@@ -219,17 +231,17 @@ def _chosen_comparison(record: dict[str, Any]) -> dict[str, Any]:
     return record
 
 
-def test_copying_is_compared_with_held_out_text(results: Path) -> None:
-    assert "people (held-out text) – 1 31 31 –" in _flowing(report_of(results))
+def test_memorization_is_compared_with_held_out_text(results: Path) -> None:
+    assert "held-out text – 1 31 31 –" in text_of(report_of(results))
 
 
-def test_rules_are_shown_at_work(results: Path) -> None:
-    text = _flowing(report_of(results))
+def test_examples_of_the_cleaning_rules_are_shown(results: Path) -> None:
+    text = text_of(report_of(results))
     assert "links" in text
     assert "<a href='https://example.org/'>" in text
 
 
-def test_a_band_spans_the_seeds(results: Path) -> None:
+def test_a_band_shows_the_range_of_the_seeds(results: Path) -> None:
     for seed in (1, 2):
         folder = results / "models" / f"lstm.seed{seed}"
         shutil.copytree(results / "models" / "lstm", folder)
@@ -243,30 +255,24 @@ def test_a_band_spans_the_seeds(results: Path) -> None:
 def test_models_that_are_too_large_for_the_page_are_named(
     results: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("charlm.report.playground.MOST_BYTES", 6000)
-    text = _flowing(report_of(results))
-    assert "The model travels in this page" in text
+    monkeypatch.setattr("charlm.report.playground.MAX_BYTES", 6000)
+    text = text_of(report_of(results))
+    assert "The model is embedded in this page" in text
     assert "Too large for this page: lstm" in text
 
 
-def test_in_a_browser_hostile_text_stays_text(results: Path, browser: Browser) -> None:
+def test_in_a_browser_hostile_text_stays_text(results: Path, browser: Page) -> None:
     page = report_of(results)
-    browser.open(results / "report.html")
-    while browser.evaluate("document.querySelectorAll('.picture.vega-embed').length") < 4:
-        pass  # until the charts have come alive
+    open_report(browser, results / "report.html")
     for width in (1200, 360):
-        browser.call(
-            "Emulation.setDeviceMetricsOverride",
-            **{"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": False},
-        )
-        assert browser.evaluate("document.documentElement.scrollWidth") <= width
-    assert browser.evaluate("document.title").startswith("tiny")
-    assert browser.console == []
+        assert_fits(browser, width)
+    assert browser.title().startswith("tiny")
+    assert console(browser) == []
 
-    # The same page with its hostile text unescaped: the policy is the second line of defence, and
-    # this shows that the console would have told.
+    # With its hostile text unescaped, the page is still protected by its policy, and the console
+    # shows the violation.
     broken = results / "broken.html"
     broken.write_text(page.replace("</h1>", f"</h1>{HOSTILE}", 1), encoding="utf-8")
-    browser.open(broken)
-    assert "Content Security Policy" in "".join(browser.console)
-    assert browser.evaluate("document.title").startswith("tiny")
+    browser.goto(broken.as_uri())
+    assert "Content Security Policy" in "".join(console(browser))
+    assert browser.title().startswith("tiny")

@@ -1,23 +1,24 @@
-"""The models in the page write what Python's write with the same rounded weights."""
+"""The models in the page write the same text as Python does with the same rounded weights."""
 
-import json
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
 import torch
-from tests.report.conftest import Browser, report_of, write_comparison
+from playwright.sync_api import Page
+from tests.report.conftest import console, report_of, write_comparison
 
 import charlm
-import charlm.model.sampling
-from charlm.model.network import make_model, save_model, with_ngram
+import charlm.model.trained_model
+from charlm.model.store import add_ngram, make_model, save_model
 from charlm.report.playground import quantize
+from charlm.settings import Architecture
 from charlm.text.vocabulary import Vocabulary, byte_symbol
 
 
-def test_rounding_is_within_half_a_step_of_each_row() -> None:
+def test_rounding_errors_are_within_half_a_step_of_each_row() -> None:
     matrix = np.random.default_rng(0).normal(size=(9, 50)).astype(np.float32)
     matrix[3] *= 1000
     matrix[4] = 0
@@ -32,25 +33,24 @@ SYMBOLS = [*"abcdefghij <,.\n", "<unknown>", "<end_of_document>"]
 VOCABULARY = Vocabulary(SYMBOLS, [1] * 17, {"unknown": 15, "end_of_document": 16})
 
 
-def write_model(folder: Path, symbols: Vocabulary, **architecture: Any) -> None:
-    """Write a small model that has learned some text of the vocabulary's first symbols."""
-    settings: dict[str, Any] = {"hidden_size": 48, "embedding_size": 12, "num_layers": 1}
-    settings |= {"tie_weights": False, "one_hot": False, **architecture}
+def write_model(folder: Path, symbols: Vocabulary, **settings: Any) -> None:
+    """Write a small model, trained on some text of the vocabulary's first symbols."""
+    architecture = Architecture(**{"hidden_size": 48, "embedding_size": 12, **settings})
     torch.manual_seed(0)
-    model = make_model(len(symbols), **settings)
+    model = make_model(len(symbols), architecture)
     text = torch.randint(0, min(15, len(symbols)), (80, 1)).repeat(2, 1)
     optimizer = torch.optim.Adam(model.parameters(), 0.02)
     for _ in range(80):
         optimizer.zero_grad()
         logits, _ = model(text[:-1])
-        torch.nn.functional.cross_entropy(logits[:, 0], text[1:, 0]).backward()
+        torch.autograd.backward(torch.nn.functional.cross_entropy(logits[:, 0], text[1:, 0]))
         optimizer.step()
-    both = with_ngram(model, settings, text[:, 0].numpy())
-    save_model(folder, both, vocabulary=symbols, architecture=settings, training={})
+    both = add_ngram(model, architecture, text[:, 0].numpy())
+    save_model(folder, both, vocabulary=symbols, architecture=architecture, training={})
 
 
-def rounded(folder: Path) -> charlm.model.sampling.TrainedModel:
-    """Load a model with its weights rounded as those in the page are."""
+def rounded(folder: Path) -> charlm.model.trained_model.TrainedModel:
+    """Load a model with its weights rounded like those in the page."""
     loaded = charlm.load(folder)
     loaded.model = getattr(loaded.model, "network", loaded.model)
     for parameter in loaded.model.parameters():
@@ -60,25 +60,19 @@ def rounded(folder: Path) -> charlm.model.sampling.TrainedModel:
     return loaded
 
 
-def play(browser: Browser, model: int, prompt: str, temperature: float, length: int) -> str:
-    """Fill in the form, let the model write to the end, and return all that it shows."""
-    browser.evaluate(
-        f"""(async () => {{
-            const form = document.querySelector("#playground form");
-            const status = document.querySelector("#playground [role=status]");
-            status.textContent = "";
-            form.model.value = {model};
-            form.prompt.value = {json.dumps(prompt)};
-            form.temperature.value = {temperature};
-            form.length.value = {length};
-            form.requestSubmit();
-            while (!status.textContent) await new Promise((done) => setTimeout(done, 50));
-        }})()"""
-    )
-    return str(browser.evaluate("document.querySelector('.written').textContent"))
+def write(page: Page, model: int, prompt: str, temperature: float, length: int) -> str:
+    """Fill in the form, let the model write to the end, and return the text that is shown."""
+    form = page.locator("#playground form")
+    form.locator("[name=model]").select_option(index=model)
+    form.locator("[name=prompt]").fill(prompt)
+    form.locator("[name=temperature]").fill(str(temperature))
+    form.locator("[name=length]").fill(str(length))
+    form.get_by_text("Write").click()
+    page.locator("#playground [role=status]:not(:empty)").wait_for()
+    return page.locator(".written").text_content() or ""
 
 
-def test_greedy_text_is_pythons(results: Path, browser: Browser) -> None:
+def test_greedy_text_is_the_same_as_in_python(results: Path, browser: Page) -> None:
     kinds: dict[str, dict[str, Any]] = {
         "lstm": {"cell": "lstm"},
         "gru": {"cell": "gru", "num_layers": 2, "one_hot": True},
@@ -93,24 +87,24 @@ def test_greedy_text_is_pythons(results: Path, browser: Browser) -> None:
         write_model(results / "models" / name, VOCABULARY, **architecture)
     write_comparison(results, list(kinds))
     report_of(results, models={name: {} for name in kinds})
-    browser.open(results / "report.html")
+    browser.goto((results / "report.html").as_uri())
     prompt = PROMPT.replace("é", "").replace("東", "")
     for number, name in enumerate(kinds):
         model = rounded(results / "models" / name)
         (text,) = model.generate(prompt, length=300, temperature=0)
         assert len({text[place : place + 3] for place in range(298)}) > 30
-        assert play(browser, number, prompt, 0, 300) == prompt + text, name
-    names = browser.evaluate("[...document.querySelectorAll('select option')].map((o) => o.text)")
+        assert write(browser, number, prompt, 0, 300) == prompt + text, name
+    names = browser.locator("select option").all_text_contents()
     assert names == [*list(kinds)[:-1], "counted without its n-gram model"]
-    assert len(play(browser, 0, PROMPT, 1.0, 20)) == len(PROMPT) + 20
-    assert browser.console == []
+    assert len(write(browser, 0, PROMPT, 1.0, 20)) == len(PROMPT) + 20
+    assert console(browser) == []
 
 
-def test_each_character_shows_its_surprise(results: Path, browser: Browser) -> None:
+def test_each_character_shows_its_surprisal(results: Path, browser: Page) -> None:
     write_model(results / "models" / "gru", VOCABULARY, cell="gru")
     report_of(results)
-    browser.open(results / "report.html")
-    text = play(browser, 1, PROMPT, 0.5, 40)
+    browser.goto((results / "report.html").as_uri())
+    text = write(browser, 1, PROMPT, 0.5, 40)
     model = rounded(results / "models" / "gru")
     symbols = [16, *(SYMBOLS.index(c) if c in SYMBOLS else 15 for c in text)]
     with torch.no_grad():
@@ -128,25 +122,23 @@ def test_each_character_shows_its_surprise(results: Path, browser: Browser) -> N
         assert name.startswith(f"bits-{min(7, int(float(title.split()[0])))}")
 
 
-def test_writing_can_be_stopped(results: Path, browser: Browser) -> None:
+def test_writing_can_be_stopped(results: Path, browser: Page) -> None:
     report_of(results)
-    browser.open(results / "report.html")
-    browser.evaluate(
-        """(async () => {
-            const form = document.querySelector("#playground form");
-            form.length.value = 5000;
-            form.requestSubmit();
-            await new Promise((done) => setTimeout(done, 200));
-            form.querySelector("[type=button]").click();
-            await new Promise((done) => setTimeout(done, 200));
-        })()"""
-    )
-    status = browser.evaluate("document.querySelector('#playground [role=status]').textContent")
+    browser.goto((results / "report.html").as_uri())
+    form = browser.locator("#playground form")
+    form.locator("[name=length]").fill("5000")
+    form.get_by_text("Write").click()
+    browser.locator(".written span").nth(3).wait_for()
+    form.get_by_text("Stop").click()
+    status = browser.locator("#playground [role=status]:not(:empty)").text_content()
+    assert status
     assert 1 <= int(status.split()[0]) < 5000
 
 
 @pytest.mark.parametrize("unit", ["byte", "grapheme"])
-def test_other_units_are_read_and_written(results: Path, browser: Browser, unit: str) -> None:
+def test_models_of_other_units_write(
+    results: Path, browser: Page, unit: Literal["byte", "grapheme"]
+) -> None:
     if unit == "byte":
         symbols = [byte_symbol(byte) for byte in range(256)]
     else:
@@ -156,9 +148,9 @@ def test_other_units_are_read_and_written(results: Path, browser: Browser, unit:
     )
     write_model(results / "models" / "lstm", vocabulary, cell="lstm")
     report_of(results)
-    browser.open(results / "report.html")
+    browser.goto((results / "report.html").as_uri())
     model = rounded(results / "models" / "lstm")
     prompt = "a 東e\u0301🇨🇭"
     expected = model.generate(prompt, length=30, temperature=0)[0]
-    text = play(browser, 0, prompt, 0, 30)
+    text = write(browser, 0, prompt, 0, 30)
     assert text.startswith(prompt + expected[:3])

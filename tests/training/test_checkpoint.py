@@ -1,39 +1,117 @@
-"""Checkpoints of other trainings in the same folder, and settings that change nothing."""
+"""Which checkpoints a training uses, keeps and deletes."""
 
-import json
+import hashlib
+import os
+import subprocess
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import save
 
-from tests.training.test_trainer import outputs, run, settings, stop_after, write_corpus
+from tests.training.small import (
+    TEXT,
+    checkpoints,
+    outputs,
+    run,
+    settings,
+    steps_of,
+    stop_after,
+    write_corpus,
+)
 
 OTHER = settings(learning_rate=0.02)
 
 
-def steps(folder: Path) -> list[int]:
-    """Return the steps of the checkpoints of the training `m`, in order."""
-    return sorted(int(path.name[5:14]) for path in (folder / "checkpoints/m").glob("step-*"))
+def flipped(data: bytes) -> bytes:
+    """Return `data` with one bit in its middle flipped."""
+    middle = len(data) // 2
+    return data[:middle] + bytes([data[middle] ^ 4]) + data[middle + 1 :]
 
 
-def test_an_interrupted_training_goes_on_below_the_steps_of_another(
+def test_checkpoints_are_saved_at_the_interval_and_the_last_two_are_kept(tmp_path: Path) -> None:
+    write_corpus(tmp_path)
+    stop_after(tmp_path, "m", settings(steps=40, checkpoint_every=5), 18, error=MemoryError)
+    assert steps_of(checkpoints(tmp_path)) == [10, 15]
+
+
+@pytest.mark.parametrize(
+    ("changes", "names"),
+    [
+        ({"learning_rate": 0.01, "hidden_size": 17}, "hidden_size, learning_rate"),
+        ({"text": TEXT.replace("cat", "tac")}, "vocabulary.json, train.npy, validation.npy"),
+        ({"code": "other"}, "code"),
+    ],
+)
+def test_a_checkpoint_of_another_training_is_not_used(
+    tmp_path: Path, changes: dict[str, str], names: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_corpus(tmp_path)
+    stop_after(tmp_path, "m", settings(), steps=7)
+    write_corpus(tmp_path, changes.pop("text", TEXT))
+    code = changes.pop("code", "")
+    run(tmp_path, "m", settings(**changes), code)
+    assert f"from a training with different {names}; not used" in caplog.text
+    assert "resumed" not in caplog.text
+
+
+@pytest.mark.parametrize("key", ["init_from", "teacher"])
+def test_a_checkpoint_with_other_weights_to_start_or_learn_from_is_not_used(
+    tmp_path: Path, key: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    write_corpus(tmp_path)
+    for name in ("init_from", "teacher"):
+        run(tmp_path, name, settings(steps=2))
+    others = {name: str(tmp_path / name) for name in ("init_from", "teacher")}
+    stop_after(tmp_path, "m", settings(**others), steps=7)
+    run(tmp_path, key, settings(steps=2, seed=1))
+    run(tmp_path, "m", settings(**others))
+    assert f"from a training with different weights of {key}; not used" in caplog.text
+    assert "resumed" not in caplog.text
+
+
+def test_a_checkpoint_of_another_pytorch_is_not_used(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_corpus(tmp_path)
+    stop_after(tmp_path, "m", settings(), steps=7)
+    monkeypatch.setattr(torch, "__version__", "99.0.0")
+    run(tmp_path, "m", settings())
+    assert "from a training with different PyTorch; not used" in caplog.text
+
+
+def test_a_checkpoint_of_another_precision_is_not_used(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On another processor, `precision: auto` may be another precision."""
+    write_corpus(tmp_path)
+    stop_after(tmp_path, "m", settings(precision="auto"), steps=7)
+    fast = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"):
+        monkeypatch.setattr(torch.cpu, name, lambda: not fast)
+    run(tmp_path, "m", settings(precision="auto"))
+    assert "from a training with different precision; not used" in caplog.text
+
+
+def test_a_training_resumes_below_the_steps_of_another(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO")
     write_corpus(tmp_path)
     whole = run(tmp_path, "whole", OTHER)
     stop_after(tmp_path, "m", settings(steps=40), steps=37)
-    assert steps(tmp_path) == [35, 37]
+    assert steps_of(checkpoints(tmp_path)) == [35, 37]
     stop_after(tmp_path, "m", OTHER, steps=3, error=MemoryError)
-    assert steps(tmp_path) == [35, 37], "kept while the new training has none of its own"
+    kept = steps_of(checkpoints(tmp_path))
+    assert kept == [35, 37], "kept while the new training has no checkpoints of its own"
     stop_after(tmp_path, "m", OTHER, steps=7)
-    assert steps(tmp_path) == [5, 7]
+    assert steps_of(checkpoints(tmp_path)) == [5, 7]
     assert outputs(run(tmp_path, "m", OTHER)) == outputs(whole)
     assert "resumed from step 7" in caplog.text
 
 
-def test_a_training_that_is_taken_up_again_finds_its_checkpoints_below_those_of_another(
+def test_a_training_finds_its_checkpoints_below_those_of_another(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO")
@@ -46,20 +124,11 @@ def test_a_training_that_is_taken_up_again_finds_its_checkpoints_below_those_of_
     for path in elsewhere:
         path.rename(tmp_path / "checkpoints/m" / path.name)
     run(tmp_path, "m", OTHER)
-    assert "of a training with other steps, learning_rate; not used" in caplog.text
+    assert "from a training with different steps, learning_rate; not used" in caplog.text
     assert "resumed from step 7" in caplog.text
 
 
-def test_a_damaged_checkpoint_does_not_count_among_those_kept(tmp_path: Path) -> None:
-    write_corpus(tmp_path)
-    stop_after(tmp_path, "m", settings(), steps=7)
-    newest = max((tmp_path / "checkpoints/m").glob("step-*"))
-    newest.write_bytes(newest.read_bytes()[:-1])
-    stop_after(tmp_path, "m", settings(), steps=6)
-    assert steps(tmp_path) == [5, 6]
-
-
-def test_how_often_checkpoints_are_made_changes_nothing(
+def test_the_interval_of_checkpoints_changes_nothing(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO")
@@ -68,16 +137,15 @@ def test_how_often_checkpoints_are_made_changes_nothing(
     stop_after(tmp_path, "m", settings(checkpoint_every=5), steps=7)
     assert outputs(run(tmp_path, "m", settings(checkpoint_every=3))) == outputs(whole)
     assert "resumed from step 7" in caplog.text
-    assert "checkpoint_every" not in json.loads((whole / "model.json").read_text())["training"]
 
 
 @pytest.mark.parametrize(
     ("before", "after", "resumed"),
     [
-        (None, 2, True),  # null stands for a tenth of the twelve steps, rounded up
-        (20, 12, True),  # the last step is validated in any case
-        (12, 9, True),  # no row is there yet
-        (9, 7, True),  # nor does the next training have one before this step
+        (None, 2, True),  # None is a tenth of the twelve steps, rounded up
+        (20, 12, True),  # the last step is always validated
+        (12, 9, True),  # there is no row yet
+        (9, 7, True),  # and the next training would not have one before this step
         (3, 4, False),
         (12, 6, False),
         (3, 12, False),
@@ -92,9 +160,9 @@ def test_how_often_checkpoints_are_made_changes_nothing(
     ],
     ids=["last", "best", "ntasgd"],
 )
-def test_a_checkpoint_is_used_as_long_as_the_curve_is_what_it_would_have_been(
+def test_a_checkpoint_is_used_if_it_has_the_validations_of_this_training(
     tmp_path: Path,
-    how: dict[str, Any],
+    how: dict[str, object],
     before: int | None,
     after: int,
     resumed: bool,
@@ -102,69 +170,60 @@ def test_a_checkpoint_is_used_as_long_as_the_curve_is_what_it_would_have_been(
 ) -> None:
     caplog.set_level("INFO")
     write_corpus(tmp_path)
-    wanted = outputs(run(tmp_path, "whole", settings(validate_every=after, **how)))
+    expected = outputs(run(tmp_path, "whole", settings(validate_every=after, **how)))
     stop_after(tmp_path, "m", settings(validate_every=before, **how), steps=7)
-    assert outputs(run(tmp_path, "m", settings(validate_every=after, **how))) == wanted
+    assert outputs(run(tmp_path, "m", settings(validate_every=after, **how))) == expected
     assert ("resumed from step 7" in caplog.text) == resumed
-    assert ("of a training with other validate_every; not used" in caplog.text) != resumed
+    message = "from a training with different validate_every; not used"
+    assert (message in caplog.text) != resumed
 
 
-@pytest.mark.parametrize(("one", "same"), [(None, 2), (12, 20)])
-def test_validations_that_come_to_the_same_steps_make_the_same_files(
-    tmp_path: Path, one: int | None, same: int
-) -> None:
-    write_corpus(tmp_path)
-    made = [run(tmp_path, str(every), settings(validate_every=every)) for every in (one, same)]
-    assert outputs(made[0]) == outputs(made[1])
-
-
-@pytest.mark.parametrize("key", ["init_from", "teacher"])
-def test_a_checkpoint_of_other_weights_to_start_or_learn_from_is_not_used(
-    tmp_path: Path, key: str, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize("damage", ["truncated", "bit-flipped", "both damaged"])
+def test_the_checkpoint_before_a_damaged_one_is_used(
+    tmp_path: Path, damage: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO")
     write_corpus(tmp_path)
-    for name in ("init_from", "teacher"):
-        run(tmp_path, name, settings(steps=2))
-    others = {name: str(tmp_path / name) for name in ("init_from", "teacher")}
-    stop_after(tmp_path, "m", settings(**others), steps=7)
-    run(tmp_path, key, settings(steps=2, seed=1))
-    run(tmp_path, "m", settings(**others))
-    assert f"of a training with other weights of {key}; not used" in caplog.text
-    assert "resumed" not in caplog.text
+    whole = run(tmp_path, "whole", settings())
+    stop_after(tmp_path, "m", settings(), steps=7)
+    older, newer = checkpoints(tmp_path)
+    assert steps_of([older, newer]) == [5, 7]
+    data = newer.read_bytes()
+    newer.write_bytes(data[:-100] if damage == "truncated" else flipped(data))
+    if damage == "both damaged":
+        older.write_bytes(flipped(older.read_bytes()))
+    assert outputs(run(tmp_path, "m", settings())) == outputs(whole)
+    assert f"{newer.name}: damaged; trying the one before it" in caplog.text
+    assert ("resumed from step 5" in caplog.text) == (damage != "both damaged")
 
 
-def test_a_checkpoint_of_another_pytorch_is_not_used(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+def test_the_checkpoint_before_an_unreadable_one_is_used(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level("INFO")
     write_corpus(tmp_path)
     stop_after(tmp_path, "m", settings(), steps=7)
-    monkeypatch.setattr(torch, "__version__", "99.0.0")
+    newer = checkpoints(tmp_path)[-1]
+    newer.rename(tmp_path / "elsewhere")
+    newer.symlink_to(newer)  # not even root can open it
     run(tmp_path, "m", settings())
-    assert "of a training with other PyTorch; not used" in caplog.text
+    assert f"{newer}: cannot be read (" in caplog.text
+    assert "resumed from step 5" in caplog.text
 
 
-def test_a_checkpoint_of_another_precision_is_not_used(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """`precision: auto` is another precision on another processor."""
+def test_a_damaged_checkpoint_does_not_count_among_those_kept(tmp_path: Path) -> None:
     write_corpus(tmp_path)
-    stop_after(tmp_path, "m", settings(precision="auto"), steps=7)
-    fast = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
-    for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"):
-        monkeypatch.setattr(torch.cpu, name, lambda: not fast)
-    run(tmp_path, "m", settings(precision="auto"))
-    assert "of a training with other precision; not used" in caplog.text
+    stop_after(tmp_path, "m", settings(), steps=7)
+    newest = checkpoints(tmp_path)[-1]
+    newest.write_bytes(newest.read_bytes()[:-1])
+    stop_after(tmp_path, "m", settings(), steps=6)
+    assert steps_of(checkpoints(tmp_path)) == [5, 6]
 
 
 @pytest.mark.parametrize("metadata", [None, {"made": "by something else"}])
-def test_a_foreign_file_among_the_checkpoints_is_passed_over(
+def test_a_foreign_file_among_the_checkpoints_is_ignored(
     tmp_path: Path, metadata: dict[str, str] | None, caplog: pytest.LogCaptureFixture
 ) -> None:
-    import hashlib
-
-    from safetensors.torch import save
-
     write_corpus(tmp_path)
     data = save({"weight": torch.zeros(2)}, metadata)
     digest = hashlib.sha256(data).hexdigest()[:16]
@@ -173,3 +232,19 @@ def test_a_foreign_file_among_the_checkpoints_is_passed_over(
     file.write_bytes(data)
     run(tmp_path, "m", settings())
     assert f"{file}: cannot be read" in caplog.text
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount a small disk")
+def test_training_goes_on_if_the_disk_for_checkpoints_is_full(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_corpus(tmp_path)
+    whole = run(tmp_path, "whole", settings())
+    disk = tmp_path / "checkpoints/m"
+    disk.mkdir(parents=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16k", "tmpfs", disk], check=True)
+    try:
+        assert outputs(run(tmp_path, "m", settings())) == outputs(whole)
+    finally:
+        subprocess.run(["umount", disk], check=True)
+    assert "cannot be written (No space left on device); training goes on" in caplog.text

@@ -1,4 +1,4 @@
-"""Training that is killed at any moment comes back bit for bit. Real processes, real signals."""
+"""A training that is killed at any moment resumes bit for bit; with real processes and signals."""
 
 import logging
 import multiprocessing
@@ -15,9 +15,14 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import TINY, Checkout
-from tests.training.test_trainer import outputs, run, settings, write_corpus
+from tests.training.small import checkpoints, outputs, run, settings, write_corpus
 
-LONG = {"steps": 1500, "checkpoint_every": 25, "hidden_size": 24, "batch_size": 8}
+LONG: dict[str, object] = {
+    "steps": 1500,
+    "checkpoint_every": 25,
+    "hidden_size": 24,
+    "batch_size": 8,
+}
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGKILL)
 
 
@@ -27,11 +32,11 @@ def train_and_log(folder: Path) -> None:
 
 
 def start(folder: Path) -> BaseProcess:
-    """Start a training in a process of its own, with an empty log."""
+    """Start a training in a new process, with an empty log."""
     (folder / "log").write_text("")
-    # Forked from a process that has imported PyTorch and no more: that takes seconds each time.
+    # Forked from a process that has imported PyTorch, which takes seconds each time.
     processes = multiprocessing.get_context("forkserver")
-    processes.set_forkserver_preload(["charlm.training.trainer"])
+    processes.set_forkserver_preload(["charlm.training.train_model"])
     process = processes.Process(target=train_and_log, args=(folder,))
     process.start()
     return process
@@ -45,11 +50,11 @@ def test_killed_at_twenty_random_moments(tmp_path: Path) -> None:
     for kill in range(20):
         process = start(tmp_path)
         deadline = time.monotonic() + 60
-        # Not before it trains: the moments of interest are those of steps and checkpoints.
-        before = set((tmp_path / "checkpoints/killed").glob("step-*"))
+        # Not before it trains: the interesting moments are those of steps and checkpoints.
+        before = set(checkpoints(tmp_path, "killed"))
         while (
             process.is_alive()
-            and set((tmp_path / "checkpoints/killed").glob("step-*")) <= before
+            and set(checkpoints(tmp_path, "killed")) <= before
             and time.monotonic() < deadline
         ):
             time.sleep(0.002)
@@ -68,7 +73,7 @@ def test_killed_at_twenty_random_moments(tmp_path: Path) -> None:
 
 
 def trainings(group: int) -> list[int]:
-    """Return the processes of a group that train a model."""
+    """Return the processes of a process group that train a model."""
     found = []
     for place in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):
@@ -79,7 +84,7 @@ def trainings(group: int) -> list[int]:
 
 
 @pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason="finds processes in /proc")
-def test_a_killed_workflow_goes_on(tiny_copy: Checkout) -> None:
+def test_a_killed_workflow_resumes(tiny_copy: Checkout) -> None:
     arguments = (
         *("sample", "--configfile", TINY, "--config"),
         "training={steps: 3000, batch_size: 8, sequence_length: 32, checkpoint_every: 20}",
@@ -87,7 +92,7 @@ def test_a_killed_workflow_goes_on(tiny_copy: Checkout) -> None:
     )
     reference = tiny_copy.copy(tiny_copy.folder.parent / "reference")
     assert reference.snakemake(*arguments).returncode == 0
-    checkpoints = tiny_copy.folder / "results/tiny/checkpoints"
+    folder = tiny_copy.folder / "results/tiny/checkpoints"
     for number, all_of_it in (
         *((signal.SIGINT, True), (signal.SIGTERM, True)),
         *((signal.SIGKILL, False), (signal.SIGTERM, False), (signal.SIGKILL, True)),
@@ -100,9 +105,9 @@ def test_a_killed_workflow_goes_on(tiny_copy: Checkout) -> None:
             stderr=subprocess.DEVNULL,
             start_new_session=True,
         )
-        before = set(checkpoints.glob("*/step-*"))
+        before = set(folder.glob("*/step-*"))
         deadline = time.monotonic() + 120
-        while set(checkpoints.glob("*/step-*")) <= before and process.poll() is None:
+        while set(folder.glob("*/step-*")) <= before and process.poll() is None:
             assert time.monotonic() < deadline
             time.sleep(0.01)
         assert process.poll() is None, "it ended too soon to be killed"
@@ -113,14 +118,14 @@ def test_a_killed_workflow_goes_on(tiny_copy: Checkout) -> None:
                 with suppress(ProcessLookupError):
                     os.kill(training, number)
         assert process.wait(60) != 0
-        assert list(checkpoints.glob("*/step-*"))
+        assert list(folder.glob("*/step-*"))
     assert "--unlock" in tiny_copy.snakemake(*arguments).stderr
     assert tiny_copy.snakemake("--unlock", *arguments[1:]).returncode == 0
     done = tiny_copy.snakemake(*arguments)
     assert done.returncode == 0, done.stderr
     assert "resumed from step" in done.stderr
-    assert not checkpoints.exists()
-    folder = "results/tiny/models/gru"
-    made, wanted = (outputs(each.folder / folder) for each in (tiny_copy, reference))
-    names = ("model.safetensors", "model.json", "history.csv", "samples.jsonl")
-    assert {name: made[name] for name in names} == {name: wanted[name] for name in names}
+    assert not folder.exists()
+    model = "results/tiny/models/gru"
+    resumed, whole = (outputs(each.folder / model) for each in (tiny_copy, reference))
+    for name in ("model.safetensors", "model.json", "history.csv", "samples.jsonl"):
+        assert resumed[name] == whole[name], name

@@ -4,25 +4,26 @@ import csv
 import json
 import math
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
 from charlm.evaluation.evaluate import evaluate
-from charlm.model.network import Ensemble, load_model
+from charlm.model.base import State
+from charlm.model.ensemble import Network
+from charlm.model.store import load_model
 from charlm.text.tokens import TokenSplit
 from charlm.text.vocabulary import Vocabulary
 from charlm.training.streams import Streams
-from tests.training.test_trainer import make_trainer, run, settings, write_corpus
+from tests.training.small import new_trainer, run, settings, write_corpus
 
 FAMILIES = "\U0001f468‍\U0001f469‍\U0001f467\U0001f468‍\U0001f469‍\U0001f466"
 TRAIN = ["猫が座った。" * 20 + FAMILIES * 9 + "café 犬も座った。" * 15] * 3 + ["Ünïcödé!"]
 VALIDATION = "犬が座った。猫も座った。鳥は?" * 6 + FAMILIES * 5 + "\U0001f469‍\U0001f692"
 """Some of its characters and one of its graphemes are unknown."""
 
-FROZEN = {"learning_rate": 1e-12, "warmup_steps": 0, "precision": "float32"}
+FROZEN: dict[str, object] = {"learning_rate": 1e-12, "warmup_steps": 0, "precision": "float32"}
 
 
 def rows(folder: Path) -> list[dict[str, str]]:
@@ -31,7 +32,7 @@ def rows(folder: Path) -> list[dict[str, str]]:
 
 
 def bits_by_hand(text: str, vocabulary: Vocabulary, nats: float, symbols: int) -> float:
-    """Return bits per code point of `text`, whose `symbols` cost `nats` each."""
+    """Return the bits per code point of `text`, of which each of `symbols` costs `nats`."""
     total = nats * symbols + vocabulary.count_unknown(text) * math.log(vocabulary.unseen or 1)
     return total / len(text) / math.log(2)
 
@@ -53,7 +54,7 @@ def test_the_validation_column_is_the_score_of_the_weights(tmp_path: Path, unit:
 
     model, vocabulary = load_model(made)
     symbols = torch.from_numpy(vocabulary.encode(VALIDATION).astype(np.int64))
-    assert 64 < len(symbols) < 512, "one stream reads it"
+    assert 64 < len(symbols) < 512, "it is read as one stream"
     with torch.no_grad():
         logits, _ = model(symbols[:-1, None])
     nats = -logits[:, 0].log_softmax(-1).gather(1, symbols[1:, None]).mean().item()
@@ -80,17 +81,17 @@ def test_the_training_column_is_the_score_of_the_text_that_was_read(
     made = run(tmp_path, "m", settings(members=members, **how, **FROZEN))
 
     model, vocabulary = load_model(made)
-    networks = list(model.members) if isinstance(model, Ensemble) else [model]
+    assert isinstance(model, Network)
     nats: tuple[list[float], ...] = ([], [])
-    for network in networks:
-        state: Any = None
+    for network in model.members:
+        state: State | None = None
         for step in range(2 * half):
             read, following, _ = streams.window(step)
             with torch.no_grad():
                 logits, state = network(read, state)
             each = -logits.log_softmax(-1).gather(-1, following[..., None])[..., 0]
             nats[step // half].extend(each[following != vocabulary.end_of_document].tolist())
-    assert sum(map(len, nats)) < 2 * half * 60 * members, "ends of documents were read"
+    assert sum(map(len, nats)) < 2 * half * 60 * members, "there are ends of documents"
     text = "".join(TRAIN)
     assert (vocabulary.count_unknown(text) > 0) == (unit != "byte")
     symbols = int((tokens != vocabulary.end_of_document).sum())
@@ -111,9 +112,8 @@ def test_what_was_read_is_counted_in_code_points(tmp_path: Path, unit: str) -> N
     speed = read[-1] / timing["seconds"]
     assert timing["characters_per_second"] == pytest.approx(speed, rel=0.05, abs=1)
 
-    trainer = make_trainer(tmp_path, how)
-    with trainer.progress_bar() as bar:
-        assert bar.total == pytest.approx(read[-1], abs=1)
+    trainer = new_trainer(tmp_path, how)
+    assert trainer.total_characters == pytest.approx(read[-1], abs=1)
     for _ in range(4):
         trainer.advance()
     assert trainer.shown_loss == f"{rows(made)[0]['train_bits_per_character']} bits per character"

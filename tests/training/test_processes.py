@@ -1,4 +1,4 @@
-"""Two processes that share a batch train the model that one would train."""
+"""Two processes that share a batch train the same model as one process."""
 
 import json
 import signal
@@ -12,71 +12,78 @@ import torch
 from safetensors.torch import load_file
 
 from charlm.errors import CharlmError
-from tests.training.test_trainer import outputs, run, settings, write_corpus
+from tests.conftest import ROOT
+from tests.training.small import checkpoints, outputs, run, settings, write_corpus
 
-ROOT = Path(__file__).parent.parent.parent
-BATCH = {"batch_size": 4, "steps": 12, "validate_every": 4, "precision": "float32"}
+BATCH: dict[str, object] = {
+    "batch_size": 4,
+    "steps": 12,
+    "validate_every": 4,
+    "precision": "float32",
+}
+
+
+def assert_same_weights(one: Path, two: Path) -> None:
+    expected, weights = (load_file(folder / "model.safetensors") for folder in (one, two))
+    for name, tensor in expected.items():
+        torch.testing.assert_close(weights[name], tensor, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("cell", ["lstm", "gru"])
-def test_two_processes_train_what_one_would(tmp_path: Path, cell: str) -> None:
+def test_two_processes_train_the_model_of_one(tmp_path: Path, cell: str) -> None:
     write_corpus(tmp_path)
     one, two = (
         run(tmp_path, f"{count}", settings(cell=cell, processes=count, **BATCH)) for count in (1, 2)
     )
-    wanted, made = (load_file(folder / "model.safetensors") for folder in (one, two))
-    for name, tensor in wanted.items():
-        torch.testing.assert_close(made[name], tensor, rtol=1e-4, atol=1e-5)
+    assert_same_weights(one, two)
     curves = [(folder / "history.csv").read_text().splitlines() for folder in (one, two)]
     assert len(curves[0]) == len(curves[1]) == 4
 
 
-def test_two_processes_learn_from_a_teacher_as_one_would(tmp_path: Path) -> None:
+def test_two_processes_learn_from_a_teacher_like_one(tmp_path: Path) -> None:
     write_corpus(tmp_path)
     teacher = str(run(tmp_path, "teacher", settings(steps=20)))
     one, two = (
         run(tmp_path, f"{count}", settings(teacher=teacher, processes=count, **BATCH))
         for count in (1, 2)
     )
-    wanted, made = (load_file(folder / "model.safetensors") for folder in (one, two))
-    for name, tensor in wanted.items():
-        torch.testing.assert_close(made[name], tensor, rtol=1e-4, atol=1e-5)
+    assert_same_weights(one, two)
 
 
-def test_two_processes_stop_and_go_on_to_the_same_bytes(
+def test_two_processes_that_were_stopped_end_in_the_same_bytes(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     write_corpus(tmp_path)
     teacher = str(run(tmp_path, "teacher", settings(steps=20)))
-    long = {**BATCH, "steps": 600, "validate_every": 300, "checkpoint_every": 20, "processes": 2}
-    long |= {"teacher": teacher}
+    long = BATCH | {"steps": 600, "validate_every": 300, "checkpoint_every": 20}
+    long |= {"processes": 2, "teacher": teacher}
     whole = run(tmp_path, "whole", settings(**long))
     program = (
         "from pathlib import Path\n"
-        "from tests.training.test_trainer import run, settings\n"
+        "from tests.training.small import run, settings\n"
         f"run(Path({str(tmp_path)!r}), 'stopped', settings(**{long!r}))"
     )
     process = subprocess.Popen([sys.executable, "-c", program], cwd=ROOT)
     deadline = time.monotonic() + 120
-    while not list((tmp_path / "checkpoints/stopped").glob("step-*")):
+    while not checkpoints(tmp_path, "stopped"):
         assert time.monotonic() < deadline
         time.sleep(0.01)
     process.terminate()
     assert process.wait() == 128 + signal.SIGTERM
-    assert list((tmp_path / "checkpoints/stopped").glob("step-*"))
+    assert checkpoints(tmp_path, "stopped")
     caplog.set_level("INFO")
     assert outputs(run(tmp_path, "stopped", settings(**long))) == outputs(whole)
     assert "resumed from step" in caplog.text
     assert json.loads((whole / "model.json").read_text())["training"]["processes"] == 2
 
 
-def test_a_batch_that_cannot_be_shared_is_refused_in_one_line(tmp_path: Path) -> None:
-    write_corpus(tmp_path)  # a text of 4,140 symbols, too short for a batch of four such sequences
+def test_a_batch_that_processes_cannot_share_is_refused(tmp_path: Path) -> None:
+    write_corpus(tmp_path)  # 4,140 tokens, too few for four sequences of 1,300
     with pytest.raises(CharlmError, match="3 streams cannot be shared evenly among 2 processes"):
         run(tmp_path, "m", settings(batch_size=4, sequence_length=1300, processes=2))
 
 
-def test_processes_that_hosts_cannot_share_are_refused_in_one_line(
+def test_processes_that_hosts_cannot_share_are_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_corpus(tmp_path)

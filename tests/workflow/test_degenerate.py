@@ -10,18 +10,19 @@ from typing import Any
 import pytest
 
 from charlm.errors import CharlmError
-from charlm.evaluation.baselines import baseline
+from charlm.evaluation.baseline import baseline
 from charlm.evaluation.compare import compare
 from charlm.evaluation.evaluate import evaluate
 from charlm.evaluation.memorization import measure_memorization
-from charlm.model.card import write_model_card
-from charlm.model.sampling import sample
+from charlm.model.model_card import write_model_card
+from charlm.model.sample_model import sample_model
 from charlm.pipeline.config import resolve
-from charlm.report.page import write_report
+from charlm.report.report import write_report
+from charlm.settings import Architecture, TrainingSettings
 from charlm.text.encode import encode
 from charlm.text.sources.ingest import ingest
 from charlm.text.vocabulary import build_vocabulary
-from charlm.training.trainer import train
+from charlm.training.train_model import train_model
 from tests.text.test_cleaning import clean_documents
 
 MODELS = {
@@ -78,12 +79,16 @@ def run_chain(folder: Path, texts: str | list[str], **settings: Any) -> Path:
         training = architecture.pop("training")
         checkpoints = results / "checkpoints" / name
         places = (vocabulary, tokens, model, checkpoints)
-        train(*places, architecture=architecture, training=training)
+        train_model(
+            *places,
+            architecture=Architecture.from_mapping(architecture, name),
+            training=TrainingSettings.from_mapping(training, name),
+        )
         written = (
             model / file for file in ("metrics.json", "document_scores.parquet", "diagnostics.json")
         )
         evaluate(model, tokens, *written, one_stream=one_stream, device="cpu")
-        sample(model, model / "samples.jsonl", device="cpu", **config["sampling"])
+        sample_model(model, model / "samples.jsonl", device="cpu", **config["sampling"])
         write_model_card(model, model / "metrics.json", baselines, model / "README.md", corpus="c")
     of_documents = [model / "document_scores.parquet" for model in folders.values()]
     compare(scores, of_documents, results / "comparison.json", models=list(folders))
@@ -138,7 +143,7 @@ def test_a_degenerate_text_gets_a_report(
     ("texts", "settings", "line"),
     [
         ("a", {"splits": TENTHS}, "corpus.parquet: 1 characters are too few to split contiguously"),
-        ("ab", {"splits": TENTHS}, "tokens/train.npy: 1 symbols are too few to train on"),
+        ("ab", {"splits": TENTHS}, "tokens/train.npy: fewer than two tokens"),
         (["aaaa", "aaaa"], {"splits": LARGE}, "1 documents are too few to split"),
         (["<b></b>"] * 9, {}, "corpus.parquet: cleaning leaves no text"),
         ("   ", {}, "corpus.parquet: cleaning leaves no text"),

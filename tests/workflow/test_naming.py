@@ -8,19 +8,12 @@ import pytest
 from tests.conftest import ROOT
 
 WORKFLOW = ROOT / "workflow"
-HELPERS = {"charlm.pipeline.stage"}
-"""The module that every script uses besides that of its stage."""
+HELPERS = {"charlm.pipeline.stage", "charlm.settings"}
+"""The modules that scripts use besides that of their stage."""
 
 # The rules whose module has another name.
 OTHER_MODULES = {
     # The module holds more than the stage.
-    "report": "charlm.report.page",
-    "sample_model": "charlm.model.sampling",
-    "train_model": "charlm.training.trainer",
-    # The name is that of the rule without the package's part, or its plural.
-    "baseline": "charlm.evaluation.baselines",
-    "export_onnx": "charlm.model.onnx",
-    "model_card": "charlm.model.card",
 }
 
 
@@ -88,9 +81,11 @@ def test_a_script_is_one_call(rule: str) -> None:
     assert isinstance(call, ast.Call)
     assert isinstance(call.func, ast.Name)
     assert list(imported(script)) == [call.func.id]
-    # Its arguments are attributes of Snakemake's object, or their first items.
+    # Its arguments are attributes of Snakemake's object, their first items, or settings.
+    attribute = r"snakemake(\.\w+)+(\[0\])?"
+    record = rf"(Architecture|TrainingSettings)\(\*\*{attribute}\)"
     for argument in (*call.args, *(keyword.value for keyword in call.keywords)):
-        assert re.fullmatch(r"snakemake(\.\w+)+(\[0\])?", ast.unparse(argument))
+        assert re.fullmatch(rf"{attribute}|{record}", ast.unparse(argument))
 
 
 @pytest.mark.parametrize("rule", SCRIPTS)

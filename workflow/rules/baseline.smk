@@ -6,7 +6,7 @@ rule baseline:
         baselines=report(
             f"{RESULTS}/baselines.json",
             category="Overview",
-            labels={"stage": "baseline", "shows": "the baselines' scores"},
+            labels={"stage": "baseline", "shows": "scores of the baselines"},
             caption="../report/baseline.rst",
         ),
         document_scores=f"{RESULTS}/baseline_scores.parquet",

@@ -10,7 +10,6 @@ from charlm.pipeline.model_dependencies import FILES, KEYS, ModelDependencies
 from charlm.code_digest import code_digest
 from charlm.text.cleaning.profiles import rules_of
 from charlm.text.sources.locations import is_remote, resolve_source
-from charlm.training.settings import decisive
 
 # A --configfile stands alone: it replaces the demo's settings and is not merged into them.
 if not workflow.overwrite_configfiles:

@@ -1,3 +1,7 @@
+from charlm.settings import TrainingSettings
+from charlm.training.settings import decisive_settings
+
+
 rule train:
     input:
         each_model("model.safetensors"),
@@ -38,8 +42,10 @@ rule train_model:
         # Snakemake trains again if a param has changed, unless the param is a function of `output`.
         # So `training` is one, and `compared` holds only the settings that change the outputs.
         training=lambda wildcards, output: training_settings(wildcards),
-        compared=lambda wildcards: decisive(training_settings(wildcards)),
-        origins=dependency_folders,
+        compared=lambda wildcards: decisive_settings(
+            TrainingSettings(**training_settings(wildcards))
+        ),
+        dependency_folders=dependency_folders,
         code=code_of("train_model"),
     script:
         "../scripts/train_model.py"

@@ -2,7 +2,7 @@
 
 from snakemake.iocontainers import Snakemake
 
-from charlm.evaluation.baselines import baseline
+from charlm.evaluation.baseline import baseline
 from charlm.pipeline.stage import stage
 
 

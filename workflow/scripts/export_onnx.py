@@ -2,7 +2,7 @@
 
 from snakemake.iocontainers import Snakemake
 
-from charlm.model.onnx import export_onnx
+from charlm.model.export_onnx import export_onnx
 from charlm.pipeline.stage import stage
 
 

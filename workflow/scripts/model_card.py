@@ -2,7 +2,7 @@
 
 from snakemake.iocontainers import Snakemake
 
-from charlm.model.card import write_model_card
+from charlm.model.model_card import write_model_card
 from charlm.pipeline.stage import stage
 
 

@@ -3,7 +3,7 @@
 from snakemake.iocontainers import Snakemake
 
 from charlm.pipeline.stage import stage
-from charlm.report.page import write_report
+from charlm.report.report import write_report
 
 
 def main(snakemake: Snakemake) -> None:

@@ -2,12 +2,12 @@
 
 from snakemake.iocontainers import Snakemake
 
-from charlm.model.sampling import sample
+from charlm.model.sample_model import sample_model
 from charlm.pipeline.stage import stage
 
 
 def main(snakemake: Snakemake) -> None:
-    sample(
+    sample_model(
         snakemake.params.folder,
         snakemake.output.samples,
         device=snakemake.params.device,

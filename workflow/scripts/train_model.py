@@ -3,18 +3,19 @@
 from snakemake.iocontainers import Snakemake
 
 from charlm.pipeline.stage import stage
-from charlm.training.trainer import train
+from charlm.settings import Architecture, TrainingSettings
+from charlm.training.train_model import train_model
 
 
 def main(snakemake: Snakemake) -> None:
-    train(
+    train_model(
         snakemake.input.vocabulary,
         snakemake.input.tokens,
         snakemake.params.folder,
         snakemake.params.checkpoints,
-        architecture=snakemake.params.architecture,
-        training=snakemake.params.training,
-        origins=snakemake.params.origins,
+        architecture=Architecture(**snakemake.params.architecture),
+        training=TrainingSettings(**snakemake.params.training),
+        dependency_folders=snakemake.params.dependency_folders,
     )
 
 

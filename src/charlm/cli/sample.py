@@ -3,12 +3,16 @@
 import json
 from dataclasses import replace
 from itertools import tee
+from typing import TYPE_CHECKING
 
 import click
 
 from charlm.cli.model_options import device_option, model_argument
 from charlm.cli.output import write
 from charlm.errors import CharlmError
+
+if TYPE_CHECKING:
+    from charlm.model.sampling import OnUnknown
 
 
 @click.command("sample", short_help="Sample text from a model.")
@@ -65,7 +69,7 @@ def command(
     stop: str | None,
     seed: int,
     num_samples: int,
-    on_unknown: str,
+    on_unknown: "OnUnknown",
     as_json: bool,
     device: str,
 ) -> None:
@@ -78,10 +82,13 @@ def command(
     if num_samples < 1:
         raise CharlmError(f"--num-samples: {num_samples} is not 1 or more; change it")
     # PyTorch takes seconds to import; --help and errors do not wait for it.
-    from charlm.model.sampling import Request, load, read_prompts, sample_record
+    from charlm.model.generation import encode_prompt
+    from charlm.model.sample_model import read_prompts, sample_record
+    from charlm.model.sampling import SampleRequest
+    from charlm.model.trained_model import load
 
     firsts = [
-        Request(
+        SampleRequest(
             each,
             length=length,
             temperature=temperature,
@@ -95,7 +102,7 @@ def command(
     ]
     trained = load(model, device=device)
     for first in firsts:
-        trained.encode_prompt(first)  # unknown characters are an error before any output
+        encode_prompt(first, trained.vocabulary)  # refuse unknown characters before any output
     if num_samples == len(firsts) == 1 and not as_json:
         write(firsts[0].prompt)
         for piece in trained.pieces(firsts[0]):

@@ -27,7 +27,7 @@ def command(model: str, files: Sequence[str], lines: bool, device: str) -> None:
     a FILE, or for -, read standard input.
     """
     # PyTorch takes seconds to import; --help and errors do not wait for it.
-    from charlm.model.sampling import load
+    from charlm.model.trained_model import load
 
     trained = load(model, device=device)
     for name, text in _texts(files or ["-"], lines):

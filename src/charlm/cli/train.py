@@ -1,12 +1,14 @@
 """`charlm train`: train a model without Snakemake."""
 
 import logging
+from dataclasses import asdict
 from pathlib import Path
 
 import click
 
 from charlm.cli.config import resolved
 from charlm.errors import CharlmError
+from charlm.settings import Architecture, TrainingSettings
 
 
 @click.command("train", short_help="Train a model as the workflow does, without Snakemake.")
@@ -25,31 +27,27 @@ def command(config: str, model: str, results: str | None) -> None:
     command resumes it.
     """
     settings = resolved(config)
-    if model not in settings["models"]:
+    models = settings["models"]
+    if model not in models:
         raise CharlmError(
-            f"{config}: there is no model '{model}'; choose one of {', '.join(settings['models'])}"
+            f"{config}: there is no model '{model}'; choose one of {', '.join(models)}"
         )
     folder = Path(results or Path("results", settings["corpus"]["name"]))
+    values = dict(models[model])
+    place = f"{config}: models.{model}"
+    training = TrainingSettings.from_mapping(values.pop("training"), f"{place}.training")
+    architecture = Architecture.from_mapping(values, place)
     from charlm.pipeline.model_dependencies import ModelDependencies
-    from charlm.training.trainer import train
+    from charlm.training.train_model import train_model
 
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    architecture = dict(settings["models"][model])
-    training = architecture.pop("training")
-    try:
-        ModelDependencies(settings, folder, models=[model]).check(config)
-        train(
-            folder / "vocabulary.json",
-            folder / "tokens",
-            folder / "models" / model,
-            folder / "checkpoints" / model,
-            architecture=architecture,
-            training=training,
-        )
-    except KeyError as error:
-        if not config.endswith(".json"):
-            raise
-        # Without pydantic, JSON that was edited is not checked before.
-        raise CharlmError(
-            f"{config}: models.{model}: no key {error}; make it again from the YAML"
-        ) from error
+    models[model] = asdict(architecture) | {"training": asdict(training)}
+    ModelDependencies(settings, folder, models=[model]).check(config)
+    train_model(
+        folder / "vocabulary.json",
+        folder / "tokens",
+        folder / "models" / model,
+        folder / "checkpoints" / model,
+        architecture=architecture,
+        training=training,
+    )

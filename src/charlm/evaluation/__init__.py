@@ -1,1 +1,1 @@
-"""How good a model is: scores, baselines and memorisation."""
+"""How good a model is: scores, baselines, comparison, diagnostics and memorization."""

@@ -1,20 +1,60 @@
-"""How far models and baselines are apart, on the same documents."""
+"""Paired comparison of models and baselines on the same documents."""
 
 import json
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 import numpy as np
+import pandas as pd
 import pyarrow.parquet as pq
 
 from charlm.errors import CharlmError
-from charlm.evaluation.evaluate import HELD_OUT
 from charlm.evaluation.intervals import interval, resampled_bits
+from charlm.evaluation.scores import HELD_OUT
 from charlm.files import write_text
+
+
+class Difference(TypedDict):
+    """How much two systems differ."""
+
+    better: str
+    worse: str
+    bits_per_character: float
+    """The score of the worse system minus that of the better one."""
+    interval: list[float] | None
+    """The bounds of the 95 % bootstrap interval; None for fewer than two documents."""
+
+
+class SeedSpread(TypedDict):
+    """The spread of the scores of one model over its seeds."""
+
+    name: str
+    seeds: int
+    """The number of seeds."""
+    bits_per_character: float
+    """The mean."""
+    standard_deviation: float
+    """The sample standard deviation."""
+
+
+class SplitComparison(TypedDict):
+    """The comparison of all systems on one split."""
+
+    documents: int
+    """The number of documents that are not empty."""
+    differences: list[Difference]
+    seeds: list[SeedSpread]
+
+
+class Comparison(TypedDict):
+    """The content of `comparison.json`; that of an empty split is None."""
+
+    validation: SplitComparison | None
+    test: SplitComparison | None
 
 
 def compare(
@@ -24,20 +64,16 @@ def compare(
     *,
     models: Sequence[str],
 ) -> None:
-    """Write the difference of each two of all models and baselines, with its interval.
+    """Write the difference between every two models or baselines, with its interval.
 
     Args:
         baseline_scores: The baselines' scores by document.
         document_scores: Each model's scores by document.
-        comparison: The JSON file to write: for each split the number of `documents`;
-            `differences`, each with `better`, `worse`, `bits_per_character` (the second less the
-            first) and the `interval` of that; and `seeds`, for each model that was trained with
-            several of them its `name`, how many `seeds`, the mean of their `bits_per_character`
-            and its `standard_deviation` (that of a sample). Null for an empty split.
+        comparison: The JSON file to write; see `Comparison`.
         models: The models' names, in the order of their scores.
 
     Raises:
-        CharlmError: Two systems were not scored on the same documents, or share a name.
+        CharlmError: Two systems were scored on different documents or have the same name.
     """
     tables = {
         name: pq.read_table(path).to_pandas()
@@ -47,22 +83,22 @@ def compare(
         if name in tables:
             raise CharlmError(f"models.{name}: a baseline has this name; rename the model")
         tables[str(name)] = table.drop(columns="baseline")
-    record = {split: _compare(tables, split) for split in HELD_OUT}
+    record = {split: _compare_on(split, tables) for split in HELD_OUT}
     write_text(comparison, json.dumps(record, indent=1) + "\n")
 
 
-def _compare(tables: dict[str, Any], split: str) -> dict[str, Any] | None:
+def _compare_on(split: str, tables: Mapping[str, pd.DataFrame]) -> SplitComparison | None:
     scores = {
         name: table[table["split"] == split].set_index("doc_id") for name, table in tables.items()
     }
-    characters = next(iter(scores.values()))["characters"]
+    names = list(scores)
+    characters = scores[names[0]]["characters"]
     if not characters.any():
         return None
     for name, score in scores.items():
         if not score["characters"].equals(characters):
             raise CharlmError(
-                f"{name}: its {split} documents are not those of {next(iter(scores))}; "
-                "evaluate both again"
+                f"{name}: its {split} documents are not those of {names[0]}; evaluate both again"
             )
     nats = np.stack(
         [score["bits_per_character"] * characters * math.log(2) for score in scores.values()], 1
@@ -70,7 +106,6 @@ def _compare(tables: dict[str, Any], split: str) -> dict[str, Any] | None:
     bits = nats.sum(0) / characters.sum() / math.log(2)
     resampled = resampled_bits(nats, characters.to_numpy())
     order = np.argsort(bits, kind="stable").tolist()
-    names = list(scores)
     return {
         "documents": int((characters > 0).sum()),
         "differences": [
@@ -84,16 +119,16 @@ def _compare(tables: dict[str, Any], split: str) -> dict[str, Any] | None:
             }
             for low, high in combinations(order, 2)
         ],
-        "seeds": _spread(dict(zip(names, bits.tolist(), strict=True))),
+        "seeds": _seed_spreads(dict(zip(names, bits.tolist(), strict=True))),
     }
 
 
-def _spread(bits: dict[str, float]) -> list[dict[str, Any]]:
-    """Return mean and spread over the seeds of each model, from the bits of `NAME.seedN`."""
+def _seed_spreads(bits: Mapping[str, float]) -> list[SeedSpread]:
+    """Return the spread of each model trained with several seeds, from the bits of `NAME.seedN`."""
     models: dict[str, list[float]] = {}
     for trained, score in bits.items():
-        name, of_several, _ = trained.partition(".seed")
-        if of_several:
+        name, separator, _ = trained.partition(".seed")
+        if separator:
             models.setdefault(name, []).append(score)
     return [
         {

@@ -1,9 +1,9 @@
-"""Where a model goes wrong: by position in the document, by class of character, by confidence."""
+"""Where a model goes wrong: loss by position and by class of character, and calibration."""
 
 import math
 import unicodedata
 from collections.abc import Sequence
-from typing import Any
+from typing import TypedDict
 
 import numpy as np
 import numpy.typing as npt
@@ -22,30 +22,59 @@ CLASSES = (
 )
 LETTER = CLASSES.index("letter within a word")
 
+PositionLoss = TypedDict(
+    "PositionLoss", {"from": int, "to": int, "symbols": int, "bits_per_symbol": float}
+)
+"""The mean loss of symbols at positions in a document, from 0; `to` is excluded."""
+ClassLoss = TypedDict("ClassLoss", {"class": str, "symbols": int, "bits_per_symbol": float})
+"""The mean loss of symbols of one class of `CLASSES`."""
+
+
+class CalibrationBin(TypedDict):
+    """Predictions of similar confidence."""
+
+    symbols: int
+    confidence: float
+    """Their mean probability of the likeliest symbol."""
+    accuracy: float
+    """The share of them in which that symbol was right."""
+
+
+class Calibration(TypedDict):
+    """How well confidence matches accuracy."""
+
+    expected_calibration_error: float
+    bins: list[CalibrationBin]
+
+
+Diagnostics = TypedDict(
+    "Diagnostics",
+    {"position": list[PositionLoss], "class": list[ClassLoss], "calibration": Calibration},
+)
+"""The diagnostics of one split."""
+
 
 def diagnose(
-    documents: Sequence[npt.NDArray[Any]],
-    predictions: Sequence[npt.NDArray[Any]],
+    documents: Sequence[npt.NDArray[np.integer]],
+    predictions: Sequence[npt.NDArray[np.void]],
     vocabulary: Vocabulary,
-) -> dict[str, Any]:
-    """Return how well symbols were predicted, sorted in three ways.
+) -> Diagnostics:
+    """Return the loss by position, the loss by class of character and the calibration.
+
+    The loss is that of the symbols alone: it leaves out which of the characters outside the
+    vocabulary an unknown character is.
 
     Args:
         documents: The symbols of each document.
-        predictions: What `charlm.model.scoring.predictions` says of them, of the same shapes.
+        predictions: Their predictions by `charlm.model.scoring.predictions`, in the same shapes.
         vocabulary: The vocabulary.
-
-    Returns:
-        `position` and `class`: lists of records with `symbols` and `bits_per_symbol`;
-        `calibration`: see `calibration`. Bits are those of the symbols alone: which of the unseen
-        characters an unknown one is, is not among them.
     """
     whole = np.concatenate(predictions)
     bits = whole["nats"] / math.log(2)
-    place = np.concatenate([np.arange(len(document)) for document in documents])
+    position = np.concatenate([np.arange(len(document)) for document in documents])
     class_of = _class_of(vocabulary)
     classes = np.concatenate([_classes(document, class_of) for document in documents])
-    octave = np.frexp(place)[1]  # 0, 1, 2-3, 4-7, 8-15 …
+    octave = np.frexp(position)[1]  # 0, 1, 2-3, 4-7, 8-15 …
     return {
         "position": [
             {"from": 2**number // 2, "to": max(1, 2**number), **_mean(bits[octave == number])}
@@ -60,34 +89,43 @@ def diagnose(
     }
 
 
-def calibration(
-    confidence: npt.NDArray[np.float32], right: npt.NDArray[np.bool_]
-) -> dict[str, Any]:
-    """Return the expected calibration error and the bins that it is the mean over.
+def calibration(confidence: npt.NDArray[np.float32], right: npt.NDArray[np.bool_]) -> Calibration:
+    """Return the expected calibration error and the bins that it averages.
 
-    Predictions are put into 15 bins of equal width by the probability of the likeliest symbol. The
-    error is the distance between mean probability and share of right predictions in a bin, averaged
-    with the bins' sizes as weights (Guo et al. 2017, arXiv:1706.04599, equation 3).
+    Predictions fall into 15 bins of equal width by the probability of the likeliest symbol. The
+    error is the difference between mean probability and accuracy in a bin, averaged over the bins
+    with their sizes as weights (Guo et al. 2017, arXiv:1706.04599, equation 3).
+
+    Args:
+        confidence: The probability of the likeliest symbol, shape (symbols,).
+        right: Whether that symbol was right, shape (symbols,).
     """
-    bins = np.minimum((confidence * CALIBRATION_BINS).astype(int), CALIBRATION_BINS - 1)
-    records = [
+    bin_of = np.minimum((confidence * CALIBRATION_BINS).astype(int), CALIBRATION_BINS - 1)
+    bins: list[CalibrationBin] = [
         {
-            "symbols": int((bins == number).sum()),
-            "confidence": float(confidence[bins == number].mean(dtype=np.float64)),
-            "accuracy": float(right[bins == number].mean(dtype=np.float64)),
+            "symbols": int((bin_of == number).sum()),
+            "confidence": float(confidence[bin_of == number].mean(dtype=np.float64)),
+            "accuracy": float(right[bin_of == number].mean(dtype=np.float64)),
         }
-        for number in np.unique(bins).tolist()
+        for number in np.unique(bin_of).tolist()
     ]
-    apart = (each["symbols"] * abs(each["confidence"] - each["accuracy"]) for each in records)
-    return {"expected_calibration_error": math.fsum(apart) / len(confidence), "bins": records}
+    gaps = (each["symbols"] * abs(each["confidence"] - each["accuracy"]) for each in bins)
+    return {"expected_calibration_error": math.fsum(gaps) / len(confidence), "bins": bins}
 
 
-def _mean(bits: npt.NDArray[Any]) -> dict[str, Any]:
+class _Mean(TypedDict):
+    symbols: int
+    bits_per_symbol: float
+
+
+def _mean(bits: npt.NDArray[np.float32]) -> _Mean:
     return {"symbols": len(bits), "bits_per_symbol": float(bits.mean(dtype=np.float64))}
 
 
-def _classes(document: npt.NDArray[Any], class_of: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    """Return the place in `CLASSES` of each symbol of a document."""
+def _classes(
+    document: npt.NDArray[np.integer], class_of: npt.NDArray[np.int64]
+) -> npt.NDArray[np.int64]:
+    """Return the index in `CLASSES` of each symbol of a document."""
     found: npt.NDArray[np.int64] = class_of[document]
     before = np.append(-1, found[:-1])
     found[(found == LETTER) & (before != LETTER)] = CLASSES.index("first letter of a word")
@@ -95,7 +133,7 @@ def _classes(document: npt.NDArray[Any], class_of: npt.NDArray[np.int64]) -> npt
 
 
 def _class_of(vocabulary: Vocabulary) -> npt.NDArray[np.int64]:
-    """Return the place in `CLASSES` of each symbol, every letter taken as one within a word."""
+    """Return the index in `CLASSES` of each symbol; letters count as letters within a word."""
     kinds = {"L": "letter within a word", "M": "letter within a word", "N": "digit"}
     kinds |= {"P": "punctuation mark", "Z": "space"}
     names = [

@@ -1,4 +1,4 @@
-"""Memorisation: how much of what a model writes stands verbatim in its training text."""
+"""Memorization: how much of the samples occurs verbatim in the training text."""
 
 import json
 from bisect import bisect_left
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from itertools import takewhile
 from operator import eq
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 import numpy as np
 import numpy.typing as npt
@@ -16,35 +16,62 @@ from pydivsufsort import divsufsort
 from charlm.files import write_text
 from charlm.progress import progress
 
-RUN = 50
-"""Characters of a run that is too long to be chance."""
-PIECES = 100
-"""The most pieces of held-out text to measure beside the samples."""
+COPIED_LENGTH = 50
+"""Characters from which on a verbatim match is too long to be chance and counts as copied."""
+HELD_OUT_TEXTS = 100
+"""The maximum number of held-out texts to measure in addition to the samples."""
+
+
+class Overlap(TypedDict):
+    """The overlap of a text with the training text; positions are in characters."""
+
+    longest: list[int]
+    """Start and end of the longest match."""
+    share: float | None
+    """The share of the text's runs of `COPIED_LENGTH` characters that are copied; None for a
+    shorter text."""
+    passages: list[list[int]]
+    """Starts and ends of the copied passages."""
+
+
+class Memorization(TypedDict):
+    """The content of `memorization.json`."""
+
+    run: int
+    """`COPIED_LENGTH`"""
+    models: dict[str, list[Overlap]]
+    """The overlap of each sample, by model."""
+    held_out: list[Overlap]
+    """The overlap of held-out texts that are as long as the longest sample."""
 
 
 class VerbatimIndex:
-    """Finds text in the training text, by the order of all its suffixes."""
+    """A suffix array of the training text, to find text in it."""
 
     def __init__(self, documents: Sequence[str]) -> None:
-        # No run goes on from one document to the next.
+        # The separator keeps matches within one document.
         self._text = "\0".join(documents).encode("utf-8")
         self._suffixes: npt.NDArray[np.int32] = divsufsort(self._text)
 
-    def longest_runs(self, text: str) -> list[int]:
-        """Return how many characters from each place of `text` on stand in the training text."""
+    def longest_matches(self, text: str) -> list[int]:
+        """Return for each position of `text` the length of the longest match that starts there.
+
+        >>> VerbatimIndex(["the cat sat", "on a mat"]).longest_matches("a cat")
+        [2, 4, 3, 2, 1]
+        """
         lengths = []
-        for place in range(len(text)):
-            width = RUN
-            while (length := self._longest_prefix(text[place : place + width])) == width:
+        for start in range(len(text)):
+            width = COPIED_LENGTH
+            while (length := self._longest_prefix(text[start : start + width])) == width:
                 width *= 2
             lengths.append(length)
         return lengths
 
     def _longest_prefix(self, text: str) -> int:
-        """Return how many of the first characters of `text` stand somewhere in one run."""
+        """Return the length of the longest prefix of `text` that occurs in the training text."""
         pattern = text.encode("utf-8")
         after = bisect_left(self._suffixes, pattern, key=lambda start: self._read(start, pattern))
-        # The suffixes that share most with the pattern are those on either side of its place.
+        # One of the two suffixes next to the pattern in sorted order shares most with it.
         shared = max(
             sum(takewhile(bool, map(eq, self._read(start, pattern), pattern)))
             for start in self._suffixes[max(0, after - 1) : after + 1]
@@ -62,15 +89,12 @@ def measure_memorization(
     *,
     models: Sequence[str],
 ) -> None:
-    """Look for what models wrote in the training text, and for real held-out text beside it.
+    """Measure how much of the samples, and of held-out text, occurs in the training text.
 
     Args:
         corpus: The clean text, with its splits.
         samples: The file `samples.jsonl` of each model.
-        memorization: The JSON file to write. `run` is the length that counts as copied. `models`
-            has a list for each model with a record for each of its samples; see `copied`.
-            `held_out` is a list of such records for the beginnings of held-out documents, as long
-            as the samples; empty where no text was held out.
+        memorization: The JSON file to write; see `Memorization`.
         models: The names of the models.
     """
     rows = pq.read_table(corpus, columns=["split", "text"]).to_pandas()
@@ -79,59 +103,52 @@ def measure_memorization(
         for model, path in zip(models, samples, strict=True)
     }
     length = max((len(text) for texts in written.values() for text in texts), default=0)
-    held_out = rows["text"][(rows["split"] != "train") & (rows["text"].str.len() >= length)]
-    pieces = [text[:length] for text in _evenly_spaced(held_out.tolist())]
+    long_enough = rows["text"][(rows["split"] != "train") & (rows["text"].str.len() >= length)]
+    held_out = [text[:length] for text in _evenly_spaced(long_enough.tolist())]
     index = VerbatimIndex(rows["text"][rows["split"] == "train"].tolist())
-    total = len(pieces) + sum(map(len, written.values()))
+    total = len(held_out) + sum(map(len, written.values()))
     with progress(total, "looking for copies", unit="text") as bar:
 
-        def measured(texts: Sequence[str]) -> list[dict[str, Any]]:
-            records = []
+        def overlaps(texts: Sequence[str]) -> list[Overlap]:
+            found = []
             for text in texts:
-                records.append(copied(index.longest_runs(text)))
+                found.append(overlap(index.longest_matches(text)))
                 bar.update(1)
-            return records
+            return found
 
-        record = {
-            "run": RUN,
-            "models": {model: measured(texts) for model, texts in written.items()},
-            "held_out": measured(pieces),
+        record: Memorization = {
+            "run": COPIED_LENGTH,
+            "models": {model: overlaps(texts) for model, texts in written.items()},
+            "held_out": overlaps(held_out),
         }
     write_text(memorization, json.dumps(record, indent=1) + "\n")
 
 
-def copied(runs: Sequence[int]) -> dict[str, Any]:
-    """Sum up how much of a text is copied.
-
-    Args:
-        runs: From each place of the text on, how many characters stand in the training text.
-
-    Returns:
-        `longest`: start and end of the longest run that does; `share`: the share of the text's
-        runs of `RUN` characters that do, null for a shorter text; `passages`: starts and ends of
-        all that such runs make up.
-    """
-    start = max(range(len(runs)), key=runs.__getitem__, default=0)
-    starts = [place for place, length in enumerate(runs) if length >= RUN]
+def overlap(lengths: Sequence[int]) -> Overlap:
+    """Return the overlap of a text, given the longest match at each of its positions."""
+    start = max(range(len(lengths)), key=lengths.__getitem__, default=0)
+    copied = [place for place, length in enumerate(lengths) if length >= COPIED_LENGTH]
     passages: list[list[int]] = []
-    for place in starts:
+    for place in copied:
+        end = place + lengths[place]
         if passages and place <= passages[-1][1]:
-            passages[-1][1] = max(passages[-1][1], place + runs[place])
+            passages[-1][1] = max(passages[-1][1], end)
         else:
-            passages.append([place, place + runs[place]])
-    possible = len(runs) - RUN + 1
+            passages.append([place, end])
+    possible = len(lengths) - COPIED_LENGTH + 1
     return {
-        "longest": [start, start + (runs[start] if runs else 0)],
-        "share": len(starts) / possible if possible > 0 else None,
+        "longest": [start, start + (lengths[start] if lengths else 0)],
+        "share": len(copied) / possible if possible > 0 else None,
         "passages": passages,
     }
 
 
 def _evenly_spaced(texts: Sequence[str]) -> list[str]:
-    """Return at most `PIECES` of the texts."""
-    places = np.linspace(0, len(texts) - 1, min(PIECES, len(texts)))
+    """Return at most `HELD_OUT_TEXTS` of the texts."""
+    places = np.linspace(0, len(texts) - 1, min(HELD_OUT_TEXTS, len(texts)))
     return [texts[place] for place in places.astype(int)]
 
 
 def _lines(path: str | Path) -> list[str]:
+    # Not splitlines(), which would also split at line separators within a sample.
     return [line for line in Path(path).read_text(encoding="utf-8").split("\n") if line]

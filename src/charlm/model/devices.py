@@ -1,4 +1,4 @@
-"""The device and the precision that `auto` stands for."""
+"""Devices: which one to use, in which precision, and how much memory is free there."""
 
 from contextlib import suppress
 from pathlib import Path
@@ -7,23 +7,24 @@ from typing import Literal
 import torch
 
 from charlm.errors import CharlmError
+from charlm.recurrent import Precision
 
 MEMINFO = Path("/proc/meminfo")
 CGROUP = Path("/sys/fs/cgroup")
-"""The limits of a container, as control groups of version 2 have them."""
+"""The limits of a container, in the format of control groups version 2."""
 
 
 def choose_device(name: str | torch.device, setting: str | None = None) -> torch.device:
-    """Return a device that this machine has.
+    """Return a device that is available on this machine.
 
     Args:
         name: `auto` (CUDA, then MPS, then the CPU), `cpu`, `cuda`, `cuda:N`, `mps`, or a device.
-        setting: The setting that gave the name, for the error message.
+        setting: The setting that the name comes from, for error messages.
 
     Raises:
         CharlmError: The name is unknown, or this machine has no such device.
     """
-    place = f"{setting}: " if setting else ""
+    prefix = f"{setting}: " if setting else ""
     count = {
         "cuda": torch.cuda.device_count() if torch.cuda.is_available() else 0,
         "mps": int(torch.backends.mps.is_available()),
@@ -36,51 +37,49 @@ def choose_device(name: str | torch.device, setting: str | None = None) -> torch
         available = count[device.type]
     except (RuntimeError, TypeError, KeyError):
         raise CharlmError(
-            f"{place}unknown device {str(name)!r}; expected auto, cpu, cuda, cuda:N or mps"
+            f"{prefix}unknown device {str(name)!r}; expected auto, cpu, cuda, cuda:N or mps"
         ) from None
-    # PyTorch takes 'cuda:256' for 'cuda:0'.
+    # PyTorch reads 'cuda:256' as 'cuda:0'.
     if str(device) != str(name) or (device.index or 0) >= available:
         raise CharlmError(
-            f"{place}this machine has no '{name}' that PyTorch can use; use 'auto' or 'cpu'"
+            f"{prefix}this machine has no '{name}' that PyTorch can use; use 'auto' or 'cpu'"
         )
     return device
 
 
-def choose_precision(
-    name: Literal["auto", "float32", "bfloat16"], device: torch.device
-) -> Literal["float32", "bfloat16"]:
-    """Return `name`; `auto` takes bfloat16 where the processor multiplies it fast."""
+def choose_precision(name: Precision | Literal["auto"], device: torch.device) -> Precision:
+    """Return `name`, or what `auto` stands for: bfloat16 if the processor is fast at it."""
     if name != "auto":
         return name
     if device.type == "cuda":
         return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float32"
-    # PyTorch has no public question for this; both of these are in it since 2.5.
+    # PyTorch has no public function for this; it has had these two since version 2.5.
     fast = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
     return "bfloat16" if device.type == "cpu" and fast else "float32"
 
 
 def widest_float(device: torch.device) -> torch.dtype:
-    """Return the type in which to add up many numbers: float64, which MPS does not have."""
+    """Return the dtype for sums of many numbers: float64, or float32 on MPS, which lacks it."""
     return torch.float32 if device.type == "mps" else torch.float64
 
 
 def available_memory(device: torch.device) -> int | None:
-    """Return the bytes of memory that are free on `device`; None where that cannot be known."""
+    """Return the bytes of free memory on a device, or None if unknown."""
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
     free = []
     with suppress(OSError, ValueError, KeyError):
-        free.append(1024 * _numbers(MEMINFO)["MemAvailable:"])
-    with suppress(OSError, ValueError, KeyError):  # the limit is "max" where there is none
+        free.append(1024 * _read_numbers(MEMINFO)["MemAvailable:"])
+    with suppress(OSError, ValueError, KeyError):  # without a limit, memory.max holds "max"
         limit = int((CGROUP / "memory.max").read_text(encoding="ascii"))
         used = int((CGROUP / "memory.current").read_text(encoding="ascii"))
-        # Of what is used, the kernel gives this back when it is needed.
-        cache = _numbers(CGROUP / "memory.stat")["inactive_file"]
+        # The kernel frees this part of the used memory on demand.
+        cache = _read_numbers(CGROUP / "memory.stat")["inactive_file"]
         free.append(max(0, limit - used + cache))
     return min(free, default=None)
 
 
-def _numbers(path: Path) -> dict[str, int]:
-    """Return the first number of each line by the word before it."""
+def _read_numbers(path: Path) -> dict[str, int]:
+    """Return the first number of each line, by the word before it."""
     lines = path.read_text(encoding="ascii").splitlines()
     return {name: int(number) for name, number, *_ in map(str.split, lines)}

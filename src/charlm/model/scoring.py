@@ -1,7 +1,6 @@
-"""How many bits of surprise a character of text costs a model."""
+"""Scoring: how well a model predicts each symbol of a text."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -9,54 +8,64 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from charlm.model.base import LanguageModel, State
 from charlm.model.devices import widest_float
-from charlm.model.network import LanguageModel, State
 from charlm.progress import progress
 
 WINDOW = 256
-"""Symbols that are read at a time: bounds the memory, does not change the score."""
+"""Number of symbols to read at a time. It bounds the memory and does not change the scores."""
 
-LOGITS = 1 << 24
-"""The logits held at a time, where windows of one symbol do not have more of them."""
+MAX_LOGITS = 1 << 24
+"""Number of logits to hold at a time; a window has at least one symbol all the same."""
 
-WORTH_A_BATCH = 4
-"""Fewer texts than these, or than these that have not ended, are read one after the other."""
+MIN_BATCH = 4
+"""Fewer texts than this are read one after the other."""
 
 PREDICTION = np.dtype([("nats", np.float32), ("confidence", np.float32), ("right", np.bool_)])
-"""What is known of a prediction: the nats that the symbol costs, the probability of the symbol
-that was likeliest, and whether that was the one."""
+"""The prediction of a symbol: its negative log-likelihood, the probability of the likeliest symbol,
+and whether that was the right one."""
 
 
 @torch.no_grad()
 def predictions(
     model: LanguageModel,
-    texts: Sequence[npt.NDArray[Any]],
+    texts: Sequence[npt.NDArray[np.integer]],
     start: int | None,
     batch_size: int = 64,
-) -> list[npt.NDArray[Any]]:
-    """Return how each symbol of each text was predicted, every text read from a fresh state.
+) -> list[npt.NDArray[np.void]]:
+    """Return how well each symbol of each text is predicted.
+
+    The model reads each text from the initial state.
 
     Args:
         model: The model, in evaluation mode.
-        texts: One-dimensional arrays of symbols.
-        start: The symbol read before the first of a text (the end of the document before it);
-            None to predict the first symbol from the zero state by the output layer alone.
-        batch_size: Texts read side by side.
+        texts: The tokens of each text, one-dimensional.
+        start: A token to read before each text, the end of the document before it; None if there
+            is none, so that the first symbol is predicted from the initial state.
+        batch_size: Number of texts to read in parallel.
 
     Returns:
-        For each text, in the order given, an array of `PREDICTION` as long as it.
+        For each text, in the order given, a `PREDICTION` for each symbol.
     """
     found = [np.empty(len(text), PREDICTION) for text in texts]
 
     def read(
         batch: Sequence[int], width: int, begin: int, previous: Tensor, state: State | None
     ) -> None:
-        """Read texts, the longest first, from `begin` on, after the symbols `previous` (1, W)."""
+        """Read the rest of some texts.
+
+        Args:
+            batch: Indices of the texts, the longest first.
+            width: Number of columns of the model's input; those beyond the texts are padding.
+            begin: Number of symbols already read.
+            previous: The last tokens read, shape (1, width).
+            state: The state before `previous`.
+        """
         length = _window(width, model.vocabulary_size)
         while batch := [index for index in batch if begin < len(texts[index])]:
-            # Batches of two shapes: a matrix product of few rows has other bits on other numbers of
-            # threads.
-            if width > 1 and len(batch) < WORTH_A_BATCH:
+            # All batches have one of two widths: matrix products of few rows depend, in their last
+            # bits, on the number of threads.
+            if width > 1 and len(batch) < MIN_BATCH:
                 for column, index in enumerate(batch):
                     one = slice(column, column + 1)
                     read([index], 1, begin, previous[:, one], _columns(state, one))
@@ -65,20 +74,20 @@ def predictions(
             for column, index in enumerate(batch):
                 part = texts[index][begin : begin + length]
                 padded[: len(part), column] = part
-            expected = torch.from_numpy(padded).to(model.device)
+            targets = torch.from_numpy(padded).to(model.device)
             if begin == 0 and start is None:
-                logits = model.at_rest(width)[None]
-                if len(expected) > 1:
-                    following, state = model(expected[:-1])
+                logits = model.initial_logits(width)[None]
+                if len(targets) > 1:
+                    following, state = model(targets[:-1])
                     logits = torch.cat([logits, following])
             else:
-                logits, state = model(torch.cat([previous, expected[:-1]]), state)
-            previous = expected[-1:]
-            judged = _judged(logits, expected)
+                logits, state = model(torch.cat([previous, targets[:-1]]), state)
+            previous = targets[-1:]
+            predicted = _compare(logits, targets)
             for column, index in enumerate(batch):
-                part = found[index][begin : begin + length]
-                part[:] = judged[: len(part), column]
-                bar.update(len(part))
+                rest = found[index][begin : begin + length]
+                rest[:] = predicted[: len(rest), column]
+                bar.update(len(rest))
             begin += length
 
     longest_first = sorted(range(len(texts)), key=lambda index: -len(texts[index]))
@@ -93,39 +102,47 @@ def _columns(state: State | None, columns: slice) -> State | None:
     """Return the state of some of the streams."""
     if state is None:
         return None
-    return tuple(part[:, columns].contiguous() for part in state)
+    return tuple(tensor[:, columns].contiguous() for tensor in state)
 
 
-def _window(streams: int, alphabet: int) -> int:
-    """Return how many symbols of each stream are read at a time."""
-    return min(WINDOW, max(1, LOGITS // (streams * alphabet)))
+def _window(streams: int, vocabulary_size: int) -> int:
+    """Return the number of symbols of each stream to read at a time."""
+    return min(WINDOW, max(1, MAX_LOGITS // (streams * vocabulary_size)))
 
 
-def _judged(logits: Tensor, expected: Tensor) -> npt.NDArray[Any]:
-    """Return the `PREDICTION` of each of the symbols `expected`, from logits (…, V)."""
+def _compare(logits: Tensor, targets: Tensor) -> npt.NDArray[np.void]:
+    """Return the `PREDICTION` of each target, from logits (..., V)."""
     log_probability = functional.log_softmax(logits, -1)
-    nats = -log_probability.gather(-1, expected[..., None]).squeeze(-1)
-    likeliest, symbol = log_probability.max(-1)
-    judged = np.empty(expected.shape, PREDICTION)
-    judged["nats"] = nats.cpu().numpy()
-    judged["confidence"] = likeliest.exp().cpu().numpy()
-    judged["right"] = (symbol == expected).cpu().numpy()
-    return judged
+    nats = -log_probability.gather(-1, targets[..., None]).squeeze(-1)
+    highest, likeliest = log_probability.max(-1)
+    predicted = np.empty(targets.shape, PREDICTION)
+    predicted["nats"] = nats.cpu().numpy()
+    predicted["confidence"] = highest.exp().cpu().numpy()
+    predicted["right"] = (likeliest == targets).cpu().numpy()
+    return predicted
 
 
 @torch.no_grad()
 def validation_loss(
     model: LanguageModel,
-    tokens: npt.NDArray[Any],
+    tokens: npt.NDArray[np.integer],
     *,
     ignored: int | None = None,
     batch_size: int = 32,
 ) -> float | None:
-    """Return the mean nats a symbol over the whole of `tokens`, for the learning curve.
+    """Return the mean nats per symbol over all of `tokens`, for the learning curve.
 
-    The text is read in order, as at most `batch_size` streams side by side that carry their state
-    on, `WINDOW` symbols or more each: a stream knows nothing of what came before its first symbol.
-    The symbol `ignored` is read but its prediction not counted. None for fewer than two symbols.
+    The text is cut into at most `batch_size` streams of at least `WINDOW` symbols, which are read
+    in parallel and carry their state. Each begins in the initial state, without the text before it.
+
+    Args:
+        model: The model; it keeps its mode.
+        tokens: The text, one-dimensional.
+        ignored: A token that is read but whose prediction does not count.
+        batch_size: The largest number of streams.
+
+    Returns:
+        The loss; None for fewer than two symbols.
     """
     if len(tokens) < 2:
         return None
@@ -135,18 +152,19 @@ def validation_loss(
     batch_size = min(batch_size, max(1, (len(tokens) - 1) // WINDOW))
     length = (len(tokens) - 1) // batch_size
     starts = np.arange(batch_size) * length
-    total, count, state = 0.0, 0, None
+    total, count = 0.0, 0
+    state: State | None = None
     step = _window(batch_size, model.vocabulary_size)
     for begin in range(0, length, step):
-        places = (begin + np.arange(min(step, length - begin) + 1))[:, None] + starts
-        window = torch.from_numpy(tokens[places].astype(np.int64)).to(device)
+        positions = (begin + np.arange(min(step, length - begin) + 1))[:, None] + starts
+        window = torch.from_numpy(tokens[positions].astype(np.int64)).to(device)
         logits, state = model(window[:-1], state)
-        expected = window[1:]
-        nats = functional.cross_entropy(
-            logits.flatten(0, 1), expected.flatten(), reduction="none"
-        ).to(widest_float(device))
-        counted = (expected.flatten() != ignored) if ignored is not None else nats == nats
-        total += float((nats * counted).sum())
-        count += int(counted.sum())
+        targets = window[1:].flatten()
+        nats = functional.cross_entropy(logits.flatten(0, 1), targets, reduction="none")
+        counts = torch.ones_like(targets, dtype=torch.bool)
+        if ignored is not None:
+            counts = targets != ignored
+        total += float((nats.to(widest_float(device)) * counts).sum())
+        count += int(counts.sum())
     model.train(was_training)
     return total / max(1, count)

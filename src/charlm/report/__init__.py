@@ -1,1 +1,1 @@
-"""The page that a person opens."""
+"""The report: one HTML page about a run."""

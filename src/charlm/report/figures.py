@@ -1,4 +1,4 @@
-"""The charts of the report: Vega-Lite specifications, each with a still picture of itself.
+"""The charts of the report: Vega-Lite specifications, each with a static picture of itself.
 
 Colours are CSS variables of the page, so that one chart serves the light and the dark page.
 """
@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import pairwise
-from typing import Any
+from typing import TypedDict
 
 import altair as alt
 import numpy as np
@@ -18,34 +18,109 @@ from markupsafe import Markup
 
 VEGA_LITE = ".".join(alt.SCHEMA_VERSION.removeprefix("v").split(".")[:2])
 SERIES_COLORS = 8
-"""The page's style sheet has that many colours for models, `--series-0` and so on."""
+"""Number of colours for models in the page's style sheet, `--series-0` and so on."""
+
+STYLE = {
+    "font": "system-ui, sans-serif",
+    "view": {"stroke": None},
+    "axis": {
+        "labelColor": "var(--muted)",
+        "titleColor": "var(--muted)",
+        "gridColor": "var(--line)",
+        "domain": False,
+        "ticks": False,
+        "labelPadding": 6,
+        "labelFontSize": 12,
+        "titleFontSize": 12,
+        "titleFontWeight": "normal",
+    },
+    "axisX": {
+        "grid": False,
+        "labelFlush": True,
+        "labelOverlap": "greedy",
+        "labelSeparation": 8,
+        "titlePadding": 10,
+    },
+    "axisY": {
+        "titleAlign": "left",
+        "titleAngle": 0,
+        "titleAnchor": "start",
+        "titleX": 0,
+        "titleY": -12,
+        "titleBaseline": "bottom",
+    },
+    "legend": {
+        "orient": "top",
+        "offset": 32,
+        "labelColor": "var(--ink)",
+        "labelFontSize": 13,
+        "columnPadding": 18,
+        "symbolType": "stroke",
+        "symbolOpacity": 1,
+        "symbolSize": 300,
+        "symbolStrokeWidth": 2.5,
+        "symbolStrokeColor": "var(--muted)",
+    },
+}
+"""The look of all charts, in terms of the Vega-Lite configuration."""
 
 
 @dataclass(frozen=True)
 class Figure:
-    """A chart: `specification` draws it anew at any width, `picture` is it as an SVG element."""
+    """A chart."""
 
-    specification: dict[str, Any]
+    description: str
+    specification: Mapping[str, object]
+    """The Vega-Lite specification, which draws the chart at any width."""
     picture: Markup
+    """A static SVG element."""
+
+
+class CurvePoint(TypedDict):
+    """A point of a learning curve."""
+
+    name: str
+    """The model's name, which decides the colour."""
+    text: str
+    """`training` or `validation`."""
+    step: int
+    characters: int
+    bits: float
+    """Bits per character, the mean over the seeds."""
+    low: float
+    """The minimum over the seeds."""
+    high: float
+    """The maximum over the seeds."""
+
+
+PositionPoint = TypedDict("PositionPoint", {"name": str, "from": int, "to": int, "bits": float})
+"""A model's bits per symbol at positions in the documents; `to` is excluded."""
+
+
+class ReliabilityPoint(TypedDict):
+    """A model's accuracy in predictions of similar confidence."""
+
+    name: str
+    symbols: int
+    confidence: float
+    accuracy: float
 
 
 @cache
 def library() -> str:
-    """Return the script that draws the specifications; it defines `vegaEmbed`."""
+    """Return the script that draws specifications; it defines `vegaEmbed`."""
     return str(vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed", vl_version=VEGA_LITE))
 
 
-def learning_curves(rows: Sequence[Mapping[str, Any]], baselines: Mapping[str, float]) -> Figure:
+def learning_curves(rows: Sequence[CurvePoint], baselines: Mapping[str, float]) -> Figure:
     """Draw bits per character against the characters read in training.
 
     Args:
-        rows: The points: `name` (of one colour), `text` (`training` or `validation`),
-            `characters`, `step`, `bits`, and `low` and `high`, the least and the most of several
-            seeds, drawn as a band. Points above all validation scores are left out, for the
-            differences in the end are small.
-        baselines: Bits per character of baselines by name, drawn as rules.
+        rows: The points. Those above all validation scores are left out, since the differences at
+            the end are small.
+        baselines: Bits per character of baselines by name, drawn as horizontal lines.
     """
-    pointed_at = _pointed_at("name", "text", "step")
+    hovered = _hovered("name", "text", "step")
     shown = [row["high"] for row in rows if row["text"] == "validation"] or [
         row["high"] for row in rows
     ]
@@ -77,50 +152,50 @@ def learning_curves(rows: Sequence[Mapping[str, Any]], baselines: Mapping[str, f
             scale=alt.Scale(domain=["validation", "training"], range=[[1, 0], [2, 4]]),
         )
     )
-    discs = _discs(
+    targets = _hover_targets(
         points,
-        pointed_at,
+        hovered,
         alt.Tooltip("name:N", title="model"),
         alt.Tooltip("text:N"),
         alt.Tooltip("step:Q", format=","),
         alt.Tooltip("characters:Q", title="characters read", format=","),
         alt.Tooltip("bits:Q", title="bits per character", format=".3f"),
     )
-    known, place = [], -math.inf
-    for name, bits in sorted(baselines.items(), key=lambda each: each[1]):
-        place = max(bits, place + margin)  # names of rules that are close do not overlap
-        known.append({"baseline": name, "bits": bits, "place": round(place, 6)})
-    rules = alt.Chart(alt.InlineData(values=known)).encode(
-        y="bits:Q", color=alt.value("var(--muted)")
-    )
-    names_of_rules = rules.mark_text(align="left", dx=6, fontSize=12).encode(
-        x=alt.value("width"), y="place:Q", text="baseline:N"
-    )
     return _figure(
         alt.layer(
-            rules.mark_rule(strokeDash=[6, 3]),
-            names_of_rules,
+            *_baseline_rules(baselines, gap=margin),
             band,
             lines,
             points.mark_circle(size=18, opacity=1),
-            discs,
+            targets,
         ),
-        "Learning curves: bits per character on the training and the validation text against the "
-        "characters read. The table below holds the same figures.",
+        "Learning curves: bits per character of the training and validation text against the "
+        "characters read. The table below has the same numbers.",
         height=320,
     )
 
 
-def loss_by_position(rows: Sequence[Mapping[str, Any]]) -> Figure:
-    """Draw bits per symbol against the place in the document.
+def _baseline_rules(baselines: Mapping[str, float], gap: float) -> tuple[alt.Chart, alt.Chart]:
+    """Return a horizontal line for each baseline, and labels at least `gap` apart."""
+    values, place = [], -math.inf
+    for name, bits in sorted(baselines.items(), key=lambda each: each[1]):
+        place = max(bits, place + gap)
+        values.append({"baseline": name, "bits": bits, "place": round(place, 6)})
+    rules = alt.Chart(alt.InlineData(values=values)).encode(
+        y="bits:Q", color=alt.value("var(--muted)")
+    )
+    labels = rules.mark_text(align="left", dx=6, fontSize=12).encode(
+        x=alt.value("width"), y="place:Q", text="baseline:N"
+    )
+    return rules.mark_rule(strokeDash=[6, 3]), labels
 
-    Args:
-        rows: The points: `name`, `from` and `to` (places, the second excluded), `bits`.
-    """
+
+def loss_by_position(rows: Sequence[PositionPoint]) -> Figure:
+    """Draw bits per symbol against the position in the document."""
     points = alt.Chart(alt.InlineData(values=list(rows))).encode(
         x=alt.X(
             "to:Q",
-            title="symbols from the beginning of the document",
+            title="position in the document, in symbols",
             scale=alt.Scale(type="log", base=2),
             axis=alt.Axis(format=",", tickCount=7),
         ),
@@ -132,41 +207,37 @@ def loss_by_position(rows: Sequence[Mapping[str, Any]]) -> Figure:
         ),
         color=_color(rows),
     )
-    discs = _discs(
+    targets = _hover_targets(
         points,
-        _pointed_at("name", "to"),
+        _hovered("name", "to"),
         alt.Tooltip("name:N", title="model"),
         alt.Tooltip("from:Q", title="from symbol", format=","),
-        alt.Tooltip("to:Q", title="to before symbol", format=","),
+        alt.Tooltip("to:Q", title="to symbol (excluded)", format=","),
         alt.Tooltip("bits:Q", title="bits per symbol", format=".3f"),
     )
     return _figure(
-        alt.layer(points.mark_line(strokeWidth=2), points.mark_circle(size=18, opacity=1), discs),
-        "Bits per symbol by the place in the document, on logarithmic scales: the curve falls as "
-        "long as the model profits from what it has read.",
+        alt.layer(points.mark_line(strokeWidth=2), points.mark_circle(size=18, opacity=1), targets),
+        "Bits per symbol by position in the document, on logarithmic scales. The curve falls as "
+        "long as more context helps the model.",
         height=240,
     )
 
 
-def reliability(rows: Sequence[Mapping[str, Any]]) -> Figure:
-    """Draw how often models are right against how sure they are.
-
-    Args:
-        rows: The points: `name`, `confidence`, `accuracy`, `symbols`.
-    """
+def reliability(rows: Sequence[ReliabilityPoint]) -> Figure:
+    """Draw a reliability diagram: accuracy against confidence."""
     percent = alt.Axis(format="%", tickCount=5)
     whole = alt.Scale(domain=[0, 1])
     points = alt.Chart(alt.InlineData(values=list(rows))).encode(
-        x=alt.X("confidence:Q", title="how sure the model was", axis=percent, scale=whole),
-        y=alt.Y("accuracy:Q", title="how often it was right", axis=percent, scale=whole),
+        x=alt.X("confidence:Q", title="confidence", axis=percent, scale=whole),
+        y=alt.Y("accuracy:Q", title="accuracy", axis=percent, scale=whole),
         color=_color(rows),
     )
-    discs = _discs(
+    targets = _hover_targets(
         points,
-        _pointed_at("name", "confidence"),
+        _hovered("name", "confidence"),
         alt.Tooltip("name:N", title="model"),
-        alt.Tooltip("confidence:Q", title="sure", format=".1%"),
-        alt.Tooltip("accuracy:Q", title="right", format=".1%"),
+        alt.Tooltip("confidence:Q", format=".1%"),
+        alt.Tooltip("accuracy:Q", format=".1%"),
         alt.Tooltip("symbols:Q", format=","),
     )
     diagonal = (
@@ -179,23 +250,23 @@ def reliability(rows: Sequence[Mapping[str, Any]]) -> Figure:
             diagonal,
             points.mark_line(strokeWidth=2),
             points.mark_circle(size=18, opacity=1),
-            discs,
+            targets,
         ),
-        "Calibration: how often the likeliest symbol was right, by the probability that the model "
-        "gave it. A model on the dashed line is as often right as it is sure.",
+        "Calibration: how often the likeliest symbol was right (accuracy), by the probability that "
+        "the model gave it (confidence). A calibrated model lies on the dashed line.",
         height=240,
     )
 
 
 def document_histogram(bits: npt.NDArray[np.float64], color: str) -> Figure:
-    """Draw how many documents cost how many bits per character.
+    """Draw a histogram of the documents' bits per character.
 
-    The outermost bars also hold the documents that are farther than three times the interquartile
+    The outermost bars include the documents that are farther than three times the interquartile
     range from the quartiles (Tukey's outer fences).
 
     Args:
         bits: Bits per character of each document, shape (documents,).
-        color: The model's colour, as `series` names it.
+        color: The name of the model's colour; see `series`.
     """
     lower, upper = np.quantile(bits, [0.25, 0.75])
     fences = 3 * (upper - lower) * np.array([-1, 1]) + [lower, upper]
@@ -229,33 +300,34 @@ def document_histogram(bits: npt.NDArray[np.float64], color: str) -> Figure:
     )
     return _figure(
         chart,
-        f"Held-out documents by bits per character: half of them lie between {lower:.2f} and "
-        f"{upper:.2f}. The outermost bars also hold what lies far beyond.",
+        f"Held-out documents by bits per character. Half of them lie between {lower:.2f} and "
+        f"{upper:.2f}; the outermost bars include outliers.",
         height=180,
     )
 
 
 def series(index: int) -> str:
-    """Return the name of the `index`-th model's colour, from 0: a class of the style sheet."""
+    """Return the name of a model's colour, a class of the style sheet; indices start at 0."""
     return f"series-{index % SERIES_COLORS}"
 
 
-def _color(rows: Sequence[Mapping[str, Any]]) -> alt.Color:
-    """Give each name its colour, in the order in which the rows bring them."""
+def _color(rows: Sequence[CurvePoint | PositionPoint | ReliabilityPoint]) -> alt.Color:
+    """Give each name its colour, in the order of the rows."""
     names = list(dict.fromkeys(row["name"] for row in rows))
     colors = [f"var(--{series(index)})" for index in range(len(names))]
     return alt.Color("name:N", title=None, scale=alt.Scale(domain=names, range=colors))
 
 
-def _pointed_at(*fields: str) -> alt.Parameter:
+def _hovered(*fields: str) -> alt.Parameter:
     return alt.selection_point(on="pointerover", clear="pointerout", fields=list(fields))
 
 
-def _discs(points: alt.Chart, pointed_at: alt.Parameter, *tooltip: alt.Tooltip) -> Any:
-    """Return wide discs to point at: Vega-Lite 6.1 loses the names in tooltips of `nearest`."""
-    opacity = alt.condition(pointed_at, alt.value(0.35), alt.value(0), empty=False)
+def _hover_targets(points: alt.Chart, hovered: alt.Parameter, *tooltip: alt.Tooltip) -> alt.Chart:
+    """Return large discs with tooltips; Vega-Lite 6.1 loses the names in tooltips of `nearest`."""
+    opacity = alt.condition(hovered, alt.value(0.35), alt.value(0), empty=False)
     discs = points.mark_circle(size=500).encode(opacity=opacity, tooltip=list(tooltip))
-    return discs.add_params(pointed_at)
+    layer: alt.Chart = discs.add_params(hovered)
+    return layer
 
 
 def _figure(chart: alt.TopLevelMixin, description: str, height: int) -> Figure:
@@ -265,37 +337,7 @@ def _figure(chart: alt.TopLevelMixin, description: str, height: int) -> Figure:
         "height": height,
         "background": None,
         "autosize": {"type": "fit-x", "contains": "padding"},
-        "config": {
-            "font": "system-ui, sans-serif",
-            "view": {"stroke": None},
-            "axis": {
-                "labelColor": "var(--muted)",
-                "titleColor": "var(--muted)",
-                "gridColor": "var(--line)",
-                "domain": False,
-                "ticks": False,
-                "labelPadding": 6,
-                "labelFontSize": 12,
-                "titleFontSize": 12,
-                "titleFontWeight": "normal",
-            },
-            "axisX": {"grid": False, "labelFlush": True, "labelOverlap": "greedy"}
-            | {"labelSeparation": 8, "titlePadding": 10},
-            "axisY": {"titleAlign": "left", "titleAngle": 0, "titleAnchor": "start"}
-            | {"titleX": 0, "titleY": -12, "titleBaseline": "bottom"},
-            "legend": {
-                "orient": "top",
-                "offset": 32,
-                "labelColor": "var(--ink)",
-                "labelFontSize": 13,
-                "columnPadding": 18,
-                "symbolType": "stroke",
-                "symbolOpacity": 1,
-                "symbolSize": 300,
-                "symbolStrokeWidth": 2.5,
-                "symbolStrokeColor": "var(--muted)",
-            },
-        },
+        "config": STYLE,
     }
     picture = vl_convert.vegalite_to_svg(specification | {"width": 720}, vl_version=VEGA_LITE)
-    return Figure(specification | {"width": "container"}, Markup(picture))
+    return Figure(description, specification | {"width": "container"}, Markup(picture))

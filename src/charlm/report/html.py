@@ -1,30 +1,32 @@
 """HTML of the page: its templates, filters and content security policy.
 
 All text from the corpus is untrusted. Jinja escapes it, `shown` makes control characters harmless,
-and the content security policy allows no scripts but the page's own.
+and the content security policy allows only the page's own scripts.
 """
 
 import base64
 import hashlib
 import unicodedata
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
+from dataclasses import dataclass
 from itertools import pairwise, takewhile
 from operator import eq
 from pathlib import Path
-from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
+from charlm.evaluation.memorization import Overlap
+
 TEMPLATES = Path(__file__).parent / "templates"
 
-ALIKE = 4
-"""Characters that two texts must share after a change for the change to end."""
+CONTEXT = 4
+"""Characters that must be equal after a change for the change to end."""
 CONTROLS = {"\t": "tab", "\n": "line feed", "\r": "carriage return", "\0": "null"}
 
 
 def environment() -> Environment:
-    """Return the environment of the templates, with the filters and functions that they use."""
+    """Return the environment of the templates, with their filters and functions."""
     made = Environment(
         loader=FileSystemLoader(TEMPLATES),
         autoescape=True,
@@ -35,10 +37,10 @@ def environment() -> Environment:
     made.filters["shown"] = shown
     made.filters["number"] = "{:,}".format
     made.filters["bits"] = "{:.3f}".format
-    made.filters["sample"] = shown_sample
     made.filters["percent"] = percent
     made.globals["compared"] = compared
     made.globals["shown_change"] = shown_change
+    made.globals["shown_sample"] = shown_sample
     return made
 
 
@@ -61,19 +63,22 @@ def security_policy(scripts: Iterable[str], style: str) -> str:
 
 
 def _source_hash(text: str) -> str:
-    """Return how a content security policy names an inline script or style sheet."""
+    """Return the source expression of an inline script or style sheet."""
     digest = hashlib.sha256(text.encode()).digest()
     return f"'sha256-{base64.b64encode(digest).decode()}'"
 
 
-def shown(text: str, longest: int | None = None) -> Markup:
+def shown(text: str, limit: int | None = None) -> Markup:
     """Return `text` as HTML that cannot affect the page around it.
 
-    The text is escaped, isolated from the surrounding text direction and cut to `longest`
-    characters. Control and formatting characters are written out as code points, except for the
-    line feed, the tab and the joiners.
+    The text is escaped, isolated from the surrounding text direction and cut to `limit`
+    characters. Control and formatting characters are written out as code points, except the line
+    feed, the tab and the joiners.
+
+    >>> shown("<b>", limit=2)
+    Markup('<bdi>&lt;b…</bdi>')
     """
-    cut = text if longest is None or len(text) <= longest else text[:longest].rstrip() + "…"
+    cut = text if limit is None or len(text) <= limit else text[:limit].rstrip() + "…"
     return Markup("<bdi>{}</bdi>").format(_escaped(cut))
 
 
@@ -96,38 +101,38 @@ def is_control(character: str) -> bool:
 
 
 def character_name(character: str) -> str:
-    """Return a character's name: Unicode's, or a plain one for control characters."""
+    """Return a character's name in Unicode, or a common one for a control character."""
     known = CONTROLS.get(character) or unicodedata.name(character, "").lower()
     return known or f"U+{ord(character):04X}"
 
 
-def shown_sample(sample: Mapping[str, Any], longest: int) -> Markup:
-    """Return a sample's text as HTML, cut to `longest` characters, with copied passages marked."""
-    text = sample["text"][:longest]
-    low, high = sample["longest"]
-    ends = [end for passage in sample["passages"] for end in passage]
-    bounds = sorted({0, len(text), *(end for end in (low, high, *ends) if end < len(text))})
+def shown_sample(text: str, overlap: Overlap, limit: int) -> Markup:
+    """Return a sample as HTML, cut to `limit` characters, with its copied passages marked."""
+    cut = text[:limit]
+    low, high = overlap["longest"]
+    ends = [end for passage in overlap["passages"] for end in passage]
+    bounds = sorted({0, len(cut), *(end for end in (low, high, *ends) if end < len(cut))})
     parts = []
     for start, stop in pairwise(bounds):
-        part = _escaped(text[start:stop])
+        part = _escaped(cut[start:stop])
         if low <= start < high:
             part = Markup("<u>{}</u>").format(part)
-        if any(first <= start < last for first, last in sample["passages"]):
+        if any(first <= start < last for first, last in overlap["passages"]):
             part = Markup('<mark class="copied">{}</mark>').format(part)
         parts.append(part)
-    ending = "…" if len(sample["text"]) > longest else ""
+    ending = "…" if len(text) > limit else ""
     return Markup("<bdi>{}{}</bdi>").format(Markup("").join(parts), ending)
 
 
 def shown_change(before: str, after: str) -> tuple[Markup, Markup]:
-    """Return two texts as HTML with their first difference marked and its white space visible."""
+    """Return two texts as HTML, with their first difference marked and its white space visible."""
     start = sum(takewhile(bool, map(eq, before, after)))
-    # The shortest change after which both texts continue alike.
+    # The shortest change after which both texts continue in the same way.
     old, new = next(
         (total - added, added)
         for total in range(len(before) + len(after) + 1)
         for added in range(max(0, total - len(before) + start), total + 1)
-        if before[start + total - added :][:ALIKE] == after[start + added :][:ALIKE]
+        if before[start + total - added :][:CONTEXT] == after[start + added :][:CONTEXT]
     )
     marked = []
     for text, length in ((before, old), (after, new)):
@@ -140,8 +145,12 @@ def shown_change(before: str, after: str) -> tuple[Markup, Markup]:
 
 
 def compared(score: float, other: float) -> str:
-    """Say how much less, or more, `score` is than `other`, in whole percent."""
-    if round(other, 3) == 0:  # shown as 0.000; a share of nothing has no percent
+    r"""Say in whole percent how much lower or higher `score` is than `other`.
+
+    >>> compared(1.5, 2.0)
+    '25\u2009% fewer than'
+    """
+    if round(other, 3) == 0:  # shown as 0.000, of which there is no percentage
         return "about as many as" if round(score, 3) == 0 else "more than"
     percent = round(100 * (1 - score / other))
     if percent == 0:
@@ -152,3 +161,19 @@ def compared(score: float, other: float) -> str:
 def percent(share: float) -> str:
     """Format a share in percent; a tiny share is not shown as zero."""
     return "under 0.1\u2009%" if 0 < share < 0.0005 else f"{100 * share:.1f}\u2009%"
+
+
+@dataclass(frozen=True)
+class Scale:
+    """A horizontal scale from `low` to `high`, for bars and whiskers."""
+
+    low: float
+    high: float
+
+    def position(self, value: float) -> str:
+        """Return the position of a value in percent of the width.
+
+        >>> Scale(1.0, 3.0).position(1.5)
+        '25.00%'
+        """
+        return f"{100 * (value - self.low) / (self.high - self.low or 1):.2f}%"

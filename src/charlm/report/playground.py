@@ -1,53 +1,66 @@
-"""The models that travel in the page, their weights rounded, for its playground."""
+"""The models embedded in the page, with rounded weights, for its playground."""
 
 import base64
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 import numpy as np
 import numpy.typing as npt
 from safetensors.numpy import load_file
 
-from charlm.model.network import member_prefixes
+from charlm.model.ensemble import member_prefixes
 
-MOST_BYTES = 5_000_000
-"""What the rounded weights of all models may take in the page."""
+MAX_BYTES = 5_000_000
+"""The maximum size of the weights of all models together."""
 
 
-def pack(folders: Sequence[str | Path]) -> tuple[list[dict[str, Any]], list[str]]:
+class EmbeddedModel(TypedDict):
+    """What `templates/playground.js` needs of a model."""
+
+    name: str
+    cell: str
+    members: list[str]
+    """Prefixes of the members' weights; one empty prefix for a single network."""
+    layers: int
+    unit: str
+    symbols: list[str]
+    unknown: int | None
+    end_of_document: int | None
+    shapes: dict[str, list[int]]
+    weights: str
+    """Base64 of all float32 numbers, then all int8 numbers, both in the order of `shapes`. A
+    vector is float32. A matrix is int8, with one float32 factor for each row."""
+
+
+def embed(folders: Sequence[str | Path]) -> tuple[list[EmbeddedModel], list[str]]:
     """Return the models that fit into the page together, and the names of those that do not.
 
     Args:
-        folders: The folders of trained models. The first ones go first.
-
-    Returns:
-        For each model that fits all that `templates/playground.js` needs. `weights`, in Base64,
-        holds, each in the order of `shapes`, first all float32: a matrix's factors, one a row, or a
-        whole vector; then all int8: a matrix's rows, to be multiplied by their factors.
+        folders: The folders of trained models; the first ones take precedence.
     """
-    packed: list[dict[str, Any]] = []
+    embedded: list[EmbeddedModel] = []
     too_large = []
-    room = MOST_BYTES
+    room = MAX_BYTES
     for folder in map(Path, folders):
-        model = _packed(folder)
+        model = _embedded(folder)
         if len(model["weights"]) <= room:
             room -= len(model["weights"])
-            packed.append(model)
+            embedded.append(model)
         else:
             too_large.append(folder.name)
-    return packed, too_large
+    return embedded, too_large
 
 
-def _packed(folder: Path) -> dict[str, Any]:
+def _embedded(folder: Path) -> EmbeddedModel:
     description = json.loads((folder / "model.json").read_text(encoding="utf-8"))
     weights = {
         name: tensor
         for name, tensor in sorted(load_file(folder / "model.safetensors").items())
         if not name.startswith("ngram.")
     }
-    alone = " without its n-gram model" if description["architecture"].get("ngram_order") else ""
+    note = " without its n-gram model" if description["architecture"].get("ngram_order") else ""
     vocabulary = description["vocabulary"]
     special = vocabulary["special"]
     floats, integers = [], []
@@ -62,9 +75,9 @@ def _packed(folder: Path) -> dict[str, Any]:
         part.astype(part.dtype.newbyteorder("<")).tobytes() for part in floats + integers
     )
     return {
-        "name": f"{folder.name}{alone}",
+        "name": f"{folder.name}{note}",
         "cell": description["architecture"]["cell"],
-        "members": member_prefixes(description["architecture"]),
+        "members": member_prefixes(description["architecture"].get("members", 1)),
         "layers": description["architecture"]["num_layers"],
         "unit": vocabulary["unit"],
         "symbols": vocabulary["symbols"],
@@ -78,7 +91,15 @@ def _packed(folder: Path) -> dict[str, Any]:
 def quantize(
     matrix: npt.NDArray[np.float32],
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int8]]:
-    """Round a matrix (rows, columns) to int8, with a factor (rows,) for each row's largest."""
+    """Round a matrix to int8, row by row.
+
+    Args:
+        matrix: The numbers, shape (rows, columns).
+
+    Returns:
+        The factor of each row, shape (rows,), and the rounded numbers. Their product approximates
+        the matrix.
+    """
     largest = np.abs(matrix).max(axis=1)
     factors = (np.where(largest > 0, largest, 1) / 127).astype(np.float32)
     return factors, np.rint(matrix / factors[:, None]).astype(np.int8)

@@ -1,265 +1,206 @@
-"""The contents of the results folder, as the page shows them."""
+"""The results of a run, read from their folder into typed records."""
 
 import csv
 import json
-import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias, TypedDict, TypeVar
 
-import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
+from charlm.evaluation.baseline import BaselineScores
+from charlm.evaluation.compare import Comparison
+from charlm.evaluation.diagnostics import Diagnostics
+from charlm.evaluation.evaluate import Metrics
+from charlm.evaluation.memorization import Memorization, Overlap
+from charlm.evaluation.scores import HeldOut
+from charlm.model.model_card import baseline_label
+from charlm.report.figures import series
+from charlm.settings import Architecture
 
-from charlm.files import sha256_of
-from charlm.model.card import baseline_label
-from charlm.report import figures
-from charlm.report.html import character_name
+Key = TypeVar("Key")
+Value = TypeVar("Value")
 
-LEAST = 100
-"""Documents with fewer characters have unreliable scores."""
-MOST = {
-    "prompts": 12,
-    "open": 2,
-    "samples": 4,
-    "documents": 8,
-    "excerpt": 320,
-    "columns": 8,
-    "rejected": 20,
-    "symbols": 400,
-    "differences": 20,
-}
-"""The maximum of each that the page shows (`open`: prompts that start unfolded, `excerpt`:
-characters of a document)."""
+Configuration: TypeAlias = Mapping[str, Any]
+"""A resolved configuration, which `charlm.pipeline.config`, a layer above, has checked."""
 
 
 @dataclass(frozen=True)
-class Model:
-    """What the results folder holds about one trained model."""
+class HistoryRow:
+    """A point of a learning curve, with numbers as `history.csv` writes them."""
+
+    step: int
+    epoch: str
+    characters: int
+    """Characters read so far."""
+    learning_rate: str
+    training_bits: str
+    validation_bits: str
+    """Empty if there was no validation."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A sample and its overlap with the training text."""
+
+    prompt: str
+    temperature: float
+    top_k: int | None
+    top_p: float | None
+    text: str
+    overlap: Overlap
+
+
+class Timing(TypedDict):
+    """The content of `timing.json`."""
+
+    seconds: float
+    characters_per_second: int
+
+
+@dataclass(frozen=True)
+class ModelResults:
+    """A trained model and its results."""
 
     label: str
-    """Its name, with its seed where there are several."""
+    """Its name, with the seed if there are several."""
     name: str
     """Its name in the configuration."""
     color: str
     """The name of its colour; see `charlm.report.figures.series`."""
-    settings: Mapping[str, Any]
-    metrics: Mapping[str, Any]
-    diagnostics: Mapping[str, Any]
-    history: Sequence[Mapping[str, str]]
-    samples: Sequence[Mapping[str, Any]]
-    timing: Mapping[str, Any]
+    architecture: Architecture
+    seed: int
+    metrics: Metrics
+    diagnostics: Mapping[HeldOut, Diagnostics | None]
+    history: Sequence[HistoryRow]
+    samples: Sequence[Sample]
+    timing: Timing
 
 
-def read_model(folder: Path, settings: Mapping[str, Any], names: Sequence[str]) -> Model:
-    """Return what a trained model's folder holds; `names` gives models their colours."""
-    name = folder.name.split(".")[0]
+@dataclass(frozen=True)
+class Baseline:
+    """A baseline and its scores."""
+
+    name: str
+    """Its name in the result files."""
+    label: str
+    """Its name for readers."""
+    scores: BaselineScores
+
+
+@dataclass(frozen=True)
+class Results:
+    """The results of a run."""
+
+    folder: Path
+    config: Configuration
+    models: Sequence[ModelResults]
+    baselines: Sequence[Baseline]
+    comparison: Comparison
+    memorization: Memorization
+
+    @property
+    def split(self) -> HeldOut | None:
+        """The split that the report is about: the test split if it was scored."""
+        splits: tuple[HeldOut, ...] = ("test", "validation")
+        return next((s for s in splits if any(model.metrics[s] for model in self.models)), None)
+
+    @property
+    def first_seeds(self) -> Sequence[ModelResults]:
+        """One model of each name: that of the first seed."""
+        return list({model.name: model for model in reversed(self.models)}.values())[::-1]
+
+
+def read_results(folder: Path, models: Sequence[str], config: Configuration) -> Results:
+    """Read the results of a run.
+
+    Args:
+        folder: The folder `results/{corpus}`.
+        models: Names of the trained models, `NAME.seed1` and so on for several seeds.
+        config: The resolved configuration.
+    """
+    names = list(dict.fromkeys(label.split(".")[0] for label in models))
+    colors = {name: series(index) for index, name in enumerate(names)}
+    memorization: Memorization = read_json(folder / "memorization.json")
+    baselines: dict[str, BaselineScores] = read_json(folder / "baselines.json")
+    return Results(
+        folder=folder,
+        config=config,
+        models=[
+            _read_model(
+                folder / "models" / label,
+                settings=config["models"][label],
+                color=colors[label.split(".")[0]],
+                overlaps=memorization["models"][label],
+            )
+            for label in models
+        ],
+        baselines=[
+            Baseline(name, baseline_label(name, scores), scores)
+            for name, scores in baselines.items()
+        ],
+        comparison=read_json(folder / "comparison.json"),
+        memorization=memorization,
+    )
+
+
+def _read_model(
+    folder: Path, *, settings: Configuration, color: str, overlaps: Sequence[Overlap]
+) -> ModelResults:
     lines = (folder / "samples.jsonl").read_text(encoding="utf-8").split("\n")
-    copied = read_json(folder.parent.parent / "memorization.json")["models"][folder.name]
     samples = [json.loads(line) for line in lines if line]
-    return Model(
+    architecture = {key: value for key, value in settings.items() if key != "training"}
+    return ModelResults(
         label=folder.name,
-        name=name,
-        color=figures.series(names.index(name)),
-        settings=settings,
+        name=folder.name.split(".")[0],
+        color=color,
+        architecture=Architecture.from_mapping(architecture, f"models.{folder.name}"),
+        seed=settings["training"]["seed"],
         metrics=read_json(folder / "metrics.json"),
         diagnostics=read_json(folder / "diagnostics.json"),
-        history=read_table(folder / "history.csv", ","),
-        samples=[{**sample, **runs} for sample, runs in zip(samples, copied, strict=True)],
+        history=[
+            HistoryRow(
+                step=int(row["step"]),
+                epoch=row["epoch"],
+                characters=int(row["characters"]),
+                learning_rate=row["learning_rate"],
+                training_bits=row["train_bits_per_character"],
+                validation_bits=row["validation_bits_per_character"],
+            )
+            for row in read_table(folder / "history.csv", ",")
+        ],
+        samples=[
+            Sample(
+                prompt=sample["prompt"],
+                temperature=sample["temperature"],
+                top_k=sample["top_k"],
+                top_p=sample["top_p"],
+                text=sample["text"],
+                overlap=overlap,
+            )
+            for sample, overlap in zip(samples, overlaps, strict=True)
+        ],
         timing=read_json(folder / "timing.json"),
     )
 
 
-def file_hashes(results: Path, models: Sequence[Model]) -> dict[str, str]:
-    """Return the SHA-256 of the files that a reproduced run has in common, by name."""
-    files = ["documents.parquet", "corpus.parquet", "vocabulary.json"]
-    for model in models:
-        files += [f"models/{model.label}/{file}" for file in ("model.safetensors", "model.json")]
-    return {name: sha256_of(results / name) for name in files}
-
-
-def read_baselines(path: Path) -> dict[str, Mapping[str, Any]]:
-    """Return the scores of each baseline by its label."""
-    return {baseline_label(name, scores): scores for name, scores in read_json(path).items()}
-
-
-def read_differences(
-    results: Path, split: str | None, models: Sequence[Model]
-) -> list[dict[str, Any]]:
-    """Return the differences between each model and the other models and baselines."""
-    if split is None:
-        return []
-    labels = {model.label: model.label for model in models}
-    ours = set(labels)
-    for name, scores in read_json(results / "baselines.json").items():
-        labels[name] = baseline_label(name, scores)
-    rows = [
-        {**row, "better": labels[row["better"]], "worse": labels[row["worse"]]}
-        for row in read_json(results / "comparison.json")[split]["differences"]
-        if ours & {row["better"], row["worse"]}
-    ]
-    # The chosen n-gram may be the 5-gram itself.
-    return list({(row["better"], row["worse"]): row for row in rows}.values())
-
-
-def read_memorization(path: Path, models: Sequence[Model]) -> dict[str, Any]:
-    """Return how much each model copies at each temperature, and how much held-out text repeats."""
-    record = read_json(path)
-    temperatures = {
-        model.label: grouped((sample["temperature"], sample) for sample in model.samples)
-        for model in models
-    }
-    return {
-        "run": record["run"],
-        "longest": max(
-            (_copied(model.samples)["longest"] for model in models if model.samples), default=0
-        ),
-        "copying": sum(bool(sample["passages"]) for model in models for sample in model.samples),
-        "rows": {
-            label: [{"temperature": number, **_copied(group)} for number, group in groups.items()]
-            for label, groups in temperatures.items()
-        },
-        "held_out": _copied(record["held_out"]) if record["held_out"] else None,
-    }
-
-
-def _copied(texts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Summarize records of `charlm.evaluation.memorization`."""
-    longest = [text["longest"][1] - text["longest"][0] for text in texts]
-    shares = [text["share"] for text in texts if text["share"] is not None]
-    return {
-        "texts": len(texts),
-        "median": float(np.median(longest)),
-        "longest": max(longest),
-        "share": float(np.mean(shares)) if shares else None,
-    }
-
-
-def corpus_sizes(path: Path) -> dict[str, dict[str, int]]:
-    """Return documents and characters of each split and, as `all`, of the whole corpus."""
-    sizes = {name: [0, 0] for name in ("train", "validation", "test")}
-    documents, last = 0, None
-    for batch in pq.ParquetFile(path).iter_batches(columns=["doc_id", "split", "text"]):
-        ids = batch["doc_id"].to_numpy()
-        # The two rows of a document that a contiguous split cuts follow one another.
-        documents += int((np.diff(ids, prepend=-1 if last is None else last) != 0).sum())
-        last = ids[-1] if len(ids) else last
-        for name, size in sizes.items():
-            lengths = pc.utf8_length(batch["text"].filter(pc.equal(batch["split"], name)))
-            size[0] += len(lengths)
-            size[1] += pc.sum(lengths).as_py() or 0
-    sizes["all"] = [documents, sum(characters for _, characters in sizes.values())]
-    return {name: {"documents": size[0], "characters": size[1]} for name, size in sizes.items()}
-
-
-def read_extremes(results: Path, scores: pa.Table) -> dict[str, Any]:
-    """Return the documents with the most and the fewest bits per character.
-
-    Very short documents are left out, unless most of the documents are short.
-    """
-    characters = scores["characters"].to_numpy()
-    least = max(1, int(min(LEAST, np.median(characters)))) if len(characters) else 1
-    long = scores.filter(pa.array(characters >= least)).sort_by(
-        [("bits_per_character", "descending"), ("doc_id", "ascending")]
-    )
-    count = min(MOST["documents"], len(long) // 2)
-    strangest = long.slice(0, count).to_pylist()
-    ordinary = long.slice(len(long) - count).to_pylist()[::-1]
-    ids = pa.array([row["doc_id"] for row in strangest + ordinary], pa.int64())
-    chosen = pc.field("doc_id").isin(ids)
-    texts = {
-        (row["doc_id"], row["split"]): row["text"]
-        for row in pq.read_table(results / "corpus.parquet", filters=chosen).to_pylist()
-    }
-    documents = results / "documents.parquet"
-    kept = [name for name in pq.read_schema(documents).names if name not in ("doc_id", "text")]
-    beside = {
-        row.pop("doc_id"): row
-        for row in pq.read_table(
-            documents, columns=["doc_id", *kept[: MOST["columns"]]], filters=chosen
-        ).to_pylist()
-    }
-    for row in strangest + ordinary:
-        row["text"] = texts[row["doc_id"], row["split"]]
-        row["kept"] = {
-            name: "" if value is None else str(value)
-            for name, value in beside[row["doc_id"]].items()
-        }
-    return {"least": least, "strangest": strangest, "ordinary": ordinary}
-
-
-def read_rejected(path: Path) -> dict[str, Any]:
-    """Return the number of rejected rows and the first of them."""
-    rows = pq.ParquetFile(path)
-    first = next(rows.iter_batches(MOST["rejected"]), None)
-    return {
-        "count": rows.metadata.num_rows,
-        "rows": first.to_pylist() if first is not None else [],
-    }
-
-
-def read_vocabulary(path: Path) -> dict[str, Any]:
-    """Return the symbols, the most frequent first, and how many there are of each kind."""
-    vocabulary = read_json(path)
-    special = {number for number in vocabulary["special"].values() if number is not None}
-    symbols = [
-        {"symbol": symbol, "count": count, **_described(symbol, number in special)}
-        for number, (symbol, count) in enumerate(
-            zip(vocabulary["symbols"], vocabulary["counts"], strict=True)
-        )
-    ]
-    kinds = grouped((symbol["kind"], symbol) for symbol in symbols)
-    return {
-        "unit": vocabulary["unit"],
-        "symbols": sorted(symbols, key=lambda symbol: -(symbol["count"] or 0)),
-        "kinds": sorted(
-            ((kind, len(members)) for kind, members in kinds.items()), key=lambda pair: -pair[1]
-        ),
-    }
-
-
-KINDS = {
-    "L": "letters",
-    "M": "combining marks",
-    "N": "digits and numbers",
-    "P": "punctuation marks",
-    "S": "other signs",
-    "Z": "spaces",
-    "C": "control characters",
-}
-
-
-def _described(symbol: str, special: bool) -> dict[str, Any]:
-    """Return the kind and the name of a symbol, and whether only its name can be shown."""
-    if special:
-        name = symbol.strip("<>").replace("_", " ")
-        return {"kind": "special symbols", "name": name, "hidden": True}
-    if symbol.startswith("<0x"):
-        return {"kind": "bytes beyond ASCII", "name": symbol.strip("<>"), "hidden": True}
-    name = " + ".join(map(character_name, symbol))
-    if len(symbol) > 1:
-        return {"kind": "clusters of characters", "name": name, "hidden": symbol.isspace()}
-    category = unicodedata.category(symbol)[0]
-    kind = "spaces" if symbol in "\t\n\r" else KINDS[category]
-    return {"kind": kind, "name": name, "hidden": category in "ZC"}
-
-
-def grouped(pairs: Iterable[tuple[Any, Any]]) -> dict[Any, list[Any]]:
-    """Return the values of each key, in order."""
-    groups: dict[Any, list[Any]] = {}
-    for key, value in pairs:
-        groups.setdefault(key, []).append(value)
-    return groups
-
-
 def read_json(path: Path) -> Any:
-    """Return the content of a JSON file."""
+    """Return the content of a JSON file; the caller names its type."""
     return json.loads(path.read_text(encoding="utf-8"))
 
 
 def read_table(path: Path, delimiter: str) -> list[dict[str, str]]:
-    """Return the rows of a table of text, by column."""
+    """Return the rows of a text table with a header."""
     with path.open(encoding="utf-8", newline="") as file:
         return list(csv.DictReader(file, delimiter=delimiter))
+
+
+def grouped(pairs: Iterable[tuple[Key, Value]]) -> dict[Key, list[Value]]:
+    """Return the values of each key, in order.
+
+    >>> grouped([("a", 1), ("b", 2), ("a", 3)])
+    {'a': [1, 3], 'b': [2]}
+    """
+    groups: dict[Key, list[Value]] = {}
+    for key, value in pairs:
+        groups.setdefault(key, []).append(value)
+    return groups

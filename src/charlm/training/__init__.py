@@ -1,1 +1,1 @@
-"""Training: streams of characters, optimisation, checkpoints and the loop."""
+"""Training: from encoded text to a saved model."""

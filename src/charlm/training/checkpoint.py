@@ -1,89 +1,119 @@
-"""Checkpoints: all that a training needs to go on as if it had never stopped.
+"""Checkpoints: everything that a training needs to continue as if it had never stopped.
 
-A checkpoint is one safetensors file: the tensors of weights, optimizer and recurrent state, and in
-its header a JSON record of the rest. Nothing in it can run code. It is written whole or not at
-all, its name holds a digest of its bytes, and it says by a fingerprint which training it belongs
-to. The last two of a training are kept, so that one that was damaged leaves another.
+A checkpoint is a safetensors file. It holds the tensors and, in its header, a JSON record of the
+rest; nothing in it can run code. Its header also holds the fingerprint of its training, and its
+name a digest of its bytes. The last two checkpoints of a training are kept, in case one is damaged.
 """
 
 import hashlib
 import json
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
 from torch import Tensor
 
 from charlm.files import atomic, sha256_of
+from charlm.training.history import HistoryRow
 
 log = logging.getLogger(__name__)
 
 KEPT = 2
+"""Checkpoints that are kept."""
 
 
-def fingerprint(settings: Mapping[str, Any], files: Mapping[str, str | Path]) -> dict[str, str]:
-    """Return digests of all that makes a training what it is, each under its name.
+class Record(TypedDict):
+    """The state of a training apart from its tensors."""
+
+    step: int
+    learning_rate: float
+    averaged: int | None
+    """Number of steps in the average of the weights; None without an average."""
+    history: list[HistoryRow]
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """The state of a training."""
+
+    tensors: dict[str, Tensor]
+    record: Record
+
+
+def fingerprint_of(
+    settings: Mapping[str, object], files: Mapping[str, str | Path]
+) -> dict[str, str]:
+    """Return a digest of everything that determines the result of a training, by name.
 
     Args:
-        settings: Settings by name; what they hold must be plain values.
-        files: Files by name, whose content counts, not their place.
+        settings: Settings by name; JSON values.
+        files: Files by name. Only their content counts.
     """
-    plain = {name: json.dumps(value, sort_keys=True) for name, value in settings.items()}
-    digests = {name: hashlib.sha256(text.encode()).hexdigest() for name, text in plain.items()}
+    texts = {name: json.dumps(value, sort_keys=True) for name, value in settings.items()}
+    digests = {name: hashlib.sha256(text.encode()).hexdigest() for name, text in texts.items()}
     return digests | {name: sha256_of(file) for name, file in files.items()}
 
 
 class Checkpoints:
-    """The checkpoints of one training, in a folder that may hold those of others.
+    """The checkpoints of a training, in a folder that may hold those of other trainings.
 
     Args:
-        folder: Where they are.
-        belongs: The training's `fingerprint`.
+        folder: The folder.
+        fingerprint: The training's fingerprint; see `fingerprint_of`.
+        validate_every: Number of steps between its validations. A checkpoint of a training that
+            validates at other steps can be used up to the first validation.
     """
 
-    def __init__(self, folder: str | Path, belongs: Mapping[str, str]) -> None:
+    def __init__(
+        self, folder: str | Path, fingerprint: Mapping[str, str], validate_every: int
+    ) -> None:
         self.folder = Path(folder)
-        self.belongs = belongs
+        self.fingerprint = fingerprint
+        self.validate_every = validate_every
         self._own: list[Path] = []
 
-    def save(self, tensors: Mapping[str, Tensor], record: Mapping[str, Any]) -> None:
-        """Write a checkpoint and drop all but this training's last `KEPT`.
+    def save(self, snapshot: Snapshot) -> None:
+        """Write a checkpoint and delete all but the last `KEPT` of this training.
 
-        Those of other trainings, and damaged ones, are deleted only now that there is one to go on
-        from. A checkpoint that cannot be written, on a full disk say, is a warning: training goes
-        on, and the ones before it stand.
+        This also deletes those of other trainings and damaged ones, which nobody needs once there
+        is a new one. If the checkpoint cannot be written, because the disk is full for example,
+        the earlier ones are kept and training goes on.
         """
-        header = {"record": json.dumps(record), "fingerprint": json.dumps(self.belongs)}
-        # Copies: the file format has no place for weights that share their memory.
-        copies = {name: tensor.detach().cpu().clone() for name, tensor in tensors.items()}
-        written = self.folder / "new.safetensors"
+        header = {
+            "record": json.dumps(snapshot.record),
+            "fingerprint": json.dumps(self.fingerprint),
+            "validate_every": json.dumps(self.validate_every),
+        }
+        # Copies, because safetensors refuses tensors that share memory.
+        copies = {name: tensor.detach().cpu().clone() for name, tensor in snapshot.tensors.items()}
+        new = self.folder / "new.safetensors"
         try:
-            for part in self.folder.glob(f".{written.name}.*"):  # of a process killed on the way
-                part.unlink()
-            with atomic(written) as temporary:
+            for leftover in self.folder.glob(f".{new.name}.*"):  # of a process that was killed
+                leftover.unlink()
+            with atomic(new) as temporary:
                 temporary.write_bytes(save(copies, header))
-            name = f"step-{record['step']:09}.{sha256_of(written)[:16]}.safetensors"
-            self._own = [*self._own, written.rename(self.folder / name)][-KEPT:]
+            name = f"step-{snapshot.record['step']:09}.{sha256_of(new)[:16]}.safetensors"
+            self._own = [*self._own, new.rename(self.folder / name)][-KEPT:]
             for path in self._newest_first():
                 if path not in self._own:
                     path.unlink()
         except OSError as error:
-            log.warning("%s: the checkpoint cannot be written (%s); training goes on without it",
-                        self.folder, error.strerror or error)  # fmt: skip
+            log.warning(
+                "%s: the checkpoint cannot be written (%s); training goes on without it",
+                self.folder,
+                error.strerror or error,
+            )
 
-    def load(
-        self, fits: Callable[[Mapping[str, Any]], bool]
-    ) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
-        """Return the tensors and the record of the newest usable checkpoint; None without one.
+    def load(self) -> Snapshot | None:
+        """Return the newest usable checkpoint; None without one.
 
-        Of each that is passed over the log says why: it is damaged, or what differs between its
+        The log says why others cannot be used: they are damaged, or something differs between their
         training and this one.
-
-        Args:
-            fits: Whether the learning curve of a record is the one that this training would have.
         """
         for path in self._newest_first():
             try:
@@ -92,23 +122,31 @@ class Checkpoints:
                     continue
                 with safe_open(path, framework="pt") as file:
                     header = file.metadata()
-                made_by = json.loads(header["fingerprint"])
-                record = json.loads(header["record"])
-                other = [
-                    name
-                    for name in {**self.belongs, **made_by}
-                    if made_by.get(name) != self.belongs.get(name)
-                ]
-                if not other and not fits(record):
-                    other = ["validate_every"]
-                if not other:
-                    tensors = load_file(path)
-                    self._own = [path]
-                    return tensors, record
-                log.warning("%s: of a training with other %s; not used", path, ", ".join(other))
+                record: Record = json.loads(header["record"])
+                differences = self._differences(header, record)
+                if differences:
+                    log.warning(
+                        "%s: from a training with different %s; not used",
+                        path,
+                        ", ".join(differences),
+                    )
+                    continue
+                snapshot = Snapshot(load_file(path), record)
+                self._own = [path]
+                return snapshot
             except (OSError, SafetensorError, ValueError, KeyError, TypeError) as error:
                 log.warning("%s: cannot be read (%s); trying the one before it", path, error)
         return None
+
+    def _differences(self, header: Mapping[str, str], record: Record) -> list[str]:
+        """Return what differs between the training of a checkpoint and this one."""
+        other: dict[str, str] = json.loads(header["fingerprint"])
+        names = {**self.fingerprint, **other}
+        differences = [name for name in names if other.get(name) != self.fingerprint.get(name)]
+        if not differences and json.loads(header["validate_every"]) != self.validate_every:
+            validated = record["history"] or record["step"] > self.validate_every
+            return ["validate_every"] if validated else []
+        return differences
 
     def _newest_first(self) -> list[Path]:
         return sorted(self.folder.glob("step-*.*.safetensors"), reverse=True)

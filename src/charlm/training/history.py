@@ -1,4 +1,4 @@
-"""The learning curve: a row for each validation, and how it is shown while training runs."""
+"""The learning curve: one row per validation, and its files while training runs."""
 
 import csv
 import io
@@ -8,7 +8,7 @@ import time
 from collections.abc import Sequence
 from contextlib import closing, suppress
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 from charlm.files import atomic, write_text
 
@@ -21,31 +21,43 @@ except ImportError:
 
 log = logging.getLogger(__name__)
 
-COLUMNS = (
-    "step",
-    "epoch",
-    "characters",
-    "learning_rate",
-    "train_bits_per_character",
-    "validation_bits_per_character",
-)
-"""Characters are code points, whatever the vocabulary's unit.
 
-`characters` is the number read so far: symbols times the training text's mean of characters per
-symbol. Both scores count as the metrics do: not the ends of documents, and unknown characters at
-the same cost. The training score is the mean since the row before; of an ensemble it is the mean
-of its members' scores, and with a teacher it is measured against the mixture that is learned. The
-validation score reads the text as streams side by side, not document by document.
-"""
+class HistoryRow(TypedDict):
+    """A row of the learning curve; numbers that are rounded are text.
+
+    A character is a code point, whatever the unit of the vocabulary. Scores leave out the ends of
+    documents and count unknown characters as the metrics do.
+    """
+
+    step: int
+    epoch: str
+    characters: int
+    """Characters read so far: the tokens, times the mean characters per token of the text."""
+    learning_rate: str
+    train_bits_per_character: str
+    """Mean since the row before. For an ensemble it is the mean of the members' scores; with a
+    teacher it is measured against the mixture of text and predictions."""
+    validation_bits_per_character: str
+    """Score of the validation text, read as parallel streams rather than document by document;
+    empty without such a text."""
+
+
+COLUMNS = tuple(HistoryRow.__annotations__)
+SCORES = ("learning_rate", "train_bits_per_character", "validation_bits_per_character")
+"""The columns that TensorBoard shows."""
 
 
 def bits(nats: float | None) -> str:
-    """Return nats as bits, to five places; nothing for None."""
+    """Return nats as bits, with five decimal places, and an empty string for None.
+
+    >>> bits(2.0)
+    '2.88539'
+    """
     return "" if nats is None else f"{nats / math.log(2):.5f}"
 
 
-def as_csv(history: Sequence[dict[str, Any]]) -> str:
-    """Return the rows of the learning curve as CSV."""
+def as_csv(history: Sequence[HistoryRow]) -> str:
+    """Return the learning curve as CSV."""
     text = io.StringIO()
     writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
     writer.writeheader()
@@ -53,20 +65,32 @@ def as_csv(history: Sequence[dict[str, Any]]) -> str:
     return text.getvalue()
 
 
-def best_row(history: Sequence[dict[str, Any]]) -> int:
-    """Return the index of the row of the lowest validation loss, the first of several."""
+def best_row(history: Sequence[HistoryRow]) -> int:
+    """Return the index of the row with the lowest validation loss, the first one of several."""
     losses = [float(row["validation_bits_per_character"] or "inf") for row in history]
     return losses.index(min(losses))
 
 
+def has_stalled(history: Sequence[HistoryRow], interval: int) -> bool:
+    """Return whether the last validation loss is above one of more than `interval` rows before."""
+    losses = [float(row["validation_bits_per_character"] or 0) for row in history]
+    return len(losses) > interval + 1 and losses[-1] > min(losses[: -interval - 1])
+
+
 class LiveCurve:
-    """The curve beside the checkpoints: `history.csv` and, with tensorboardX, its events."""
+    """The learning curve beside the checkpoints: `history.csv` and TensorBoard events.
+
+    Without tensorboardX there are no events.
+
+    Args:
+        folder: The folder of the checkpoints.
+    """
 
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
 
-    def show(self, history: Sequence[dict[str, Any]]) -> None:
-        """Write the curve up to now. A full disk loses the picture, not the training."""
+    def show(self, history: Sequence[HistoryRow]) -> None:
+        """Log the last row and write the curve. Training goes on if the disk is full."""
         row = history[-1]
         log.info(
             "step %s: %s bits per character in training, %s in validation",
@@ -80,13 +104,16 @@ class LiveCurve:
                 write_events(self.folder / "events.out.tfevents", history)
 
 
-def write_events(path: Path, history: Sequence[dict[str, Any]]) -> None:
-    """Write the whole curve as TensorBoard events, at once: its own writer is a thread."""
+def write_events(path: Path, history: Sequence[HistoryRow]) -> None:
+    """Write the whole curve as TensorBoard events.
+
+    tensorboardX's own writer would append to the file from a thread.
+    """
     with atomic(path) as temporary, closing(RecordWriter(str(temporary))) as writer:
         writer.write(Event(wall_time=time.time(), file_version="brain.Event:2").SerializeToString())
         for row in history:
-            for name in COLUMNS[3:]:
-                if row[name]:
-                    event = Event(step=row["step"], summary=scalar(name, float(row[name])))
+            for name, value in row.items():
+                if name in SCORES and value:
+                    event = Event(step=row["step"], summary=scalar(name, float(str(value))))
                     event.wall_time = time.time()
                     writer.write(event.SerializeToString())

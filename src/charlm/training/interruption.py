@@ -2,25 +2,37 @@
 
 import signal
 import threading
+from collections.abc import Callable
 from types import FrameType, TracebackType
-from typing import Any, Self
+from typing import Self
 
 
 class Interruption:
-    """Notes SIGINT and SIGTERM while it is entered, so that the loop can save before it ends."""
+    """Records SIGINT and SIGTERM in a `with` block, so that the block can save before it stops.
 
-    def __init__(self) -> None:
+    In other threads than the main one, which Python does not let handle signals, it does nothing.
+
+    Args:
+        on_signal: Called at each of these signals.
+
+    Attributes:
+        signal: The last signal; 0 for none.
+    """
+
+    def __init__(self, on_signal: Callable[[], object] = lambda: None) -> None:
         self.signal = 0
-        self._before: dict[int, Any] = {}
+        self._on_signal = on_signal
+        self._before: dict[int, Callable[[int, FrameType | None], object] | int | None] = {}
 
     def __enter__(self) -> Self:
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGINT, signal.SIGTERM):
-                self._before[number] = signal.signal(number, self._note)
+                self._before[number] = signal.signal(number, self._record)
         return self
 
-    def _note(self, number: int, _frame: FrameType | None) -> None:
+    def _record(self, number: int, _frame: FrameType | None) -> None:
         self.signal = number
+        self._on_signal()
 
     def __exit__(
         self,

@@ -1,182 +1,139 @@
-"""Optimizers, learning-rate schedules and averages of weights."""
+"""Optimizers.
 
-import math
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from typing import Any
+They call the functions of `torch.optim`. Its classes do the same, but import PyTorch's compiler,
+which takes seconds at each start.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.optim.adamw import adamw
+from torch.optim.rmsprop import rmsprop
+from torch.optim.sgd import sgd
+
+from charlm.settings import OptimizerName
+
+BUFFERS: Mapping[OptimizerName, tuple[str, ...]] = {
+    "adamw": ("exp_avg", "exp_avg_sq"),
+    "rmsprop": ("square_avg",),
+    "sgd": ("momentum_buffer",),
+    "ntasgd": (),
+}
+"""The buffers of each optimizer that have the shape of the parameters."""
+
+
+@dataclass
+class ParameterGroup:
+    """Parameters with the same weight decay, and their buffers: one tensor per parameter."""
+
+    parameters: list[Tensor]
+    weight_decay: float
+    buffers: dict[str, list[Tensor]]
 
 
 class Optimizer:
-    """The updates of weights; the interface is that of `torch.optim.Optimizer`.
+    """Updates the parameters of a model by their gradients.
 
-    Those do the same, but making one imports all of PyTorch's compiler: seconds at each start.
+    - `adamw`: Adam with a weight decay that is decoupled from the gradient (Loshchilov & Hutter
+      2019, arXiv:1711.05101).
+    - `rmsprop`: divides the gradient by the root of a moving average of its square (Hinton 2012,
+      lecture 6e).
+    - `sgd`: gradient descent with momentum.
+    - `ntasgd`: plain gradient descent. The trainer averages its weights.
+
+    Biases have no weight decay.
 
     Args:
-        kind: `adamw`, `rmsprop`, `sgd` (with momentum), or else plain gradient descent.
-        groups: Parameters with a `weight_decay` each.
-        learning_rate: That of the first step.
+        name: The algorithm.
+        model: The model, on its final device.
+        weight_decay: Weight decay of the matrices.
     """
 
-    def __init__(self, kind: str, groups: list[dict[str, Any]], learning_rate: float) -> None:
-        self.kind = kind
-        self.param_groups = [{**group, "lr": learning_rate} for group in groups]
-        self.state: dict[int, dict[str, Tensor]] = {}
+    def __init__(self, name: OptimizerName, model: nn.Module, weight_decay: float) -> None:
+        self.name = name
+        parameters = list(model.parameters())
+        self.groups = [
+            self._group([each for each in parameters if each.ndim > 1], weight_decay),
+            self._group([each for each in parameters if each.ndim <= 1], 0.0),
+        ]
 
-    def zero_grad(self) -> None:
-        """Forget the gradients."""
-        for group in self.param_groups:
-            for parameter in group["params"]:
-                parameter.grad = None
+    def _group(self, parameters: list[Tensor], weight_decay: float) -> ParameterGroup:
+        buffers = {
+            name: [torch.zeros_like(each, requires_grad=False) for each in parameters]
+            for name in BUFFERS[self.name]
+        }
+        if self.name in ("adamw", "rmsprop"):
+            buffers["step"] = [torch.zeros((), device=each.device) for each in parameters]
+        return ParameterGroup(parameters, weight_decay, buffers)
 
     @torch.no_grad()
-    def step(self) -> None:
-        """Update all parameters that have a gradient."""
-        index = 0
-        for group in self.param_groups:
-            numbered = list(enumerate(group["params"], index))
-            index += len(numbered)
-            learned = [(number, p, p.grad) for number, p in numbered if p.grad is not None]
-            if learned and self.kind == "adamw":
-                self._adamw(learned, group)
-            elif self.kind != "adamw":
-                for number, parameter, gradient in learned:
-                    decayed = gradient.add(parameter, alpha=group["weight_decay"])
-                    self._descend(number, parameter, decayed, group["lr"])
+    def step(self, learning_rate: float) -> None:
+        """Update all parameters by their gradients."""
+        for group in self.groups:
+            gradients = [each.grad for each in group.parameters if each.grad is not None]
+            self._update(group, gradients, learning_rate)
 
-    def _adamw(self, learned: Sequence[tuple[int, Tensor, Tensor]], group: dict[str, Any]) -> None:
-        states = []
-        for number, parameter, _ in learned:
-            if number not in self.state:
-                self.state[number] = {
-                    "step": torch.zeros((), device=parameter.device),
-                    "exp_avg": torch.zeros_like(parameter),
-                    "exp_avg_sq": torch.zeros_like(parameter),
-                }
-            states.append(self.state[number])
-            states[-1]["step"] += 1
-        _, parameters, gradients = zip(*learned, strict=True)
-        torch._fused_adamw_(
-            list(parameters),
-            list(gradients),
-            [state["exp_avg"] for state in states],
-            [state["exp_avg_sq"] for state in states],
-            [],
-            [state["step"] for state in states],
-            lr=float(group["lr"]),
-            beta1=0.9,
-            beta2=0.99,
-            weight_decay=group["weight_decay"],
-            eps=1e-8,
-            amsgrad=False,
-            maximize=False,
-        )
+    def _update(self, group: ParameterGroup, gradients: list[Tensor], learning_rate: float) -> None:
+        buffers = group.buffers
+        match self.name:
+            case "adamw":
+                adamw(
+                    group.parameters,
+                    gradients,
+                    buffers["exp_avg"],
+                    buffers["exp_avg_sq"],
+                    max_exp_avg_sqs=[],
+                    state_steps=buffers["step"],
+                    fused=True,
+                    amsgrad=False,
+                    beta1=0.9,
+                    beta2=0.99,
+                    lr=learning_rate,
+                    weight_decay=group.weight_decay,
+                    eps=1e-8,
+                    maximize=False,
+                )
+            case "rmsprop":
+                rmsprop(
+                    group.parameters,
+                    gradients,
+                    buffers["square_avg"],
+                    grad_avgs=[],
+                    momentum_buffer_list=[],
+                    state_steps=buffers["step"],
+                    lr=learning_rate,
+                    alpha=0.9,
+                    eps=1e-7,
+                    weight_decay=group.weight_decay,
+                    momentum=0.0,
+                    centered=False,
+                )
+            case "sgd" | "ntasgd":
+                nothing: list[Tensor | None] = [None] * len(gradients)
+                sgd(
+                    group.parameters,
+                    gradients,
+                    [*buffers.get("momentum_buffer", nothing)],
+                    weight_decay=group.weight_decay,
+                    momentum=0.9 if self.name == "sgd" else 0.0,
+                    lr=learning_rate,
+                    dampening=0.0,
+                    nesterov=False,
+                    maximize=False,
+                )
 
-    def _descend(self, number: int, parameter: Tensor, gradient: Tensor, rate: float) -> None:
-        if self.kind == "rmsprop":
-            if number not in self.state:
-                self.state[number] = {"square_avg": torch.zeros_like(parameter)}
-            squares = self.state[number]["square_avg"]
-            squares.mul_(0.9).addcmul_(gradient, gradient, value=0.1)
-            parameter.addcdiv_(gradient, squares.sqrt().add_(1e-7), value=-rate)
-            return
-        if self.kind == "sgd":
-            if number in self.state:
-                gradient = self.state[number]["momentum"].mul_(0.9).add_(gradient)
-            else:
-                self.state[number] = {"momentum": gradient}
-        parameter.add_(gradient, alpha=-rate)
+    def state_dict(self) -> dict[str, Tensor]:
+        """Return the buffers by name."""
+        return {
+            f"{number}.{name}.{index}": buffer
+            for number, group in enumerate(self.groups)
+            for name, buffers in group.buffers.items()
+            for index, buffer in enumerate(buffers)
+        }
 
-
-def make_optimizer(model: nn.Module, settings: Mapping[str, Any]) -> Optimizer:
-    """Return the optimizer that `settings` (the section `training`) ask for.
-
-    `rmsprop` is the notebook's update put right: a moving average of the *squared gradient* with
-    decay 0.9, by whose root, plus 1e-7, the gradient is divided (Hinton 2012, lecture 6e).
-    `ntasgd` is plain gradient descent, whose average is the trainer's matter. AdamW's weight decay
-    is decoupled from the gradient (Loshchilov & Hutter 2019, arXiv:1711.05101), that of the others
-    is added to it. Biases have none.
-    """
-    matrices = [parameter for parameter in model.parameters() if parameter.ndim > 1]
-    biases = [parameter for parameter in model.parameters() if parameter.ndim <= 1]
-    groups = [
-        {"params": matrices, "weight_decay": settings["weight_decay"]},
-        {"params": biases, "weight_decay": 0.0},
-    ]
-    return Optimizer(settings["optimizer"], groups, settings["learning_rate"])
-
-
-def learning_rate_at(
-    step: int, settings: Mapping[str, Any], *, steps: int | None, done: float = 0.0
-) -> float:
-    """Return the learning rate of `step`, counted from 0.
-
-    A linear warm-up, then `cosine` (down to a hundredth; Loshchilov & Hutter 2017,
-    arXiv:1608.03983), `step` (a tenth at 60 % of the way and again at 85 %) or `constant`.
-
-    Args:
-        step: The step, counted from 0.
-        settings: The section `training`.
-        steps: Number of all steps; None where a time limit ends the training.
-        done: The fraction of the time limit that has passed, in that case.
-    """
-    highest: float = settings["learning_rate"]
-    warmup: int = settings["warmup_steps"]
-    if steps is not None:
-        warmup = min(warmup, steps // 10)
-        done = (step - warmup) / max(1, steps - warmup)
-    if step < warmup:
-        return highest * (step + 1) / warmup
-    match settings["schedule"]:
-        case "cosine":
-            factor = 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
-        case "step":
-            factor = 1.0 if done < 0.6 else 0.1 if done < 0.85 else 0.01
-        case _:
-            factor = 1.0
-    return highest * factor
-
-
-class WeightAverage:
-    """A running average of a model's weights, often better than the last of them.
-
-    Args:
-        model: The model whose weights to follow.
-        decay: Of an exponential average, which forgets faster at the beginning; None for the mean
-            of all weights since the start (Polyak & Juditsky 1992).
-    """
-
-    def __init__(self, model: nn.Module, decay: float | None) -> None:
-        self.model = model
-        self.decay = decay
-        self.count = 0
-        self.weights = {name: p.detach().clone() for name, p in model.named_parameters()}
-
-    @torch.no_grad()
-    def update(self) -> None:
-        """Take in the model's weights of now."""
-        self.count += 1
-        rate = 1 / self.count
-        if self.decay is not None:
-            rate = 1 - min(self.decay, self.count / (9 + self.count))
-        for name, parameter in self.model.named_parameters():
-            self.weights[name].lerp_(parameter, rate)
-
-    @contextmanager
-    def in_place(self) -> Iterator[None]:
-        """Put the average into the model while the block lasts."""
-        own = {name: p.detach().clone() for name, p in self.model.named_parameters()}
-        set_weights(self.model, self.weights)
-        try:
-            yield
-        finally:
-            set_weights(self.model, own)
-
-
-@torch.no_grad()
-def set_weights(model: nn.Module, weights: Mapping[str, Tensor]) -> None:
-    """Copy `weights`, by the names of parameters, into the model."""
-    for name, parameter in model.named_parameters():
-        parameter.copy_(weights[name])
+    def load_state_dict(self, buffers: Mapping[str, Tensor]) -> None:
+        """Copy the buffers of a `state_dict`."""
+        for name, buffer in self.state_dict().items():
+            buffer.copy_(buffers[name])

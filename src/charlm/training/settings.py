@@ -1,23 +1,32 @@
-"""Which settings decide on what a training makes."""
+"""Which settings of a training determine its result."""
 
 import math
-from collections.abc import Mapping
-from typing import Any
+from dataclasses import asdict
+
+from charlm.settings import TrainingSettings
 
 
 def validation_interval(validate_every: int | None, steps: int) -> int:
-    """Return the steps between two validations in a training of `steps`, which ends with one."""
+    """Return the number of steps between two validations in a training of `steps` steps.
+
+    The last step is always validated.
+
+    >>> validation_interval(None, 40)
+    4
+    >>> validation_interval(100, 40)
+    40
+    """
     return min(validate_every or math.ceil(steps / 10), steps)
 
 
-def decisive(training: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the settings of a training that decide on its model and its learning curve.
+def decisive_settings(training: TrainingSettings) -> dict[str, object]:
+    """Return the settings that determine the model and the learning curve.
 
-    `checkpoint_every` does not. `validate_every` does by the steps that it comes to; they are
-    filled in where the number of all steps is known.
+    `checkpoint_every` does not. Two values of `validate_every` that lead to the same validations
+    are the same setting: if the number of steps is known, the interval replaces the value.
     """
-    settings = {key: value for key, value in training.items() if key != "checkpoint_every"}
-    if training["steps"] is not None:
-        every = validation_interval(training["validate_every"], training["steps"])
-        settings["validate_every"] = every
+    settings = asdict(training)
+    del settings["checkpoint_every"]
+    if training.steps is not None:
+        settings["validate_every"] = validation_interval(training.validate_every, training.steps)
     return settings

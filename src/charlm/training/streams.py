@@ -1,8 +1,7 @@
-"""The training text as streams read side by side, in order, for truncated backpropagation."""
+"""The training text as parallel streams, for truncated backpropagation through time."""
 
 import hashlib
 import logging
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,31 +14,31 @@ log = logging.getLogger(__name__)
 
 
 def seed_for(*parts: int) -> int:
-    """Return a 63-bit seed that is a function of `parts` alone, such as (seed, step)."""
+    """Return a 63-bit seed that depends on `parts` alone, such as a seed and a step."""
     digest = hashlib.blake2b(repr(parts).encode(), digest_size=8).digest()
     return int.from_bytes(digest, "little") >> 1
 
 
 class Streams:
-    """Windows of `batch_size` streams that each read their part of the text in order.
+    """Windows of `batch_size` streams, each of which reads its part of the text in order.
 
-    The streams start at equal distances around the text, which is taken as a ring that each epoch
-    turns to a new place. So every symbol is read, epochs cut the text at different points, and the
-    window of a step is a function of (seed, step) alone.
+    The text is a ring. The streams start at equal distances around it, in each epoch at another
+    offset, so that every token is read and each epoch cuts the text at different places. The
+    window of a step depends on the seed and the step alone.
 
     Args:
-        tokens: The training symbols, one-dimensional, as it may be mapped from disk.
-        batch_size: Number of streams; made smaller where the text is too short for it.
-        sequence_length: Symbols a stream gives to one step; likewise.
-        seed: Seed of the epochs' starting points.
+        tokens: The training text, one-dimensional; may be memory-mapped.
+        batch_size: Number of streams. It is reduced if the text is too short.
+        sequence_length: Tokens per stream and step. It is reduced likewise.
+        seed: Seed of the offsets.
 
     Raises:
-        CharlmError: There are fewer than two symbols.
+        CharlmError: There are fewer than two tokens.
     """
 
     def __init__(
         self,
-        tokens: npt.NDArray[Any],
+        tokens: npt.NDArray[np.generic],
         *,
         batch_size: int,
         sequence_length: int,
@@ -47,8 +46,8 @@ class Streams:
     ) -> None:
         if len(tokens) < 2:
             raise CharlmError(
-                f"tokens/train.npy: {len(tokens)} symbols are too few to train on; "
-                "use more text or hold out less of it (splits)"
+                "tokens/train.npy: fewer than two tokens, too few to train on; use more text, or "
+                "lower splits.validation and splits.test"
             )
         self.tokens = tokens
         self.seed = seed
@@ -56,7 +55,7 @@ class Streams:
         self.batch_size = min(batch_size, max(1, len(tokens) // self.sequence_length))
         if (self.batch_size, self.sequence_length) != (batch_size, sequence_length):
             log.warning(
-                "the training text has %d symbols only: batch_size is %d and sequence_length %d",
+                "the training text has only %d tokens: batch_size is %d and sequence_length %d",
                 len(tokens),
                 self.batch_size,
                 self.sequence_length,
@@ -66,16 +65,16 @@ class Streams:
         self.steps_per_epoch = self.stream_length // self.sequence_length
 
     def window(self, step: int) -> tuple[Tensor, Tensor, bool]:
-        """Return the symbols read and those to predict in `step`, counted from 0.
+        """Return the tokens of a step, counted from 0, and their targets.
 
         Returns:
-            Two int64 tensors of shape (sequence_length, batch_size), the second one symbol on,
-            and whether an epoch starts here, where the carried state ends.
+            The tokens and the token that follows each, int64 of shape (sequence_length,
+            batch_size), and whether an epoch starts here, so that the state must be reset.
         """
         epoch, index = divmod(step, self.steps_per_epoch)
-        turn = seed_for(self.seed, epoch) % len(self.tokens)
-        starts = turn + np.arange(self.batch_size) * self.stream_length
-        offsets = index * self.sequence_length + np.arange(self.sequence_length + 1)
-        places = (offsets[:, None] + starts[None, :]) % len(self.tokens)
+        offset = seed_for(self.seed, epoch) % len(self.tokens)
+        starts = offset + np.arange(self.batch_size) * self.stream_length
+        positions = index * self.sequence_length + np.arange(self.sequence_length + 1)
+        places = (positions[:, None] + starts[None, :]) % len(self.tokens)
         window = torch.from_numpy(self.tokens[places].astype(np.int64))
         return window[:-1], window[1:], index == 0

@@ -1,6 +1,5 @@
-// Once the page stands, each chart's still picture gives way to a live one of the same
-// specification. `ast` has Vega interpret its expressions, so that the page's policy can forbid
-// code made from text.
+// Once the page has loaded, replace the static picture of each chart by an interactive one. With
+// `ast`, Vega interprets its expressions, so that the page's policy can forbid code made from text.
 for (const chart of document.querySelectorAll(".chart")) {
   const specification = JSON.parse(chart.querySelector("script").textContent);
   const options = {

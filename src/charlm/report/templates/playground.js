@@ -1,6 +1,6 @@
-// The playground: a trained model writes in the page, one symbol at a time.
+// The playground: a trained model generates text in the page, one symbol at a time.
 
-// Rows of int8, each to be multiplied by its factor.
+// A matrix of int8 with a factor for each row.
 class Matrix {
   constructor(rows, columns, factors, values) {
     Object.assign(this, { rows, columns, factors, values });
@@ -29,8 +29,8 @@ class Matrix {
 const add = (a, b) => a.map((value, index) => value + b[index]);
 const sigmoid = (a) => 1 / (1 + Math.exp(-a));
 
-// One step of a layer. `x` is W x + b_ih and `u` is U h + b_hh, the gates one after another; the
-// state changes in place. src/charlm/recurrent/equations.py explains the equations.
+// One step of a layer, which updates the state in place. `x` is W x + b_ih and `u` is U h + b_hh, with
+// the gates one after another. src/charlm/recurrent/equations.py explains the equations.
 const cells = {
   lstm({ h, c }, x, u) {
     const size = h.length;
@@ -83,9 +83,9 @@ class Model {
     return unpacked;
   }
 
-  // Forget everything, and return the logits of a document's first symbol.
+  // Reset the state, and return the logits of the first symbol of a document.
   begin() {
-    this.decoder = new TextDecoder(); // of bytes, where they are the symbols
+    this.decoder = new TextDecoder(); // used if symbols are bytes
     this.state = this.members.map((member) =>
       Array.from({ length: this.layers }, (_, layer) => {
         const size = this.weights[`${member}recurrent.weight_hh_l${layer}`].columns;
@@ -114,7 +114,8 @@ class Model {
     return this.logits();
   }
 
-  // An ensemble's are the logarithms of its members' mean probabilities.
+  // Return the logits of the next symbol. Those of an ensemble are the logarithms of its members' mean
+  // probabilities.
   logits() {
     const each = this.members.map((member, number) => {
       const output = this.weights[`${member}output.weight`] ?? this.weights[`${member}embedding.weight`]; // tied
@@ -128,7 +129,7 @@ class Model {
     return probabilities.reduce(add).map((sum) => Math.log(sum / each.length));
   }
 
-  // The text's pieces and their ids; what the model does not know is its unknown symbol, or left out.
+  // Return pairs of text and id. Unknown text becomes the unknown symbol, or is left out if there is none.
   encode(text) {
     let pieces = [...text];
     if (this.unit === "grapheme") pieces = Array.from(new Intl.Segmenter().segment(text), (part) => part.segment);
@@ -141,7 +142,7 @@ class Model {
     return this.decoder.decode(Uint8Array.of(id), { stream: true });
   }
 
-  // Draw a symbol; temperature 0 takes the likeliest. Special symbols are never drawn.
+  // Draw a symbol, or take the likeliest at temperature 0. Special symbols are never drawn.
   draw(logits, temperature) {
     const allowed = logits.map((logit, id) => (this.special.includes(id) ? -Infinity : logit));
     const likeliest = allowed.indexOf(Math.max(...allowed));
@@ -159,8 +160,8 @@ function logTotal(logits) {
   return largest + Math.log(logits.reduce((sum, logit) => sum + Math.exp(logit - largest), 0));
 }
 
-// How many bits of surprise a symbol is.
-const surprise = (logits, symbol) => (logTotal(logits) - logits[symbol]) / Math.LN2;
+// The surprisal of a symbol in bits.
+const surprisal = (logits, symbol) => (logTotal(logits) - logits[symbol]) / Math.LN2;
 
 const form = document.querySelector("#playground form");
 if (form) {
@@ -192,14 +193,14 @@ if (form) {
     status.textContent = "";
     let logits = model.begin();
     for (const [text, id] of model.encode(settings.get("prompt"))) {
-      show(text, surprise(logits, id), true);
+      show(text, surprisal(logits, id), true);
       logits = model.read(id);
     }
     let written = 0;
     let total = 0;
     for (; written < length && writing === mine; written++) {
       const id = model.draw(logits, temperature);
-      const bits = surprise(logits, id);
+      const bits = surprisal(logits, id);
       total += bits;
       show(model.decode(id), bits, false);
       logits = model.read(id);
@@ -207,7 +208,7 @@ if (form) {
     }
     if (writing === mine) writing = null;
     stop.disabled = writing === null;
-    if (!writing) status.textContent = `${written} symbols, ${(total / written).toFixed(2)} bits each.`;
+    if (!writing) status.textContent = `${written} symbols, ${(total / written).toFixed(2)} bits per symbol`;
   };
 
   form.addEventListener("submit", (event) => {

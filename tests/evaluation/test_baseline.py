@@ -1,4 +1,4 @@
-"""The baselines of a corpus as a whole: every figure, from the counts of its characters."""
+"""The baselines of a corpus: every number, from the counts of its characters."""
 
 import json
 import lzma
@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from charlm.evaluation.baselines import baseline
+from charlm.evaluation.baseline import baseline
 from charlm.text.encode import encode
 from charlm.text.vocabulary import build_vocabulary
 from tests.evaluation.test_intervals import percentile_bootstrap
@@ -50,17 +50,17 @@ def expected_ngram(
     }
     joined = [end] if one_stream and end_of_document else []
     boundary = len(symbols) + 1 + end_of_document
-    alphabet = boundary if one_stream else len(symbols) + 1  # no end is predicted but in a stream
-    learned = encoded["train"]
+    alphabet = boundary if one_stream else len(symbols) + 1  # only a stream predicts ends
+    training = encoded["train"]
     if one_stream:
-        learned = [[number for document in learned for number in document + joined]]
+        training = [[number for document in training for number in document + joined]]
     nats: dict[str, list[float]] = {}
     for split in ("validation", "test"):
         documents = encoded[split]
         read = documents
         if one_stream:
             read = [[number for document in documents for number in document + joined]]
-        costs = [slow_witten_bell(learned, text, alphabet, boundary, order) for text in read]
+        costs = [slow_witten_bell(training, text, alphabet, boundary, order) for text in read]
         if one_stream:
             stream, costs = costs[0], []
             for document in documents:
@@ -117,15 +117,15 @@ TEXTS: Texts = {
 def test_the_ngram_is_a_5_gram_of_the_training_text(
     tmp_path: Path, one_stream: bool, end_of_document: bool
 ) -> None:
-    how = {"one_stream": one_stream, "end_of_document": end_of_document}
-    record, table = baselines_of(tmp_path, TEXTS, **how)
+    options = {"one_stream": one_stream, "end_of_document": end_of_document}
+    record, table = baselines_of(tmp_path, TEXTS, **options)
     assert record["ngram"]["order"] == 5
-    check_scores(record, table, "ngram", expected_ngram(TEXTS, 5, **how), TEXTS)
+    check_scores(record, table, "ngram", expected_ngram(TEXTS, 5, **options), TEXTS)
 
 
 @pytest.mark.parametrize("best", [3, 7, 10])
 def test_the_chosen_order_is_the_best_on_the_validation_text(tmp_path: Path, best: int) -> None:
-    """Symbols are drawn at random, but for the last of each word, which the first tells."""
+    """Symbols are random, except the last of each word, which the first determines."""
     random = np.random.default_rng(0)
 
     def text(words: int) -> str:
@@ -138,16 +138,16 @@ def test_the_chosen_order_is_the_best_on_the_validation_text(tmp_path: Path, bes
     texts = {"train": [text(40) for _ in range(4)], "validation": [text(9)], "test": [text(8)] * 2}
     texts["validation"].append(text(5))
     record, table = baselines_of(tmp_path, texts)
-    how = {"one_stream": False, "end_of_document": True}
-    nats = {order: expected_ngram(texts, order, **how) for order in range(1, 11)}
+    options = {"one_stream": False, "end_of_document": True}
+    nats = {order: expected_ngram(texts, order, **options) for order in range(1, 11)}
     assert min(nats, key=lambda order: sum(nats[order]["validation"])) == best
     assert record["ngram_chosen"]["order"] == best
     check_scores(record, table, "ngram_chosen", nats[best], texts)
 
 
-def test_the_compressor_reads_the_splits_in_their_order(tmp_path: Path) -> None:
+def test_the_compressor_reads_the_splits_in_order(tmp_path: Path) -> None:
     random = np.random.default_rng(0)
-    # Ends of documents are not compressed: of many, it would show.
+    # Many documents: compressed ends of documents would show.
     texts = {**TEXTS, "train": ["".join(random.choice([*"abcdef ,."], 9)) for _ in range(60)]}
     record, table = baselines_of(tmp_path, texts)
     symbols = list(dict.fromkeys("".join(texts["train"])))
@@ -175,7 +175,7 @@ def test_the_compressor_reads_the_splits_in_their_order(tmp_path: Path) -> None:
     check_scores(record, table, "xz", nats, texts)
 
 
-def test_an_empty_split_beside_one_that_is_not(tmp_path: Path) -> None:
+def test_an_empty_split_has_no_score(tmp_path: Path) -> None:
     texts = {"train": ["a text to learn from", "and another one"], "validation": ["and one more"]}
     record, scores = baselines_of(tmp_path, texts)
     assert record["ngram"]["validation"]["characters"] == len("and one more")
@@ -183,6 +183,6 @@ def test_an_empty_split_beside_one_that_is_not(tmp_path: Path) -> None:
     assert set(scores["split"].to_pylist()) == {"validation"}
 
 
-def test_without_validation_text_no_order_is_chosen(tmp_path: Path) -> None:
+def test_no_order_is_chosen_without_validation_text(tmp_path: Path) -> None:
     record, _ = baselines_of(tmp_path, {**TEXTS, "validation": [""]})
     assert set(record) == {"ngram", "xz"}

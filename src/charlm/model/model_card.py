@@ -1,0 +1,204 @@
+"""The model card: what a model is, how good it is, and how to use it."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NotRequired, TypedDict
+
+import yaml
+
+from charlm.files import write_text
+from charlm.model.store import read_architecture
+from charlm.settings import Architecture, Cell
+
+CARD = """\
+---
+{header}---
+
+# {name}
+
+A character language model: it predicts the next character of a text, and can so generate text.
+Trained by charlm on the corpus `{corpus}`.
+
+| | |
+| --- | --- |
+| architecture | {architecture}, {parameters:,} parameters |
+| vocabulary | {vocabulary_size:,} symbols ({unit}s) |
+| training | {steps:,} steps, {device}, {precision} |
+
+## Scores
+
+Bits per character of held-out documents; lower is better. Intervals are 95 % bootstrap intervals
+over documents.
+
+| | validation | test |
+| --- | --- | --- |
+{scores}
+
+## Usage
+
+```python
+import charlm
+
+model = charlm.load("path/of/this/folder")
+print(model.generate("Once ", length=200, temperature=0.7)[0])
+print(model.score("A text."), "nats per character")
+```
+
+```
+charlm sample path/of/this/folder --prompt "Once "
+```
+
+`model.safetensors` holds the weights, named as in `torch.nn.{cell_name}`. `model.json` holds
+everything else, including the vocabulary.
+
+## Limitations
+
+The model has learned how its training text is written, not what is true. It reproduces the biases
+of that text and may repeat passages of it word for word.
+"""
+
+
+class Score(TypedDict):
+    """The score of a split, as far as the card shows it."""
+
+    bits_per_character: float
+    bits_per_character_interval: list[float] | None
+
+
+class Scores(TypedDict):
+    """The scores of a model or baseline; that of an empty split is None."""
+
+    validation: Score | None
+    test: Score | None
+
+
+class Metrics(Scores):
+    """What the card shows of `metrics.json`."""
+
+    parameters: int
+    steps: int
+    device: str
+    precision: str
+
+
+class BaselineScores(Scores):
+    """An entry of `baselines.json`."""
+
+    order: NotRequired[int]
+    """The order of an n-gram model."""
+
+
+def write_model_card(
+    model_folder: str | Path,
+    metrics: str | Path,
+    baselines: str | Path,
+    card: str | Path,
+    *,
+    corpus: str,
+) -> None:
+    """Write the model card: Markdown with the metadata header of the Hugging Face Hub.
+
+    Args:
+        model_folder: The folder of the trained model.
+        metrics: The file of its scores, `metrics.json`.
+        baselines: The file of the baselines' scores, `baselines.json`.
+        card: The file to write, `README.md`.
+        corpus: The name of the corpus.
+
+    Raises:
+        CharlmError: The model cannot be read.
+    """
+    name = Path(model_folder).name
+    architecture, vocabulary = read_architecture(model_folder)
+    scores: Metrics = json.loads(Path(metrics).read_text(encoding="utf-8"))
+    others: dict[str, BaselineScores] = json.loads(Path(baselines).read_text(encoding="utf-8"))
+    rows: dict[str, Scores] = {name: scores}
+    rows |= {baseline_label(key, record): record for key, record in others.items()}
+    header = _header(name, corpus, architecture.cell, scores)
+    text = CARD.format(
+        header=yaml.safe_dump(header, sort_keys=False),
+        name=name,
+        corpus=corpus,
+        architecture=_describe(architecture, len(vocabulary)),
+        parameters=scores["parameters"],
+        vocabulary_size=len(vocabulary),
+        unit=vocabulary.unit,
+        steps=scores["steps"],
+        device=scores["device"],
+        precision=scores["precision"],
+        scores="\n".join(
+            f"| {label} | {_format(record['validation'])} | {_format(record['test'])} |"
+            for label, record in rows.items()
+        ),
+        cell_name=architecture.cell.upper(),
+    )
+    write_text(card, text)
+
+
+def baseline_label(name: str, record: BaselineScores) -> str:
+    """Return the name of a baseline as readers see it.
+
+    >>> baseline_label("ngram", {"order": 5, "validation": None, "test": None})
+    '5-gram'
+    """
+    return f"{record['order']}-gram" if "order" in record else name
+
+
+def _describe(architecture: Architecture, vocabulary_size: int) -> str:
+    """Return the architecture in words."""
+    size = architecture.hidden_size
+    if size == "vocabulary":
+        size = vocabulary_size
+    layers = f"{architecture.num_layers} × {architecture.cell.upper()}, {size} hidden units"
+    network = (
+        layers
+        if architecture.members == 1
+        else f"an ensemble of {architecture.members}, each {layers}"
+    )
+    if not architecture.ngram_order:
+        return network
+    return (
+        f"{network}, interpolated with the {architecture.ngram_order}-gram model of the training "
+        f"text (weight {architecture.ngram_weight:g})"
+    )
+
+
+def _header(name: str, corpus: str, cell: Cell, scores: Scores) -> Mapping[str, object]:
+    """Return the metadata for the Hub, which calls the scores a model index."""
+    splits = {"validation": scores["validation"], "test": scores["test"]}
+    results = [
+        {
+            "task": {"type": "text-generation"},
+            "dataset": {"name": corpus, "type": corpus, "split": split},
+            "metrics": [
+                {
+                    "name": "bits per character",
+                    "type": "bits_per_character",
+                    "value": round(score["bits_per_character"], 4),
+                }
+            ],
+        }
+        for split, score in splits.items()
+        if score
+    ]
+    return {
+        "library_name": "charlm",
+        "pipeline_tag": "text-generation",
+        "tags": ["character-language-model", cell],
+        "model-index": [{"name": name, "results": results}],
+    }
+
+
+def _format(score: Score | None) -> str:
+    """Return a score as a cell of the table.
+
+    >>> _format({"bits_per_character": 2.1, "bits_per_character_interval": [2.0, 2.25]})
+    '2.100 (2.000 to 2.250)'
+    """
+    if score is None:
+        return "–"
+    text = f"{score['bits_per_character']:.3f}"
+    if score["bits_per_character_interval"]:
+        text += " ({:.3f} to {:.3f})".format(*score["bits_per_character_interval"])
+    return text

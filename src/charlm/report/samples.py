@@ -1,0 +1,114 @@
+"""The samples and their overlap with the training text."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from charlm.evaluation.memorization import Overlap
+from charlm.report.results import ModelResults, Results, Sample, grouped
+
+
+@dataclass(frozen=True)
+class PromptSamples:
+    """The samples for one prompt."""
+
+    prompt: str
+    models: Sequence[tuple[ModelResults, Mapping[float, Sequence[Sample]]]]
+    """Each model and its samples by temperature."""
+
+
+def samples_by_prompt(models: Sequence[ModelResults]) -> list[PromptSamples]:
+    """Return the samples of the models for each prompt."""
+    prompts = dict.fromkeys(sample.prompt for model in models for sample in model.samples)
+    return [
+        PromptSamples(
+            prompt,
+            [
+                (
+                    model,
+                    grouped(
+                        (sample.temperature, sample)
+                        for sample in model.samples
+                        if sample.prompt == prompt
+                    ),
+                )
+                for model in models
+            ],
+        )
+        for prompt in prompts
+    ]
+
+
+def sample_to_quote(model: ModelResults) -> Sample | None:
+    """Return a sample of the middle temperature, one with a prompt if possible."""
+    temperatures = sorted({sample.temperature for sample in model.samples})
+    middle = temperatures[len(temperatures) // 2 :][:1]
+    return min(
+        (sample for sample in model.samples if sample.temperature in middle),
+        key=lambda sample: not sample.prompt.strip(),
+        default=None,
+    )
+
+
+@dataclass(frozen=True)
+class OverlapSummary:
+    """The overlap of several texts with the training text."""
+
+    texts: int
+    median: float
+    """Median of the longest matches, in characters."""
+    longest: int
+    share: float | None
+    """Mean share that is copied; None if all texts are too short for one."""
+
+
+@dataclass(frozen=True)
+class MemorizationSummary:
+    """How much models copy, and how much held-out text repeats."""
+
+    copied_length: int
+    """Characters from which on a match counts as copied."""
+    longest: int
+    """The longest match of any sample, in characters."""
+    samples_with_copies: int
+    rows: Mapping[str, Mapping[float, OverlapSummary]]
+    """By model and temperature."""
+    held_out: OverlapSummary | None
+
+
+def summarize_memorization(results: Results, models: Sequence[ModelResults]) -> MemorizationSummary:
+    """Summarize the overlaps of the models' samples and of held-out text."""
+    overlaps = [sample.overlap for model in models for sample in model.samples]
+    held_out = results.memorization["held_out"]
+    return MemorizationSummary(
+        copied_length=results.memorization["run"],
+        longest=max(map(_longest, overlaps), default=0),
+        samples_with_copies=sum(bool(overlap["passages"]) for overlap in overlaps),
+        rows={
+            model.label: {
+                temperature: _summarize(group)
+                for temperature, group in grouped(
+                    (sample.temperature, sample.overlap) for sample in model.samples
+                ).items()
+            }
+            for model in models
+        },
+        held_out=_summarize(held_out) if held_out else None,
+    )
+
+
+def _summarize(overlaps: Sequence[Overlap]) -> OverlapSummary:
+    longest = list(map(_longest, overlaps))
+    shares = [overlap["share"] for overlap in overlaps if overlap["share"] is not None]
+    return OverlapSummary(
+        texts=len(longest),
+        median=float(np.median(longest)),
+        longest=max(longest),
+        share=float(np.mean(shares)) if shares else None,
+    )
+
+
+def _longest(overlap: Overlap) -> int:
+    start, end = overlap["longest"]
+    return end - start

@@ -1,0 +1,118 @@
+"""The model card: a valid metadata header, and the scores from the files."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from charlm.model.model_card import BaselineScores, Metrics, Score, write_model_card
+from charlm.settings import Architecture
+
+
+def score(bits: float, interval: list[float] | None = None) -> Score:
+    return {"bits_per_character": bits, "bits_per_character_interval": interval}
+
+
+def write_card(
+    folder: Path,
+    architecture: Architecture,
+    symbols: list[str],
+    unit: str,
+    metrics: Metrics,
+    baselines: Mapping[str, BaselineScores],
+) -> tuple[Any, str]:
+    """Write the files of a model and its card; return the card's header and text."""
+    folder.mkdir()
+    vocabulary = {
+        "unit": unit,
+        "symbols": symbols,
+        "counts": [1] * len(symbols),
+        "special": {"unknown": None, "end_of_document": None},
+    }
+    description = {"format": 1, "architecture": asdict(architecture), "vocabulary": vocabulary}
+    (folder / "model.json").write_text(json.dumps(description))
+    (folder / "metrics.json").write_text(json.dumps(metrics))
+    (folder / "baselines.json").write_text(json.dumps(baselines))
+    write_model_card(
+        folder,
+        folder / "metrics.json",
+        folder / "baselines.json",
+        folder / "README.md",
+        corpus="tiny",
+    )
+    _, header, text = (folder / "README.md").read_text(encoding="utf-8").split("---\n", 2)
+    return yaml.safe_load(header), text
+
+
+@pytest.mark.parametrize("validation", [score(2.1, [2.0, 2.25]), None])
+def test_an_empty_split_has_no_score(tmp_path: Path, validation: Score | None) -> None:
+    header, text = write_card(
+        tmp_path / "gru",
+        Architecture(cell="gru", num_layers=2, hidden_size="vocabulary"),
+        [*"abc"],
+        "character",
+        {
+            "validation": validation,
+            "test": score(2.2),
+            "parameters": 1234,
+            "steps": 20,
+            "device": "cpu",
+            "precision": "float32",
+        },
+        {"ngram": {"order": 5, "validation": validation, "test": score(2.5)}},
+    )
+    assert header["pipeline_tag"] == "text-generation"
+    (index,) = header["model-index"]
+    assert index["name"] == "gru"
+    results = {each["dataset"]["split"]: each["metrics"][0]["value"] for each in index["results"]}
+    assert results == ({"validation": 2.1, "test": 2.2} if validation else {"test": 2.2})
+    shown = "2.100 (2.000 to 2.250)" if validation else "–"
+    assert f"| gru | {shown} | 2.200 |\n| 5-gram | {shown} | 2.500 |" in text
+    assert "2 × GRU, 3 hidden units, 1,234 parameters" in text
+
+
+def test_the_card_shows_all_numbers(tmp_path: Path) -> None:
+    header, text = write_card(
+        tmp_path / "lstm",
+        Architecture(num_layers=3, hidden_size=1024, members=2, ngram_order=8, ngram_weight=0.3),
+        [*"abcd"] * 300,
+        "grapheme",
+        {
+            "validation": score(1.87654321, [1.81, 1.9249]),
+            "test": score(1.91239999, [1.8514, 2.0]),
+            "parameters": 12345678,
+            "steps": 54321,
+            "device": "cuda",
+            "precision": "bfloat16",
+        },
+        {
+            "ngram": {"order": 5, "validation": score(2.1), "test": score(2.2)},
+            "ngram_chosen": {"order": 9, "validation": score(2.3, [2.25, 2.35]), "test": None},
+            "xz": {"validation": score(3.1), "test": score(3.2)},
+        },
+    )
+    (index,) = header["model-index"]
+    values = [(each["dataset"]["split"], each["metrics"][0]["value"]) for each in index["results"]]
+    assert values == [("validation", 1.8765), ("test", 1.9124)]
+    rows = [line for line in text.splitlines() if line.startswith("| ")]
+    network = (
+        "an ensemble of 2, each 3 × LSTM, 1024 hidden units, "
+        "interpolated with the 8-gram model of the training text (weight 0.3)"
+    )
+    assert rows == [
+        "| | |",
+        "| --- | --- |",
+        f"| architecture | {network}, 12,345,678 parameters |",
+        "| vocabulary | 1,200 symbols (graphemes) |",
+        "| training | 54,321 steps, cuda, bfloat16 |",
+        "| | validation | test |",
+        "| --- | --- | --- |",
+        "| lstm | 1.877 (1.810 to 1.925) | 1.912 (1.851 to 2.000) |",
+        "| 5-gram | 2.100 | 2.200 |",
+        "| 9-gram | 2.300 (2.250 to 2.350) | – |",
+        "| xz | 3.100 | 3.200 |",
+    ]
