@@ -1,46 +1,69 @@
-"""A pool of memory, which each pass reuses."""
+"""A pool of memory that passes over sequences reuse."""
 
 import itertools
 import math
 import weakref
-from typing import Any
+from threading import Lock
+from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
-# Blocks that no tensor uses any more, each with the number of the allocation after which it came
-# back; the longest unused comes first.
-_spare: list[tuple[int, np.ndarray[Any, np.dtype[np.uint8]]]] = []
+MAX_AGE = 64
+"""A block is freed after being unused for this number of allocations, those of a few passes."""
+
+ALIGNMENT = 64  # bytes of a cache line
+
+
+class FreeBlock(NamedTuple):
+    """A block of memory that no tensor uses any more."""
+
+    since: int  # number of the allocation before which it became free
+    memory: npt.NDArray[np.uint8]
+
+
+free_blocks: list[FreeBlock] = []
+"""The blocks to be reused, the one that became free first at the front."""
+
 _allocations = itertools.count()
-_KEPT = 64
-"""An unused block is freed after so many allocations, those of a few passes."""
+_lock = Lock()
 
 
-def empty(*shape: int, kind: torch.dtype = torch.float32) -> Tensor:
-    """Allocate memory that starts at a cache line, from what earlier passes left if it fits.
+def empty(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
+    """Allocate an uninitialized tensor, in memory that an earlier one used if the size is the same.
 
-    A sequence's gates are tens of megabytes. The system would take longer to provide them at each
-    pass, page by page, than the point-wise part takes; so blocks are kept. Large ones are in huge
-    pages, which NumPy asks for.
+    The gates of a sequence take tens of megabytes. The system needs longer to provide that memory,
+    page by page, than the kernels need for the gates themselves, so blocks are kept for the next
+    pass. NumPy requests huge pages for large blocks.
+
+    A large tensor starts at a cache line.
     """
-    size = math.prod(shape) * kind.itemsize
+    size = math.prod(shape) * dtype.itemsize
     if size < 2**16:
-        return torch.empty(shape, dtype=kind)
-    now = next(_allocations)
-    while _spare and now - _spare[0][0] > _KEPT:
-        del _spare[0]
-    for place, (_, block) in enumerate(_spare):
-        if len(block) == size + 64:
-            del _spare[place]
-            break
-    else:
-        block = np.empty(size + 64, np.uint8)
-    start = -block.ctypes.data % 64
+        return torch.empty(shape, dtype=dtype)
+    block = _take(size + ALIGNMENT)
+    start = -block.ctypes.data % ALIGNMENT
     memory = block[start : start + size]
     weakref.finalize(memory, _give_back, block).atexit = False
-    return torch.from_numpy(memory).view(kind).view(shape)
+    return torch.from_numpy(memory).view(dtype).view(shape)
 
 
-def _give_back(block: np.ndarray[Any, np.dtype[np.uint8]]) -> None:
-    _spare.append((next(_allocations), block))
+def _take(size: int) -> npt.NDArray[np.uint8]:
+    """Take a free block of exactly this size, or allocate one; free those that are too old."""
+    with _lock:  # layers may run in several threads
+        now = next(_allocations)
+        while free_blocks and now - free_blocks[0].since > MAX_AGE:
+            del free_blocks[0]
+        for place, (_, memory) in enumerate(free_blocks):
+            if len(memory) == size:
+                del free_blocks[place]
+                return memory
+    return np.empty(size, np.uint8)
+
+
+def _give_back(memory: npt.NDArray[np.uint8]) -> None:
+    # Without the lock: the garbage collector may call this at any time, even while `_take` holds
+    # it. Appending to a list is atomic.
+    free_blocks.append(FreeBlock(next(_allocations), memory))

@@ -1,131 +1,185 @@
-"""The heart of a matrix product: a tile of results that stays in registers."""
+"""The innermost part of a matrix product: a tile of sums that stays in registers."""
 
 # mypy: ignore-errors
-# (The compiled half is in Numba's language, whose types mypy does not know.)
+# (Numba and llvmlite publish no types; the annotations here name their classes.)
 
 import itertools
-from typing import Any
 
 from llvmlite import ir
 from numba import types
-from numba.extending import intrinsic
+from numba.core.dispatcher import Dispatcher
 
-from charlm.recurrent.cpu.target import GRU_VECTORS, ROWS, SCRATCH_ROW, VECTORS, kernel_function
+from charlm.recurrent.cpu.target import (
+    GRU_TILE_VECTORS,
+    SUMS_PITCH,
+    TILE_ROWS,
+    TILE_VECTORS,
+    kernel_function,
+)
 from charlm.recurrent.cpu.vectors import (
+    BFLOAT_PAIRS,
+    DTYPE,
+    FLOAT,
     FLOATS,
-    I32,
-    I64,
-    PAIRS,
+    INT32,
+    INT64,
+    CompiledFunction,
     call_function,
-    fill,
     fused_multiply_add,
+    instruction,
     pointer,
+    splat,
 )
 
 
-def make_tile(rows: int, vectors: int, panels: int = 1) -> Any:
+def _multiply_add(
+    builder: ir.IRBuilder, dtype: types.Type, total: ir.Value, x: ir.Value, y: ir.Value
+) -> ir.Value:
+    """``total + x * y``: of floats, or of pairs of bfloat16, of which both products are added."""
+    if dtype == types.float32:
+        return fused_multiply_add(builder, x, y, total)
+    name = "llvm.x86.avx512bf16.dpbf16ps.512"
+    return call_function(builder, name, FLOATS, total, builder.bitcast(x, BFLOAT_PAIRS), y)
+
+
+def make_tile(rows: int, vectors: int, panels: int = 1) -> CompiledFunction:
     """Make a function that multiplies `rows` rows by `panels` · `vectors` · 16 columns.
 
-    The sums stay in registers until all products are added up. Each turn of the loop reads
-    `vectors` vectors of each panel of packed weights and one number, or pair of numbers, of each
-    row.
+    The sums stay in registers until all products have been added. Each iteration of its loop loads
+    `vectors` vectors of each panel of packed weights and one word of each row. A word is a number
+    of float32 or a pair of bfloat16.
     """
 
-    @intrinsic
+    @instruction(types.void, DTYPE, *[types.int64] * 8)
     def tile(
-        typing: Any, kind: Any, a: Any, across: Any, along: Any, last: Any, b: Any, k: Any, c: Any,
-        pitch: Any,
-    ) -> Any:  # fmt: skip
-        """Add to the sums at `c` the products of the rows at `a` and the packed weights at `b`.
+        builder: ir.IRBuilder,
+        dtype: types.Type,
+        a: ir.Value,
+        row_stride: ir.Value,
+        word_stride: ir.Value,
+        last_row: ir.Value,
+        b: ir.Value,
+        words: ir.Value,
+        sums: ir.Value,
+        pitch: ir.Value,
+    ) -> None:
+        """Add the product of rows and packed weights to the sums.
 
-        Of kind float32, the operands are multiplied one by one; else they are pairs of bfloat16,
-        of which two products are added at once. At `a`, rows lie `across` bytes apart and the `k`
-        numbers or pairs of a row `along` bytes; in place of rows beyond number `last`, that one is
-        read. Rows of sums lie `pitch` bytes apart.
+        Args:
+            builder: where to emit.
+            dtype: of the operands.
+            a: address of the rows.
+            row_stride: bytes from a row to the next.
+            word_stride: bytes from a word of a row to the next.
+            last_row: number of the last row; it is read in place of all that follow.
+            b: address of the packed weights: (panels, words, vectors, 16) words.
+            words: length of the inner dimension, in words.
+            sums: address of the sums: (rows, panels, vectors, 16) floats.
+            pitch: bytes from a row of sums to the next.
         """
-        pairs = kind != types.float32
-        number = I32 if pairs else ir.FloatType()
-        vector = PAIRS if pairs else FLOATS
+        is_float = dtype == types.float32
+        word, vector = (FLOAT, FLOATS) if is_float else (INT32, BFLOAT_PAIRS)
 
-        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            _, a, across, along, last, b, k, c, pitch = arguments
+        def load(address: ir.Value, offset: ir.Value, value: ir.Type) -> ir.Value:
+            return builder.load(pointer(builder, builder.add(address, offset), value), align=4)
 
-            def read(address: Any, offset: Any, what: Any) -> Any:
-                return builder.load(pointer(builder, builder.add(address, offset), what), align=4)
+        offsets = [
+            (r, v, builder.add(builder.mul(pitch, INT64(r)), INT64(64 * v)))
+            for r in range(rows)
+            for v in range(panels * vectors)
+        ]
+        panel_bytes = builder.mul(words, INT64(64 * vectors))
+        starts = []
+        for r in range(rows):
+            row = builder.select(builder.icmp_signed("<", INT64(r), last_row), INT64(r), last_row)
+            starts.append(builder.add(a, builder.mul(row, row_stride)))
+        initial = [load(sums, offset, FLOATS) for _, _, offset in offsets]
+        before = builder.block
+        loop = builder.append_basic_block("products")
+        after = builder.append_basic_block("sums")
+        builder.branch(loop)
 
-            def multiply(total: Any, x: Any, y: Any) -> Any:
-                if pairs:
-                    name = "llvm.x86.avx512bf16.dpbf16ps.512"
-                    return call_function(builder, name, FLOATS, total, builder.bitcast(x, PAIRS), y)
-                return fused_multiply_add(builder, x, y, total)
+        builder.position_at_end(loop)
+        step = builder.phi(INT64)
+        totals = [builder.phi(FLOATS) for _ in offsets]
+        packed = builder.mul(step, INT64(64 * vectors))
+        columns = []
+        for p, v in itertools.product(range(panels), range(vectors)):
+            offset = builder.add(builder.mul(panel_bytes, INT64(p)), INT64(64 * v))
+            columns.append(load(b, builder.add(packed, offset), vector))
+        offset = builder.mul(step, word_stride)
+        numbers = [splat(builder, load(start, offset, word)) for start in starts]
+        results = [
+            _multiply_add(builder, dtype, total, numbers[r], columns[v])
+            for (r, v, _), total in zip(offsets, totals, strict=True)
+        ]
+        next_step = builder.add(step, INT64(1))
+        builder.cbranch(builder.icmp_signed("<", next_step, words), loop, after)
+        step.add_incoming(INT64(0), before)
+        step.add_incoming(next_step, loop)
+        for total, first, result in zip(totals, initial, results, strict=True):
+            total.add_incoming(first, before)
+            total.add_incoming(result, loop)
 
-            places = [
-                (r, v, builder.add(builder.mul(pitch, I64(r)), I64(64 * v)))
-                for r in range(rows)
-                for v in range(panels * vectors)
-            ]
-            panel = builder.mul(k, I64(64 * vectors))
-            starts = []
-            for r in range(rows):
-                row = builder.select(builder.icmp_signed("<", I64(r), last), I64(r), last)
-                starts.append(builder.add(a, builder.mul(row, across)))
-            initial = [read(c, place, FLOATS) for _, _, place in places]
-            before = builder.block
-            loop = builder.append_basic_block("products")
-            after = builder.append_basic_block("sums")
-            builder.branch(loop)
-
-            builder.position_at_end(loop)
-            step = builder.phi(I64)
-            sums = [builder.phi(FLOATS) for _ in places]
-            packed = builder.mul(step, I64(64 * vectors))
-            columns = []
-            for p, v in itertools.product(range(panels), range(vectors)):
-                place = builder.add(builder.mul(panel, I64(p)), I64(64 * v))
-                columns.append(read(b, builder.add(packed, place), vector))
-            offset = builder.mul(step, along)
-            numbers = [fill(builder, read(start, offset, number)) for start in starts]
-            results = [
-                multiply(total, numbers[r], columns[v])
-                for (r, v, _), total in zip(places, sums, strict=True)
-            ]
-            next_step = builder.add(step, I64(1))
-            builder.cbranch(builder.icmp_signed("<", next_step, k), loop, after)
-            step.add_incoming(I64(0), before)
-            step.add_incoming(next_step, loop)
-            for total, first, result in zip(sums, initial, results, strict=True):
-                total.add_incoming(first, before)
-                total.add_incoming(result, loop)
-
-            builder.position_at_end(after)
-            for (_, _, place), result in zip(places, results, strict=True):
-                builder.store(result, pointer(builder, builder.add(c, place), FLOATS), align=4)
-            return context.get_dummy_value()
-
-        return types.void(kind, *[types.int64] * 8), generate
+        builder.position_at_end(after)
+        for (_, _, offset), result in zip(offsets, results, strict=True):
+            builder.store(result, pointer(builder, builder.add(sums, offset), FLOATS), align=4)
 
     return tile
 
 
-def make_multiply(vectors: int, together: int) -> Any:
-    """Make a function that multiplies by `vectors` · 16 columns, packed `together` vectors a panel.
+def make_multiply(vectors: int, vectors_per_panel: int) -> Dispatcher:
+    """Make a function that multiplies up to TILE_ROWS rows by `vectors` · 16 columns.
 
-    One row alone, and a second, go by all panels at once, which keeps as many sums in flight.
+    One or two rows are multiplied one at a time by all panels at once, which keeps as many sums in
+    registers as a whole tile has.
     """
-    tile, row = make_tile(ROWS, together), make_tile(1, together, vectors // together)
+    tile = make_tile(TILE_ROWS, vectors_per_panel)
+    single_row = make_tile(1, vectors_per_panel, vectors // vectors_per_panel)
 
-    def multiply(kind, a, stride, rows, b, k, c):
-        """Add the products of up to ROWS rows at `a` to the rows of sums at `c`."""
+    def multiply(dtype, a, row_stride, rows, b, words, sums):
+        """Add the product of the rows at `a` and the packed weights at `b` to the sums.
+
+        Args:
+            dtype: of the operands.
+            a: address of the rows, each of `words` 32-bit words.
+            row_stride: bytes from a row to the next.
+            rows: number of rows, at most TILE_ROWS.
+            b: address of the packed weights: (panels, words, vectors per panel, 16) words.
+            words: length of the inner dimension, in words.
+            sums: address of the sums: rows of SUMS_PITCH bytes.
+        """
         if rows <= 2:
             for r in range(rows):
-                row(kind, a + r * stride, 0, 4, 0, b, k, c + r * SCRATCH_ROW, 0)
+                single_row(
+                    dtype,
+                    a=a + r * row_stride,
+                    row_stride=0,
+                    word_stride=4,
+                    last_row=0,
+                    b=b,
+                    words=words,
+                    sums=sums + r * SUMS_PITCH,
+                    pitch=0,
+                )
         else:
-            for v in range(0, vectors, together):
-                tile(kind, a, stride, 4, rows - 1, b + v * k * 64, k, c + v * 64, SCRATCH_ROW)
+            for v in range(0, vectors, vectors_per_panel):
+                tile(
+                    dtype,
+                    a=a,
+                    row_stride=row_stride,
+                    word_stride=4,
+                    last_row=rows - 1,
+                    b=b + v * words * 64,
+                    words=words,
+                    sums=sums + v * 64,
+                    pitch=SUMS_PITCH,
+                )
 
-    return kernel_function(multiply, f"_{vectors}x{together}")
+    return kernel_function(multiply, f"_{vectors}x{vectors_per_panel}")
 
 
-multiply_lstm, multiply_gru = make_multiply(4, VECTORS), make_multiply(3, GRU_VECTORS)
-multiply_back = make_multiply(2, VECTORS)
-full_tile, single_row = make_tile(ROWS, VECTORS), make_tile(1, VECTORS)
+multiply_lstm = make_multiply(4, TILE_VECTORS)
+multiply_gru = make_multiply(3, GRU_TILE_VECTORS)
+multiply_backward = make_multiply(2, TILE_VECTORS)
+full_tile, single_row = make_tile(TILE_ROWS, TILE_VECTORS), make_tile(1, TILE_VECTORS)

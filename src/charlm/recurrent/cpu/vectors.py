@@ -1,28 +1,32 @@
-"""Vectors of sixteen floats in Numba, and the gates' nonlinearities.
+"""Vectors of sixteen floats for Numba.
 
-Numba compiles Python, but neither keeps a block of results in registers nor knows bfloat16 by
-itself. So a few words are added to it, each a handful of LLVM instructions: a value of type
-`Vector` is sixteen 32-bit floats, `read` and `write` move it, and ``+ - * /`` and `fma` work on it.
-Addresses are plain integers.
+Numba compiles Python, but it neither keeps a block of results in registers nor knows bfloat16. So
+this module adds a type `Vector` of sixteen 32-bit floats and a few functions on it, each of which
+becomes a handful of LLVM instructions: `load` and `store` move vectors from and to memory, ``+``,
+``-``, ``*``, ``/`` and `fma` compute with them. Addresses are 64-bit integers.
 
-LLVM translates a vector of sixteen to whatever the processor has: one AVX-512 register, two of
-AVX, four of NEON.
+LLVM maps a vector of sixteen floats to the registers of the processor: one of AVX-512, two of AVX,
+four of NEON.
 """
 
 # mypy: ignore-errors
-# (The compiled half is in Numba's language, whose types mypy does not know.)
+# (Numba and llvmlite publish no types; the annotations here name their classes.)
 
+import inspect
 import operator
-from typing import Any
+from collections.abc import Callable, Sequence
 
-import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
+from numba.core.base import BaseContext
+from numba.core.datamodel import DataModelManager
+from numba.core.typing import BaseContext as TypingContext
+from numba.core.typing import Signature
 from numba.core.typing.templates import ConcreteTemplate, infer_global, signature
 from numba.extending import intrinsic, lower_builtin, models, register_model
 
-from charlm.recurrent.cpu.target import LANES, kernel_function
+from charlm.recurrent.cpu.arguments import LANES
 
 
 class _BFloat(ir.Type):
@@ -38,11 +42,13 @@ class _BFloat(ir.Type):
         return hash(_BFloat)
 
 
-I16, I32, I64 = ir.IntType(16), ir.IntType(32), ir.IntType(64)
-FLOATS = ir.VectorType(ir.FloatType(), LANES)
-INTS = ir.VectorType(I32, LANES)
-SHORTS = ir.VectorType(I16, LANES)
-HALVES, PAIRS = ir.VectorType(_BFloat(), LANES), ir.VectorType(_BFloat(), 2 * LANES)
+INT16, INT32, INT64 = ir.IntType(16), ir.IntType(32), ir.IntType(64)
+FLOAT = ir.FloatType()
+FLOATS = ir.VectorType(FLOAT, LANES)
+INTS = ir.VectorType(INT32, LANES)
+SHORTS = ir.VectorType(INT16, LANES)
+BFLOATS = ir.VectorType(_BFloat(), LANES)
+BFLOAT_PAIRS = ir.VectorType(_BFloat(), 2 * LANES)
 
 
 class _Vector(types.Type):
@@ -55,215 +61,211 @@ Vector = _Vector()
 
 @register_model(_Vector)
 class _VectorModel(models.PrimitiveModel):
-    def __init__(self, manager: Any, kind: Any) -> None:
-        super().__init__(manager, kind, FLOATS)
+    def __init__(self, manager: DataModelManager, numba_type: types.Type) -> None:
+        super().__init__(manager, numba_type, FLOATS)
 
 
-def pointer(builder: Any, address: Any, kind: Any) -> Any:
-    """Make a pointer of an integer."""
-    return builder.inttoptr(address, kind.as_pointer())
+# Building blocks of the functions below, and of `charlm.recurrent.cpu.tiles`.
 
 
-def fill(builder: Any, scalar: Any) -> Any:
-    """Fill a vector with one value."""
-    kind = ir.VectorType(scalar.type, LANES)
-    first = builder.insert_element(ir.Constant(kind, ir.Undefined), scalar, I32(0))
-    mask = ir.Constant(INTS, [0] * LANES)
-    return builder.shuffle_vector(first, ir.Constant(kind, ir.Undefined), mask)
+def pointer(builder: ir.IRBuilder, address: ir.Value, to: ir.Type) -> ir.Value:
+    """Convert an address to a pointer to a type."""
+    return builder.inttoptr(address, to.as_pointer())
 
 
-def call_function(builder: Any, name: str, result: Any, *arguments: Any) -> Any:
-    """Call a function, an intrinsic of LLVM say, by its name."""
-    kind = ir.FunctionType(result, [a.type for a in arguments])
-    return builder.call(cgutils.get_or_insert_function(builder.module, kind, name), arguments)
+def constant(vector: ir.VectorType, value: float) -> ir.Constant:
+    """Return a constant vector whose numbers are all equal."""
+    return ir.Constant(vector, [value] * LANES)
 
 
-def fused_multiply_add(builder: Any, x: Any, y: Any, z: Any) -> Any:
+def splat(builder: ir.IRBuilder, scalar: ir.Value) -> ir.Value:
+    """Fill a vector with one number."""
+    vector = ir.VectorType(scalar.type, LANES)
+    undefined = ir.Constant(vector, ir.Undefined)
+    first = builder.insert_element(undefined, scalar, INT32(0))
+    return builder.shuffle_vector(first, undefined, constant(INTS, 0))
+
+
+def call_function(
+    builder: ir.IRBuilder, name: str, result: ir.Type, *arguments: ir.Value
+) -> ir.Value:
+    """Call a function by its name, such as an intrinsic function of LLVM."""
+    function = ir.FunctionType(result, [a.type for a in arguments])
+    return builder.call(cgutils.get_or_insert_function(builder.module, function, name), arguments)
+
+
+def fused_multiply_add(builder: ir.IRBuilder, x: ir.Value, y: ir.Value, z: ir.Value) -> ir.Value:
     """``x * y + z`` of vectors, rounded once."""
     return call_function(builder, "llvm.fma.v16f32", FLOATS, x, y, z)
 
 
-@intrinsic
-def read(typing: Any, kind: Any, address: Any) -> Any:
-    """Read sixteen numbers as floats: float32, or bfloat16, the upper half of a float."""
+DTYPE = object()
+"""Stands for the type of an argument that is FLOAT32 or BFLOAT16, see `instruction`."""
 
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        if kind == types.float32:
-            return builder.load(pointer(builder, arguments[1], FLOATS), align=4)
-        halves = builder.load(pointer(builder, arguments[1], SHORTS), align=2)
-        wide = builder.shl(builder.zext(halves, INTS), ir.Constant(INTS, [16] * LANES))
-        return builder.bitcast(wide, FLOATS)
-
-    return Vector(kind, types.int64), generate
+Emitter = Callable[..., ir.Value | None]
+CompiledFunction = Callable[..., object]
+"""A function that only compiled code can call."""
 
 
-@intrinsic
-def write(typing: Any, kind: Any, address: Any, vector: Any) -> Any:
-    """Write sixteen floats as float32, or as bfloat16 rounded to the nearest."""
+def instruction(
+    result: types.Type, *parameters: types.Type
+) -> Callable[[Emitter], CompiledFunction]:
+    """Make a function that kernels can call out of one that emits LLVM instructions.
 
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        _, address, vector = arguments
-        if kind != types.float32:
-            name = "llvm.x86.avx512bf16.cvtneps2bf16.512"
-            vector = call_function(builder, name, HALVES, vector)
-        builder.store(vector, pointer(builder, address, vector.type), align=2)
-        return context.get_dummy_value()
+    The decorated function takes an `ir.IRBuilder` and then one `ir.Value` per parameter. It returns
+    the result's value, or None if there is no result. A parameter declared as DTYPE is passed as
+    the argument's Numba type, `types.float32` or `types.uint16` (for bfloat16), so that other
+    instructions can be emitted for each.
 
-    return types.void(kind, types.int64, Vector), generate
+    Args:
+        result: Numba type of the result.
+        parameters: Numba types of the parameters.
+    """
+
+    def decorate(emit: Emitter) -> CompiledFunction:
+        names = inspect.signature(emit)
+
+        def declare(context: TypingContext, *given: types.Type, **named: types.Type):
+            given = names.bind(context, *given, **named).args[1:]
+            declared = [
+                actual if parameter is DTYPE else parameter
+                for actual, parameter in zip(given, parameters, strict=True)
+            ]
+
+            def generate(
+                context: BaseContext,
+                builder: ir.IRBuilder,
+                signature: Signature,
+                values: Sequence[ir.Value],
+            ) -> ir.Value:
+                emitted = emit(
+                    builder,
+                    *(
+                        actual if parameter is DTYPE else value
+                        for actual, parameter, value in zip(given, parameters, values, strict=True)
+                    ),
+                )
+                return context.get_dummy_value() if emitted is None else emitted
+
+            return result(*declared), generate
+
+        declare.__name__, declare.__doc__ = emit.__name__, emit.__doc__
+        declare.__signature__ = names  # Numba reads the names of the parameters, so keep those
+        return intrinsic(declare)
+
+    return decorate
 
 
-@intrinsic
-def pack(typing: Any, kind: Any, to: Any, first: Any, second: Any) -> Any:
-    """Copy sixteen floats, or pair sixteen bfloat16 with others (or zeros, at address 0)."""
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        _, to, first, second = arguments
-        if kind == types.float32:
-            words = builder.load(pointer(builder, first, INTS), align=4)
-        else:
-            there = builder.icmp_signed("!=", second, I64(0))
-            safe = builder.select(there, second, first)
-            low, high = (
-                builder.zext(builder.load(pointer(builder, a, SHORTS), align=2), INTS)
-                for a in (first, safe)
-            )
-            high = builder.shl(high, ir.Constant(INTS, [16] * LANES))
-            high = builder.select(there, high, ir.Constant(INTS, [0] * LANES))
-            words = builder.or_(low, high)
-        builder.store(words, pointer(builder, to, INTS), align=4)
-        return context.get_dummy_value()
-
-    return types.void(kind, *[types.int64] * 3), generate
+@instruction(Vector, DTYPE, types.int64)
+def load(builder: ir.IRBuilder, dtype: types.Type, address: ir.Value) -> ir.Value:
+    """Load sixteen numbers as floats; bfloat16 is the upper half of a float."""
+    if dtype == types.float32:
+        return builder.load(pointer(builder, address, FLOATS), align=4)
+    halves = builder.load(pointer(builder, address, SHORTS), align=2)
+    return builder.bitcast(builder.shl(builder.zext(halves, INTS), constant(INTS, 16)), FLOATS)
 
 
-@intrinsic
-def read_integer(typing: Any, address: Any) -> Any:
-    """Read a 64-bit integer."""
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return builder.load(pointer(builder, arguments[0], I64), align=8)
-
-    return types.int64(types.int64), generate
+@instruction(types.void, DTYPE, types.int64, Vector)
+def store(builder: ir.IRBuilder, dtype: types.Type, address: ir.Value, vector: ir.Value) -> None:
+    """Store sixteen floats as float32, or as bfloat16 rounded to nearest."""
+    if dtype != types.float32:
+        vector = call_function(builder, "llvm.x86.avx512bf16.cvtneps2bf16.512", BFLOATS, vector)
+    builder.store(vector, pointer(builder, address, vector.type), align=2)
 
 
-@intrinsic
-def call(typing: Any, address: Any) -> Any:
+@instruction(types.void, DTYPE, types.int64, types.int64, types.int64)
+def interleave(
+    builder: ir.IRBuilder, dtype: types.Type, to: ir.Value, upper: ir.Value, lower: ir.Value
+) -> None:
+    """Copy sixteen floats, or sixteen pairs of bfloat16, each from one column of two rows.
+
+    Args:
+        builder: where to emit.
+        dtype: of the rows; with float32, `lower` is not used.
+        to: address of sixteen 32-bit words.
+        upper: address in the first row.
+        lower: address in the second row, or 0 for a row of zeros.
+    """
+    if dtype == types.float32:
+        words = builder.load(pointer(builder, upper, INTS), align=4)
+    else:
+        exists = builder.icmp_signed("!=", lower, INT64(0))
+        readable = builder.select(exists, lower, upper)
+        first, second = (
+            builder.zext(builder.load(pointer(builder, address, SHORTS), align=2), INTS)
+            for address in (upper, readable)
+        )
+        second = builder.shl(second, constant(INTS, 16))
+        words = builder.or_(first, builder.select(exists, second, constant(INTS, 0)))
+    builder.store(words, pointer(builder, to, INTS), align=4)
+
+
+@instruction(types.int64, types.int64)
+def load_integer(builder: ir.IRBuilder, address: ir.Value) -> ir.Value:
+    """Load a 64-bit integer."""
+    return builder.load(pointer(builder, address, INT64), align=8)
+
+
+@instruction(types.int32, types.int64)
+def call_c(builder: ir.IRBuilder, address: ir.Value) -> ir.Value:
     """Call the C function ``int f(void)`` at an address."""
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return builder.call(pointer(builder, arguments[0], ir.FunctionType(I32, [])), [])
-
-    return types.int32(types.int64), generate
+    return builder.call(pointer(builder, address, ir.FunctionType(INT32, [])), [])
 
 
-@intrinsic
-def spread(typing: Any, value: Any) -> Any:
+@instruction(Vector, types.float32)
+def broadcast(builder: ir.IRBuilder, value: ir.Value) -> ir.Value:
     """Fill a vector with one float."""
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return fill(builder, arguments[0])
-
-    return Vector(types.float32), generate
+    return splat(builder, value)
 
 
-@intrinsic
-def keep(typing: Any, vector: Any, count: Any) -> Any:
-    """Keep the first `count` floats and put zeros in place of the others."""
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        vector, count = arguments
-        lanes = ir.Constant(INTS, list(range(LANES)))
-        kept = builder.icmp_signed("<", lanes, fill(builder, builder.trunc(count, I32)))
-        return builder.select(kept, vector, ir.Constant(FLOATS, [0.0] * LANES))
-
-    return Vector(Vector, types.int64), generate
+@instruction(Vector, Vector, types.int64)
+def keep_first(builder: ir.IRBuilder, vector: ir.Value, count: ir.Value) -> ir.Value:
+    """Keep the first `count` floats and set the others to zero."""
+    lanes = ir.Constant(INTS, list(range(LANES)))
+    kept = builder.icmp_signed("<", lanes, splat(builder, builder.trunc(count, INT32)))
+    return builder.select(kept, vector, constant(FLOATS, 0.0))
 
 
-@intrinsic
-def fma(typing: Any, x: Any, y: Any, z: Any) -> Any:
+@instruction(Vector, Vector, Vector, Vector)
+def fma(builder: ir.IRBuilder, x: ir.Value, y: ir.Value, z: ir.Value) -> ir.Value:
     """``x * y + z``, rounded once."""
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return fused_multiply_add(builder, *arguments)
-
-    return Vector(Vector, Vector, Vector), generate
+    return fused_multiply_add(builder, x, y, z)
 
 
-def _arithmetic(function: Any, instruction: str) -> None:
-    """Give a Python operator a meaning for vectors."""
+@instruction(Vector, Vector)
+def clamp(builder: ir.IRBuilder, x: ir.Value) -> ir.Value:
+    """Clamp x to [-87, 88], where e^x is a normal float; NaN stays NaN."""
+    for bound, beyond in ((88.0, ">"), (-87.0, "<")):
+        limit = constant(FLOATS, bound)
+        x = builder.select(builder.fcmp_ordered(beyond, x, limit), limit, x)
+    return x
+
+
+@instruction(Vector, Vector)
+def exp2_of_rounded(builder: ir.IRBuilder, x: ir.Value) -> ir.Value:
+    """2^n of the float 1.5 · 2^23 + n, whose lowest bits are those of the integer n."""
+    exponent = builder.shl(builder.bitcast(x, INTS), constant(INTS, 23))
+    return builder.bitcast(builder.add(exponent, constant(INTS, 127 << 23)), FLOATS)
+
+
+def _define_operator(function: Callable[..., object], emit: str) -> None:
+    """Define a Python operator for two vectors by a method of `ir.IRBuilder`."""
 
     @infer_global(function)
     class _Template(ConcreteTemplate):
         cases = (signature(Vector, Vector, Vector),)
 
     @lower_builtin(function, Vector, Vector)
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return getattr(builder, instruction)(*arguments)
+    def generate(
+        context: BaseContext,
+        builder: ir.IRBuilder,
+        signature: Signature,
+        values: Sequence[ir.Value],
+    ) -> ir.Value:
+        return getattr(builder, emit)(*values)
 
 
-_arithmetic(operator.add, "fadd")
-_arithmetic(operator.sub, "fsub")
-_arithmetic(operator.mul, "fmul")
-_arithmetic(operator.truediv, "fdiv")
-
-
-@intrinsic
-def _clamp(typing: Any, x: Any) -> Any:
-    """Bring x into [-87, 88], where its exponential is a normal float; NaN stays."""
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        (x,) = arguments
-        for bound, beyond in ((88.0, ">"), (-87.0, "<")):
-            limit = ir.Constant(FLOATS, [bound] * LANES)
-            x = builder.select(builder.fcmp_ordered(beyond, x, limit), limit, x)
-        return x
-
-    return Vector(Vector), generate
-
-
-@intrinsic
-def _shift_to_exponent(typing: Any, x: Any) -> Any:
-    """2^n from the float 1.5·2^23 + n, whose lowest bits are those of the integer n."""
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        bits = builder.shl(builder.bitcast(arguments[0], INTS), ir.Constant(INTS, [23] * LANES))
-        biased = builder.add(bits, ir.Constant(INTS, [127 << 23] * LANES))
-        return builder.bitcast(biased, FLOATS)
-
-    return Vector(Vector), generate
-
-
-@kernel_function
-def expm1(x):
-    """e^x - 1, right to about two units in the last place, near zero too.
-
-    With x = n ln 2 + r, |r| <= ln(2)/2: e^x - 1 = 2^n (e^r - 1) + (2^n - 1), and the Taylor
-    series of e^r - 1 up to r^7 is right to 2e-8 of itself.
-    """
-    x = _clamp(x)
-    magic = spread(np.float32(12582912.0))  # 1.5·2^23: adding it rounds to a whole number
-    shifted = fma(x, spread(np.float32(1.4426950408889634)), magic)
-    n = shifted - magic
-    r = fma(n, spread(np.float32(-0.693359375)), x)  # ln 2 in two parts, the first exact
-    r = fma(n, spread(np.float32(2.12194440e-4)), r)
-    p = spread(np.float32(1 / 5040))
-    p = fma(p, r, spread(np.float32(1 / 720)))
-    p = fma(p, r, spread(np.float32(1 / 120)))
-    p = fma(p, r, spread(np.float32(1 / 24)))
-    p = fma(p, r, spread(np.float32(1 / 6)))
-    p = fma(p, r, spread(np.float32(1 / 2)))
-    power = _shift_to_exponent(shifted)
-    return fma(power, fma(p * r, r, r), power - spread(np.float32(1)))
-
-
-@kernel_function
-def sigmoid(x):
-    """1 / (1 + e^-x)."""
-    return spread(np.float32(1)) / (spread(np.float32(2)) + expm1(spread(np.float32(0)) - x))
-
-
-@kernel_function
-def tanh(x):
-    """(e^2x - 1) / (e^2x + 1)."""
-    e = expm1(x + x)
-    return e / (e + spread(np.float32(2)))
+_define_operator(operator.add, "fadd")
+_define_operator(operator.sub, "fsub")
+_define_operator(operator.mul, "fmul")
+_define_operator(operator.truediv, "fdiv")

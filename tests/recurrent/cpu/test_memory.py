@@ -1,13 +1,19 @@
-"""The engine's memory for passes: used again by the next one, and given back in the end."""
+"""The memory pool: passes reuse blocks, unused blocks are freed, and no two tensors share one."""
 
 import gc
+import time
 import tracemalloc
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
+from typing import SupportsIndex
 
 import pytest
 import torch
+from torch import Tensor
 
 from charlm.recurrent import LSTM
+from charlm.recurrent.cpu import memory
 from charlm.recurrent.cpu.launch import can_run_kernels
 from charlm.recurrent.cpu.memory import empty
 
@@ -32,12 +38,12 @@ def held() -> int:
 
 
 def train_on(layer: LSTM, steps: int) -> None:
-    """Run a sequence forward and back; its gates take 8 KiB a step."""
+    """Run a sequence forward and backward; its gates take 8 KiB per step."""
     outputs, _ = layer(torch.zeros(steps, 8, 16))
     outputs.sum().backward()
 
 
-def test_sequences_of_ever_other_lengths_do_not_fill_the_memory(traced: None) -> None:
+def test_sequences_of_many_lengths_do_not_fill_the_memory(traced: None) -> None:
     layer = LSTM(16, 64, engine="fused")
     for steps in range(40, 60):
         train_on(layer, steps)
@@ -45,11 +51,11 @@ def test_sequences_of_ever_other_lengths_do_not_fill_the_memory(traced: None) ->
     assert some > 2**20
     for steps in range(60, 160):
         train_on(layer, steps)
-    # The sequences are up to three times as long; all of them together are ten times as much.
+    # The sequences are up to three times as long; all of them together need ten times the memory.
     assert held() < 5 * some
 
 
-def test_what_a_long_sequence_took_is_given_back(traced: None) -> None:
+def test_the_memory_of_a_long_sequence_is_freed(traced: None) -> None:
     layer = LSTM(16, 64, engine="fused")
     for _ in range(20):
         train_on(layer, 20)
@@ -61,7 +67,7 @@ def test_what_a_long_sequence_took_is_given_back(traced: None) -> None:
     assert held() < before + 2**20
 
 
-def test_memory_that_came_back_is_used_again_but_never_twice() -> None:
+def test_a_free_block_is_reused_once_and_only_for_the_same_size() -> None:
     first, second = empty(1000, 100), empty(1000, 100)
     place = first.data_ptr()
     assert place % 64 == second.data_ptr() % 64 == 0
@@ -72,3 +78,26 @@ def test_memory_that_came_back_is_used_again_but_never_twice() -> None:
     del view
     assert place in [each.data_ptr() for each in [empty(1000, 100) for _ in range(2)]]
     assert empty(1000, 99).data_ptr() != place, "it has another size"
+
+
+def test_threads_that_allocate_at_once_get_different_blocks(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class SlowList(list[memory.FreeBlock]):
+        def __delitem__(self, place: SupportsIndex | slice) -> None:
+            time.sleep(0.2)  # another thread could now find the same block
+            super().__delitem__(place)
+
+    monkeypatch.setattr(memory, "free_blocks", SlowList())
+    tensors = [empty(1000, 100) for _ in range(2)]
+    tensors.clear()
+    assert len(memory.free_blocks) == 2
+    barrier = Barrier(2)
+
+    def allocate(_: int) -> Tensor:
+        barrier.wait()
+        return empty(1000, 100)
+
+    with ThreadPoolExecutor(2) as pool:
+        first, second = pool.map(allocate, range(2))
+    assert first.data_ptr() != second.data_ptr()
