@@ -5,6 +5,7 @@ import math
 
 import numpy as np
 import numpy.typing as npt
+import pytest
 
 from charlm.evaluation.compressor import compressed_nats
 
@@ -26,9 +27,12 @@ def test_the_shares_add_up_to_the_growth_of_the_compressed_size() -> None:
     assert abs(nats.sum() - added * 8 * math.log(2)) < 10 * 8
 
 
-def test_a_share_is_the_bytes_needed_to_restore_the_text() -> None:
+@pytest.mark.parametrize("training", [TRAINING, []])
+def test_a_share_is_the_bytes_needed_to_restore_the_text(
+    training: list[npt.NDArray[np.uint16]],
+) -> None:
     scored = [RANDOM.integers(0, 20, size).astype(np.uint16) for size in (70, 1, 0, 200)]
-    texts = [text.tobytes() for text in (*TRAINING, *scored)]
+    texts = [text.tobytes() for text in (*training, *scored)]
     compressed = lzma.compress(b"".join(texts), format=lzma.FORMAT_ALONE)
     needed, end = [], 0
     for text in texts:
@@ -40,8 +44,8 @@ def test_a_share_is_the_bytes_needed_to_restore_the_text() -> None:
                 if len(lzma.LZMADecompressor().decompress(compressed[:length])) >= end
             )
         )
-    shares = np.diff(needed)[len(TRAINING) - 1 :]
-    assert compressed_nats(TRAINING, scored).tolist() == (shares * 8 * math.log(2)).tolist()
+    shares = np.diff(needed, prepend=0)[len(training) :]
+    assert compressed_nats(training, scored).tolist() == (shares * 8 * math.log(2)).tolist()
 
 
 def test_a_training_text_costs_almost_nothing() -> None:

@@ -38,6 +38,6 @@ def compressed_nats(
         len(compressed),
     )
     ends = np.cumsum([len(text) for text in texts])
-    bytes_read = np.searchsorted(np.cumsum(restored), ends)
+    bytes_read = np.searchsorted(np.cumsum(np.append(0, restored)), ends)
     shares = np.diff(bytes_read, prepend=0)[len(training_texts) :]
     return shares * 8 * math.log(2)
