@@ -125,6 +125,9 @@ def test_the_ngram_is_a_5_gram_of_the_training_text(
     options = {"one_stream": one_stream, "end_of_document": end_of_document}
     record, table = baselines_of(tmp_path, TEXTS, **options)
     assert record["ngram"]["order"] == 5
+    assert table.column_names == [
+        *("baseline", "doc_id", "split", "characters", "bits_per_character")
+    ]
     check_scores(record, table, "ngram", expected_ngram(TEXTS, 5, **options), TEXTS)
 
 

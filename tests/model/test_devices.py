@@ -41,7 +41,7 @@ def test_an_available_device_is_chosen(
 
 
 @pytest.mark.parametrize(
-    "name", ["cuda:2", "cuda:99", "cuda:256", "mps:1", torch.device("cuda", 2)]
+    "name", ["cuda:2", "cuda:99", "cuda:256", "mps:1", "cpu:1", torch.device("cuda", 2)]
 )
 def test_a_missing_device_is_refused(
     monkeypatch: pytest.MonkeyPatch, name: str | torch.device

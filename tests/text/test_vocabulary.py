@@ -1,5 +1,6 @@
 """A vocabulary encodes and decodes text."""
 
+import json
 import math
 from pathlib import Path
 
@@ -41,6 +42,40 @@ def test_code_points_without_a_symbol_are_unseen(tmp_path: Path) -> None:
     assert graphemes.count_unknown("e\u0301ae\u0301\u0316x🇩🇪🇫🇷x") == 7
     raw = build(tmp_path, unit="byte")
     assert (raw.unseen, raw.unknown_nats, raw.count_unknown("xyz")) == (0, 0, 0)
+
+
+VALID = {"unit": "byte", "symbols": ["a"], "counts": [1], "special": {"unknown": None}}
+INVALID: list[dict[str, object]] = [
+    {"unit": "word"},
+    {"symbols": "a"},
+    {"symbols": [1]},
+    {"counts": [1, 2]},
+    {"special": None},
+    {"special": {"unknown": 1}},
+    {"special": {}},
+]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        *(b"\xff", b"{", b"[]", b"{}", b"[" * 100_000),
+        *(json.dumps({**VALID, **change}).encode() for change in INVALID),
+    ],
+)
+def test_a_file_that_is_not_a_vocabulary_is_refused(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "vocabulary.json"
+    path.write_bytes(content)
+    with pytest.raises(CharlmError) as error:
+        Vocabulary.load(path)
+    assert str(error.value) == f"{path}: not a vocabulary; run `snakemake encode` again"
+
+
+def test_a_vocabulary_that_is_missing_is_an_error(tmp_path: Path) -> None:
+    path = tmp_path / "vocabulary.json"
+    with pytest.raises(CharlmError) as error:
+        Vocabulary.load(path)
+    assert str(error.value) == f"{path}: No such file or directory; run `snakemake encode` first"
 
 
 def test_an_unknown_character_without_an_id_is_an_error(tmp_path: Path) -> None:

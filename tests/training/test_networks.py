@@ -52,3 +52,10 @@ def test_a_model_that_does_not_fit_into_memory_is_refused(
     monkeypatch.setattr(networks, "available_memory", lambda _: needed - 1)
     with pytest.raises(CharlmError, match=rf"a model of {weights:,} weights .* lower hidden_size"):
         new_trainer(tmp_path, how)
+
+
+def test_a_failed_allocation_is_explained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_corpus(tmp_path)
+    monkeypatch.setattr(networks, "available_memory", lambda _: None)
+    with pytest.raises(CharlmError, match=r"\(hidden_size 10000000\) needs .* MB of memory; lower"):
+        new_trainer(tmp_path, settings(hidden_size=10**7))

@@ -1,5 +1,7 @@
 """The streams read every token in order, and depend on the seed and the step alone."""
 
+import logging
+
 import numpy as np
 import pytest
 
@@ -58,6 +60,31 @@ def test_a_short_text_reduces_the_window(size: int) -> None:
     tokens, targets, _ = streams.window(0)
     assert tokens.numel() <= size
     assert ((tokens + 1) % size == targets).all()
+
+
+@pytest.mark.parametrize(
+    ("batch_size", "sequence_length", "messages"),
+    [
+        (4, 250, []),
+        (
+            5,
+            250,
+            ["the training text has only 1000 tokens: batch_size is 4 and sequence_length 250"],
+        ),
+        (1, 999, []),
+        (
+            1,
+            1000,
+            ["the training text has only 1000 tokens: batch_size is 1 and sequence_length 999"],
+        ),
+    ],
+)
+def test_a_reduced_window_is_announced(
+    batch_size: int, sequence_length: int, messages: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING):
+        Streams(TEXT, batch_size=batch_size, sequence_length=sequence_length, seed=0)
+    assert caplog.messages == messages
 
 
 def test_a_text_that_is_too_short_is_refused() -> None:

@@ -207,6 +207,16 @@ def test_a_rule_replaces_the_one_with_its_name_and_a_new_one_comes_last() -> Non
     assert cleaned(["<b>hey!"], "notebook", rules) == ["|hey."]
 
 
+def test_a_builtin_rule_has_the_name_that_the_user_gives_it() -> None:
+    rules: list[RuleSettings] = [
+        {"name": "references", "builtin": "entities"},
+        {"name": "copies", "builtin": "duplicates"},
+    ]
+    [text_rule], [document_rule] = rules_of("none", rules)
+    assert (text_rule.name, document_rule.name) == ("references", "copies")
+    assert cleaned(["&lt;"], "none", rules) == ["<"]
+
+
 def test_an_unknown_profile_is_refused() -> None:
     with pytest.raises(CharlmError, match="unknown profile 'noteboook'; expected one of none"):
         rules_of("noteboook")

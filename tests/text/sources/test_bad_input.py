@@ -8,6 +8,8 @@ import pyarrow as pa
 import pytest
 
 from charlm.errors import CharlmError
+from charlm.text.sources import plain_text
+from charlm.text.sources.blocks import join_blocks
 from charlm.text.sources.formats import read_file
 from charlm.text.sources.records import Request
 from tests.text.sources.reading import GOOD, parquet, read
@@ -23,6 +25,11 @@ def zst(data: bytes) -> bytes:
 
 
 JSON = b'{"text": "a", "n": 1}\n'
+
+REQUEST = Request("a.csv", ("text",), (), "", "utf-8")
+
+MORE_THAN_A_GIBIBYTE = bytes((1 << 30) + 1)
+"""Zeros that the system provides only when they are read; a copy would take memory."""
 
 
 NO_FOOTER = (
@@ -187,6 +194,7 @@ BAD: dict[str, Case] = {
         {},
         NOT_TEXT.format(8),
     ),
+    "nothing but NUL": ("a.csv", b"\0" * 1024, {}, NOT_TEXT.format(0)),
     "UTF-16-LE unmarked": (
         "a.csv",
         "text,n\na,1\n".encode("utf-16-le"),
@@ -412,6 +420,20 @@ def test_bad_input_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, 
 
 
 def test_a_file_that_is_gone_when_it_is_read_is_an_error(tmp_path: Path) -> None:
-    request = Request("a.csv", ("text",), (), "", "utf-8")
     with pytest.raises(CharlmError, match=r"a\.csv: there is no such file; fix corpus\.source"):
-        list(read_file(tmp_path / "a.csv", request, "csv"))
+        list(read_file(tmp_path / "a.csv", REQUEST, "csv"))
+
+
+def test_a_record_of_more_than_a_gibibyte_is_refused() -> None:
+    blocks = join_blocks([MORE_THAN_A_GIBIBYTE], lambda data: 0, REQUEST)
+    with pytest.raises(CharlmError, match=r"^a\.csv: a record is longer than 1 GiB; close the"):
+        next(blocks)
+
+
+def test_a_text_of_more_than_a_gibibyte_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(plain_text, "utf8_chunks", lambda *_: [MORE_THAN_A_GIBIBYTE])
+    records = plain_text.read_plain_text(tmp_path / "a.txt", None, REQUEST)
+    with pytest.raises(CharlmError, match="a document can have at most 1 GiB; split the file"):
+        next(records)

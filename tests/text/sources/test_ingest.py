@@ -29,6 +29,12 @@ def test_several_text_columns_join_with_the_separator(tmp_path: Path) -> None:
     assert table["text"].to_pylist() == ["b1 | t1", "b2", "t3", None]
 
 
+def test_plain_text_needs_no_text_column(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("text")
+    table = read(tmp_path, str(tmp_path / "a.txt"), text_columns=[])
+    assert table["text"].to_pylist() == ["text"]
+
+
 def test_a_column_named_twice_is_kept_once(tmp_path: Path) -> None:
     write_csv(tmp_path / "a.csv", [["1", "t"]])
     table = read(tmp_path, str(tmp_path / "a.csv"), keep_columns=["label", "label"])

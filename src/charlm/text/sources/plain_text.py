@@ -14,11 +14,11 @@ def read_plain_text(path: Path, codec: str | None, request: Request) -> Iterator
         raise request.error("plain text has no columns; leave corpus.keep_columns empty")
     data = bytearray()
     for chunk in utf8_chunks(path, codec, request):
-        data += chunk
-        if len(data) > RECORD_BYTES:
+        if len(data) + len(chunk) > RECORD_BYTES:
             raise request.error(
                 f"a document can have at most {RECORD_BYTES >> 30} GiB; split the file into several"
             )
+        data += chunk
     text = data.decode("utf-8", "surrogateescape")
     reason = first_reason([text], request)
     if reason:
