@@ -220,3 +220,8 @@ def test_a_builtin_rule_has_the_name_that_the_user_gives_it() -> None:
 def test_an_unknown_profile_is_refused() -> None:
     with pytest.raises(CharlmError, match="unknown profile 'noteboook'; expected one of none"):
         rules_of("noteboook")
+
+
+def test_an_unknown_builtin_is_refused() -> None:
+    with pytest.raises(CharlmError, match="rule 'r': unknown built-in 'no'; expected one of ent"):
+        rules_of("none", [{"name": "r", "builtin": "no"}])
