@@ -1,6 +1,7 @@
 """The records of settings agree with the configuration's schema and refuse anything else."""
 
 import inspect
+import json
 from collections.abc import Callable
 from dataclasses import asdict
 
@@ -24,7 +25,9 @@ def test_the_records_have_the_keys_and_defaults_of_the_schema() -> None:
         key: value for key, value in model.items() if key not in training | {"seeds": 0}
     }
     assert list(asdict(TrainingSettings()).items()) == list(training.items())
-    assert list(asdict(Architecture()).items()) == list(architecture.items())
+    defaults = json.loads(json.dumps(asdict(Architecture())))  # tuples become lists
+    assert list(defaults.items()) == list(architecture.items())
+    assert list(defaults["mixture"].items()) == list(architecture["mixture"].items())
     assert asdict(SplitSettings()) == config_schema.Splits().model_dump(mode="json")
     assert list(RuleSettings.__annotations__) == list(config_schema.Rule.model_fields)
 
@@ -70,6 +73,12 @@ def test_missing_values_take_their_defaults() -> None:
         ({"cell": "rnn"}, "a.json.cell: expected 'lstm' or 'gru', got 'rnn'"),
         ({"one_hot": 1}, "a.json.one_hot: expected bool, got 1"),
         ({"one_hot": None}, "a.json.one_hot: expected bool, got None"),
+        ({"mixture": 8}, "a.json.mixture: expected MixtureSettings or null, got 8"),
+        ({"mixture": {"size": 8}}, "a.json.mixture: unknown key 'size'; remove it"),
+        (
+            {"mixture": {"experts": ["word", 1]}},
+            "a.json.mixture.experts: expected a list of str, got ('word', 1)",
+        ),
     ],
 )
 def test_wrong_values_of_an_architecture_are_refused(

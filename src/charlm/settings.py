@@ -7,7 +7,7 @@ trains, which does not need pydantic. A test keeps their fields and defaults equ
 import types
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Literal, Self, Union, get_args, get_origin, get_type_hints
+from typing import Literal, Self, TypeGuard, Union, get_args, get_origin, get_type_hints
 
 from charlm.errors import CharlmError
 
@@ -41,14 +41,30 @@ class Settings:
         """
         hints = get_type_hints(cls)
         names = [field.name for field in fields(cls)]
+        converted: dict[str, object] = {}
         for key, value in values.items():
             if key not in names:
                 raise CharlmError(f"{where}: unknown key {key!r}; remove it")
             options = _options(hints[key])
+            if isinstance(value, Mapping):
+                record = next(filter(_is_record, options), None)
+                value = record.from_mapping(value, f"{where}.{key}") if record else value
+            elif isinstance(value, list):
+                value = tuple(value)
             if not any(_matches(value, option) for option in options):
                 expected = " or ".join(map(_description, options))
                 raise CharlmError(f"{where}.{key}: expected {expected}, got {value!r}")
-        return cls(**values)
+            converted[key] = value
+        return cls(**converted)
+
+    @classmethod
+    def from_optional(cls, values: Mapping[str, object] | None, where: str) -> Self | None:
+        """Return the record of `values`, or None for None; see `from_mapping`."""
+        return None if values is None else cls.from_mapping(values, where)
+
+
+def _is_record(option: object) -> TypeGuard[type[Settings]]:
+    return isinstance(option, type) and issubclass(option, Settings)
 
 
 def _options(annotation: object) -> list[object]:
@@ -65,6 +81,9 @@ def _options(annotation: object) -> list[object]:
 
 
 def _matches(value: object, option: object) -> bool:
+    if get_origin(option) is tuple:  # of any length, of one type
+        inner = get_args(option)[0]
+        return isinstance(value, tuple) and all(_matches(item, inner) for item in value)
     if not isinstance(option, type):
         return value == option
     if isinstance(value, bool):
@@ -75,7 +94,22 @@ def _matches(value: object, option: object) -> bool:
 def _description(option: object) -> str:
     if option is None:
         return "null"
+    if get_origin(option) is tuple:
+        return f"a list of {_description(get_args(option)[0])}"
     return option.__name__ if isinstance(option, type) else repr(option)
+
+
+GateSplit = Literal["validation", "train_tail"]
+"""The text that a mixture's gate learned on; see `charlm.training.gating.split_gate_text`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MixtureSettings(Settings):
+    """The experts that predict beside a network: the keys of `models.NAME.mixture`."""
+
+    experts: tuple[str, ...] = ("word", "word1", "word2", "skip", "word1_suffix3")
+    order: int = 10
+    max_megabytes: float = 40.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,8 +118,7 @@ class Architecture(Settings):
 
     cell: Cell = "lstm"
     members: int = 1
-    ngram_order: int = 0
-    ngram_weight: float = 0.3
+    mixture: MixtureSettings | None = MixtureSettings()
     hidden_size: int | Literal["vocabulary"] = 512
     num_layers: int = 1
     embedding_size: int = 128

@@ -9,13 +9,14 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pyppmd
 import pytest
 
 from charlm.evaluation.baseline import baseline
 from charlm.text.build_vocabulary import build_vocabulary
 from charlm.text.encode import encode
 from tests.evaluation.test_intervals import percentile_bootstrap
-from tests.evaluation.test_witten_bell import slow_witten_bell
+from tests.evaluation.test_ngrams import Slow, slow_kneser_ney, slow_witten_bell
 
 CODE_POINTS = 1_112_064
 Texts = dict[str, list[str]]
@@ -43,7 +44,7 @@ def baselines_of(
 
 
 def expected_ngram(
-    texts: Texts, order: int, *, one_stream: bool, end_of_document: bool
+    slow: Slow, texts: Texts, order: int, *, one_stream: bool, end_of_document: bool
 ) -> dict[str, list[float]]:
     """Return the nats of each document of the held-out splits."""
     symbols = list(dict.fromkeys("".join(texts["train"])))
@@ -65,7 +66,7 @@ def expected_ngram(
         read = documents
         if one_stream:
             read = [[number for document in documents for number in document + joined]]
-        costs = [slow_witten_bell(training, text, alphabet, boundary, order) for text in read]
+        costs = [slow(training, text, alphabet, boundary, order) for text in read]
         if one_stream:
             stream, costs = costs[0], []
             for document in documents:
@@ -119,21 +120,25 @@ TEXTS: Texts = {
 @pytest.mark.parametrize(
     ("one_stream", "end_of_document"), [(False, True), (False, False), (True, False), (True, True)]
 )
-def test_the_ngram_is_a_5_gram_of_the_training_text(
+def test_the_ngrams_learn_from_the_training_text(
     tmp_path: Path, one_stream: bool, end_of_document: bool
 ) -> None:
     options = {"one_stream": one_stream, "end_of_document": end_of_document}
     record, table = baselines_of(tmp_path, TEXTS, **options)
+    assert list(record) == ["ngram", "kneser_ney", "ppmd", "xz"]
     assert record["ngram"]["order"] == 5
     assert table.column_names == [
         *("baseline", "doc_id", "split", "characters", "bits_per_character")
     ]
-    check_scores(record, table, "ngram", expected_ngram(TEXTS, 5, **options), TEXTS)
+    expected = expected_ngram(slow_witten_bell, TEXTS, 5, **options)
+    check_scores(record, table, "ngram", expected, TEXTS)
+    order = record["kneser_ney"]["order"]
+    expected = expected_ngram(slow_kneser_ney, TEXTS, order, **options)
+    check_scores(record, table, "kneser_ney", expected, TEXTS)
 
 
-@pytest.mark.parametrize("best", [3, 7, 10])
-def test_the_chosen_order_is_the_best_on_the_validation_text(tmp_path: Path, best: int) -> None:
-    """Symbols are random, except the last of each word, which the first determines."""
+def patterns(best: int) -> Texts:
+    """Return texts of random symbols, except the last of each word, which the first determines."""
     random = np.random.default_rng(0)
 
     def text(words: int) -> str:
@@ -145,40 +150,88 @@ def test_the_chosen_order_is_the_best_on_the_validation_text(tmp_path: Path, bes
 
     texts = {"train": [text(40) for _ in range(4)], "validation": [text(9)], "test": [text(8)] * 2}
     texts["validation"].append(text(5))
+    return texts
+
+
+@pytest.mark.parametrize("best", [3, 7, 10])
+def test_kneser_ney_has_the_order_that_is_best_on_the_validation_text(
+    tmp_path: Path, best: int
+) -> None:
+    texts = patterns(best)
     record, table = baselines_of(tmp_path, texts)
     options = {"one_stream": False, "end_of_document": True}
-    nats = {order: expected_ngram(texts, order, **options) for order in range(1, 11)}
+    nats = {
+        order: expected_ngram(slow_kneser_ney, texts, order, **options) for order in range(1, 11)
+    }
     assert min(nats, key=lambda order: sum(nats[order]["validation"])) == best
-    assert record["ngram_chosen"]["order"] == best
-    check_scores(record, table, "ngram_chosen", nats[best], texts)
+    assert record["kneser_ney"]["order"] == best
+    check_scores(record, table, "kneser_ney", nats[best], texts)
 
 
-def test_the_compressor_reads_the_splits_in_order(tmp_path: Path) -> None:
+def encoded(texts: Texts) -> list[tuple[str, bytes, int]]:
+    """Return the split, the bytes and the number of unknown characters of each document."""
+    symbols = list(dict.fromkeys("".join(texts["train"])))
+    numbers = {symbol: number for number, symbol in enumerate(symbols)}
+    return [
+        (
+            split,
+            bytes(numbers.get(character, len(symbols)) for character in text),
+            sum(character not in numbers for character in text),
+        )
+        for split in ("train", "validation", "test")
+        for text in texts[split]
+    ]
+
+
+def expected_ppmd(texts: Texts, order: int) -> dict[str, list[float]]:
+    encoder = pyppmd.Ppmd7Encoder(order, 1 << 24)
+    documents = encoded(texts)
+    grown = [len(encoder.encode(document)) for _, document, _ in documents]
+    grown[-1] += len(encoder.flush())
+    unseen = CODE_POINTS - len(set("".join(texts["train"])))
+    nats: dict[str, list[float]] = {"train": [], "validation": [], "test": []}
+    for (split, _, unknown), size in zip(documents, grown, strict=True):
+        nats[split].append(size * 8 * math.log(2) + unknown * math.log(unseen))
+    return nats
+
+
+@pytest.mark.parametrize("one_stream", [False, True])
+@pytest.mark.parametrize("width", [4, 6, 10])
+def test_ppmd_has_the_order_that_is_best_on_the_validation_text(
+    tmp_path: Path, width: int, one_stream: bool
+) -> None:
+    texts = patterns(width)
+    texts["validation"] *= 8  # costs are exact to a byte
+    record, table = baselines_of(tmp_path, texts, one_stream=one_stream)
+    nats = {order: expected_ppmd(texts, order) for order in range(4, 11)}
+    cost = {order: sum(each["validation"]) for order, each in nats.items()}
+    best = record["ppmd"]["order"]
+    lower = [order for order in cost if order < best]
+    assert all(cost[order] < cost[order - 1] for order in lower[1:] + [best] * bool(lower))
+    assert best == 10 or cost[best + 1] >= cost[best]
+    check_scores(record, table, "ppmd", nats[best], texts)
+
+
+def test_xz_reads_the_splits_in_order(tmp_path: Path) -> None:
     random = np.random.default_rng(0)
     # Many documents: compressed ends of documents would show.
     texts = {**TEXTS, "train": ["".join(random.choice([*"abcdef ,."], 9)) for _ in range(60)]}
     record, table = baselines_of(tmp_path, texts)
-    symbols = list(dict.fromkeys("".join(texts["train"])))
-    numbers = {symbol: number for number, symbol in enumerate(symbols)}
-    documents = [
-        (split, bytes(numbers.get(character, len(symbols)) for character in text))
-        for split in ("train", "validation", "test")
-        for text in texts[split]
-    ]
+    unseen = CODE_POINTS - len(set("".join(texts["train"])))
+    documents = encoded(texts)
     compressed = lzma.compress(
-        b"".join(document for _, document in documents), format=lzma.FORMAT_ALONE
+        b"".join(document for _, document, _ in documents), format=lzma.FORMAT_ALONE
     )
     nats: dict[str, list[float]] = {"train": [], "validation": [], "test": []}
     end = spent = 0
-    for split, document in documents:
+    for split, document, unknown in documents:
         end += len(document)
         needed = next(
             length
             for length in range(len(compressed) + 1)
             if len(lzma.LZMADecompressor().decompress(compressed[:length])) >= end
         )
-        unknown = document.count(len(symbols)) * math.log(CODE_POINTS - len(symbols))
-        nats[split].append((needed - spent) * 8 * math.log(2) + unknown)
+        nats[split].append((needed - spent) * 8 * math.log(2) + unknown * math.log(unseen))
         spent = needed
     check_scores(record, table, "xz", nats, texts)
 
@@ -191,6 +244,40 @@ def test_an_empty_split_has_no_score(tmp_path: Path) -> None:
     assert set(scores["split"].to_pylist()) == {"validation"}
 
 
-def test_no_order_is_chosen_without_validation_text(tmp_path: Path) -> None:
-    record, _ = baselines_of(tmp_path, {**TEXTS, "validation": [""]})
-    assert set(record) == {"ngram", "xz"}
+def test_without_validation_text_the_orders_are_6(tmp_path: Path) -> None:
+    texts = {**TEXTS, "validation": [""], "test": [TEXTS["test"][0]]}
+    record, _ = baselines_of(tmp_path, texts)
+    assert record["kneser_ney"]["order"] == record["ppmd"]["order"] == 6
+    assert record["ppmd"]["validation"] is None
+    options = {"one_stream": False, "end_of_document": True}
+    nats = expected_ngram(slow_kneser_ney, texts, 6, **options)["test"]
+    assert record["kneser_ney"]["test"]["nats_per_character"] == pytest.approx(
+        sum(nats) / len(texts["test"][0]), rel=1e-5
+    )
+    nats = expected_ppmd(texts, 6)["test"]
+    assert record["ppmd"]["test"]["nats_per_character"] == pytest.approx(
+        sum(nats) / len(texts["test"][0])
+    )
+
+
+def test_compressors_read_a_large_vocabulary_as_utf8(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    characters = [chr(0x4E00 + number) for number in range(400)]
+
+    def text(length: int) -> str:
+        return "".join(
+            characters[number] for number in (400 * random.random(length) ** 4).astype(int)
+        )
+
+    texts = {
+        "train": ["".join(characters), text(4000)],
+        "validation": [text(400), "龍"],
+        "test": [text(700)],
+    }
+    record, _ = baselines_of(tmp_path, texts)
+    encoder = pyppmd.Ppmd7Encoder(record["ppmd"]["order"], 1 << 24)
+    for document in texts["train"] + texts["validation"]:
+        # "龍" is not among the 400 characters.
+        encoder.encode(document.encode().replace("龍".encode(), b"\xfe"))
+    size = len(encoder.encode(texts["test"][0].encode())) + len(encoder.flush())
+    assert record["ppmd"]["test"]["bits_per_character"] == pytest.approx(8 * size / 700)

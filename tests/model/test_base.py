@@ -1,4 +1,4 @@
-"""What holds for every language model: networks, ensembles and interpolated models."""
+"""What holds for every language model: networks, ensembles and mixtures."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +11,7 @@ from charlm.settings import Architecture, Cell
 from tests.model.models import (
     DEEP,
     ENSEMBLE,
-    INTERPOLATED,
+    MIXED,
     ONE_HOT,
     SMALL,
     TIED,
@@ -21,7 +21,7 @@ from tests.model.models import (
 )
 
 CELLS: tuple[Cell, ...] = ("lstm", "gru")
-BOTH = replace(ENSEMBLE, ngram_order=4, ngram_weight=0.3)
+BOTH = replace(ENSEMBLE, mixture=MIXED.mixture)
 
 
 @pytest.mark.parametrize("cell", CELLS)
@@ -33,7 +33,7 @@ BOTH = replace(ENSEMBLE, ngram_order=4, ngram_weight=0.3)
         replace(ONE_HOT, hidden_size="vocabulary"),
         TIED,
         replace(DEEP, members=3),
-        INTERPOLATED,
+        MIXED,
         BOTH,
     ],
 )
@@ -50,7 +50,7 @@ def test_the_state_carries_over_from_one_part_to_the_next(
 
 
 @pytest.mark.parametrize("cell", CELLS)
-@pytest.mark.parametrize("architecture", [SMALL, ONE_HOT, ENSEMBLE, INTERPOLATED])
+@pytest.mark.parametrize("architecture", [SMALL, ONE_HOT, ENSEMBLE, MIXED])
 def test_a_stepper_predicts_the_same_as_a_whole_sequence(
     cell: Cell, architecture: Architecture
 ) -> None:
@@ -63,7 +63,7 @@ def test_a_stepper_predicts_the_same_as_a_whole_sequence(
 
 
 @pytest.mark.parametrize("cell", CELLS)
-@pytest.mark.parametrize("architecture", [SMALL, ENSEMBLE, INTERPOLATED, BOTH])
+@pytest.mark.parametrize("architecture", [SMALL, ENSEMBLE, MIXED, BOTH])
 def test_a_stepper_starts_from_any_state(cell: Cell, architecture: Architecture) -> None:
     model = make(replace(architecture, cell=cell, num_layers=2)).eval()
     tokens = random_tokens(9, 3)
@@ -79,9 +79,7 @@ def test_a_stepper_starts_from_any_state(cell: Cell, architecture: Architecture)
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float16, torch.bfloat16])
-@pytest.mark.parametrize(
-    "architecture", [replace(DEEP, cell="gru"), ONE_HOT, ENSEMBLE, INTERPOLATED]
-)
+@pytest.mark.parametrize("architecture", [replace(DEEP, cell="gru"), ONE_HOT, ENSEMBLE, MIXED])
 def test_the_default_dtype_has_no_effect(
     tmp_path: Path, architecture: Architecture, dtype: torch.dtype
 ) -> None:
@@ -108,7 +106,7 @@ def test_the_default_dtype_has_no_effect(
         assert torch.equal(each, same)
 
 
-@pytest.mark.parametrize("architecture", [SMALL, ENSEMBLE, INTERPOLATED])
+@pytest.mark.parametrize("architecture", [SMALL, ENSEMBLE, MIXED])
 def test_every_model_has_a_vocabulary_size_and_a_device(architecture: Architecture) -> None:
     model = make(architecture)
     assert model.vocabulary_size == 8

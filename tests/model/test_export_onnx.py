@@ -9,13 +9,13 @@ import numpy.typing as npt
 import pytest
 import torch
 
-from charlm.errors import CharlmError
 from charlm.model.export_onnx import export_onnx
+from charlm.model.mixture import Mixture
 from charlm.model.store import load_model, make_model, save_model
 from charlm.settings import Architecture, Cell
 from charlm.text.vocabulary import Vocabulary
 from tests.model import models
-from tests.model.models import INTERPOLATED, ONE_HOT, SMALL, TIED, make
+from tests.model.models import MIXED, ONE_HOT, SMALL, TIED, make
 
 onnxruntime = pytest.importorskip("onnxruntime")
 
@@ -72,10 +72,21 @@ def test_the_exported_step_computes_the_same(
     assert (tmp_path / "model.onnx").read_bytes() == first
 
 
-def test_a_model_with_an_ngram_model_is_refused(tmp_path: Path) -> None:
-    model = make(INTERPOLATED)
-    save_model(
-        tmp_path, model, vocabulary=models.VOCABULARY, architecture=INTERPOLATED, training={}
-    )
-    with pytest.raises(CharlmError, match="n-gram model cannot be exported to ONNX"):
-        export_onnx(tmp_path, tmp_path / "model.onnx")
+def test_a_mixture_is_exported_without_its_experts(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    mixture = make(MIXED)
+    assert isinstance(mixture, Mixture)
+    for name, model in {"mixture": mixture, "network": mixture.network}.items():
+        architecture = MIXED if name == "mixture" else SMALL
+        save_model(
+            tmp_path / name,
+            model,
+            vocabulary=models.VOCABULARY,
+            architecture=architecture,
+            training={},
+        )
+        export_onnx(tmp_path / name, tmp_path / f"{name}.onnx")
+    assert (tmp_path / "mixture.onnx").read_bytes() == (tmp_path / "network.onnx").read_bytes()
+    [message] = [record.getMessage() for record in caplog.records]
+    assert message == f"{tmp_path / 'mixture'}: the network alone is exported, without its experts"

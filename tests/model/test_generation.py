@@ -12,18 +12,20 @@ from charlm.model.generation import BATCH_SIZE, WINDOW, encode_prompt
 from charlm.model.network import CharacterLanguageModel
 from charlm.model.sampling import SampleRequest
 from charlm.model.trained_model import TrainedModel
-from charlm.settings import Architecture, Cell
+from charlm.settings import Architecture, Cell, MixtureSettings
 from charlm.text.vocabulary import Vocabulary
 from tests.model.models import LETTERS, WRITER, make_trained
 
+MIXED = replace(WRITER, mixture=MixtureSettings(order=4))
 
-@pytest.mark.parametrize("cell", ["lstm", "gru"])
+
+@pytest.mark.parametrize("architecture", [WRITER, replace(WRITER, cell="gru"), MIXED])
 @pytest.mark.parametrize("end_of_document", [True, False])
 @pytest.mark.parametrize("prompt", ["", "a", "bad cafe", "a bad cafe " * 60])
 def test_a_seed_gives_one_text_whatever_else_is_in_the_batch(
-    cell: Cell, end_of_document: bool, prompt: str
+    architecture: Architecture, end_of_document: bool, prompt: str
 ) -> None:
-    model = make_trained(replace(WRITER, cell=cell), end_of_document=end_of_document)
+    model = make_trained(architecture, end_of_document=end_of_document)
     alone = model.generate(prompt, length=30, seed=5)
     assert len(alone) == 1
     assert len(alone[0]) == 30
@@ -44,7 +46,7 @@ def test_a_seed_gives_one_text_whatever_else_is_in_the_batch(
         WRITER,
         replace(WRITER, num_layers=2),
         replace(WRITER, members=2),
-        replace(WRITER, ngram_order=4, ngram_weight=0.5),
+        MIXED,
     ],
 )
 @pytest.mark.parametrize("end_of_document", [True, False])

@@ -52,7 +52,7 @@ def write_card(
 def test_an_empty_split_has_no_score(tmp_path: Path, validation: Score | None) -> None:
     header, text = write_card(
         tmp_path / "gru",
-        Architecture(cell="gru", num_layers=2, hidden_size="vocabulary"),
+        Architecture(cell="gru", num_layers=2, hidden_size="vocabulary", mixture=None),
         [*"abc"],
         "character",
         {
@@ -62,6 +62,7 @@ def test_an_empty_split_has_no_score(tmp_path: Path, validation: Score | None) -
             "steps": 20,
             "device": "cpu",
             "precision": "float32",
+            "gate_learned_on": None,
         },
         {"ngram": {"order": 5, "validation": validation, "test": score(2.5)}},
     )
@@ -72,13 +73,15 @@ def test_an_empty_split_has_no_score(tmp_path: Path, validation: Score | None) -
     assert results == ({"validation": 2.1, "test": 2.2} if validation else {"test": 2.2})
     shown = "2.100 (2.000 to 2.250)" if validation else "–"
     assert f"| gru | {shown} | 2.200 |\n| 5-gram | {shown} | 2.500 |" in text
+    assert "The strongest baseline on the test split is 5-gram." in text
+    assert "in-sample" not in text
     assert "2 × GRU, 3 hidden units, 1,234 parameters" in text
 
 
 def test_the_card_shows_all_numbers(tmp_path: Path) -> None:
     header, text = write_card(
         tmp_path / "lstm",
-        Architecture(num_layers=3, hidden_size=1024, members=2, ngram_order=8, ngram_weight=0.3),
+        Architecture(num_layers=3, hidden_size=1024, members=2),
         [*"abcd"] * 300,
         "grapheme",
         {
@@ -88,20 +91,25 @@ def test_the_card_shows_all_numbers(tmp_path: Path) -> None:
             "steps": 54321,
             "device": "cuda",
             "precision": "bfloat16",
+            "gate_learned_on": "validation",
         },
         {
             "ngram": {"order": 5, "validation": score(2.1), "test": score(2.2)},
-            "ngram_chosen": {"order": 9, "validation": score(2.3, [2.25, 2.35]), "test": None},
+            "kneser_ney": {"order": 9, "validation": score(2.0, [1.95, 2.05]), "test": None},
+            "ppmd": {"order": 7, "validation": score(2.05), "test": score(2.15)},
             "xz": {"validation": score(3.1), "test": score(3.2)},
         },
     )
+    assert "The strongest baseline on the test split is PPMd, order 7 (adapts)." in text
+    assert "learned on the validation text, so the validation score is in-sample" in text
     (index,) = header["model-index"]
     values = [(each["dataset"]["split"], each["metrics"][0]["value"]) for each in index["results"]]
     assert values == [("validation", 1.8765), ("test", 1.9124)]
     rows = [line for line in text.splitlines() if line.startswith("| ")]
     network = (
         "an ensemble of 2, each 3 × LSTM, 1024 hidden units, "
-        "interpolated with the 8-gram model of the training text (weight 0.3)"
+        "in a gated mixture with all n-grams of its training text up to n = 10, "
+        "with experts of words"
     )
     assert rows == [
         "| | |",
@@ -113,6 +121,7 @@ def test_the_card_shows_all_numbers(tmp_path: Path) -> None:
         "| --- | --- | --- |",
         "| lstm | 1.877 (1.810 to 1.925) | 1.912 (1.851 to 2.000) |",
         "| 5-gram | 2.100 | 2.200 |",
-        "| 9-gram | 2.300 (2.250 to 2.350) | – |",
-        "| xz | 3.100 | 3.200 |",
+        "| Kneser-Ney, order 9 | 2.000 (1.950 to 2.050) | – |",
+        "| PPMd, order 7 (adapts) | 2.050 | 2.150 |",
+        "| xz (adapts) | 3.100 | 3.200 |",
     ]

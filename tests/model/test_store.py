@@ -7,14 +7,16 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import load_file, save_file
 
 from charlm.errors import CharlmError
-from charlm.model.mixture import InterpolatedModel
+from charlm.model.mixture import Mixture
 from charlm.model.network import CharacterLanguageModel
 from charlm.model.store import load_model, make_model, read_architecture, save_model
-from charlm.settings import Architecture
+from charlm.settings import Architecture, MixtureSettings
 from charlm.text.vocabulary import Vocabulary
-from tests.model.models import ENSEMBLE, INTERPOLATED, SMALL, TIED, VOCABULARY, make, random_tokens
+from tests.model.models import ENSEMBLE, MIXED, SMALL, TIED, VOCABULARY, make, random_tokens
 
 
 def save(folder: Path, architecture: Architecture = SMALL) -> None:
@@ -24,12 +26,12 @@ def save(folder: Path, architecture: Architecture = SMALL) -> None:
 
 @pytest.mark.parametrize("tie_weights", [True, False])
 @pytest.mark.parametrize("members", [1, 2])
-@pytest.mark.parametrize("ngram_order", [0, 4])
+@pytest.mark.parametrize("mixture", [None, MIXED.mixture])
 def test_a_loaded_model_predicts_what_the_saved_one_did(
-    tmp_path: Path, tie_weights: bool, members: int, ngram_order: int
+    tmp_path: Path, tie_weights: bool, members: int, mixture: MixtureSettings | None
 ) -> None:
     architecture = replace(
-        TIED, tie_weights=tie_weights, members=members, ngram_order=ngram_order, output_dropout=0.5
+        TIED, tie_weights=tie_weights, members=members, mixture=mixture, output_dropout=0.5
     )
     save(tmp_path, architecture)
     loaded, vocabulary = load_model(tmp_path)
@@ -37,7 +39,7 @@ def test_a_loaded_model_predicts_what_the_saved_one_did(
     assert (loaded(tokens)[0] == make(architecture).eval()(tokens)[0]).all()
     assert vocabulary.symbols == VOCABULARY.symbols
     assert read_architecture(tmp_path)[0] == architecture
-    assert isinstance(loaded, InterpolatedModel) == (ngram_order > 0)
+    assert isinstance(loaded, Mixture) == (mixture is not None)
     networks = [module for module in loaded.modules() if isinstance(module, CharacterLanguageModel)]
     assert len(networks) == members
     for network in networks:
@@ -45,7 +47,7 @@ def test_a_loaded_model_predicts_what_the_saved_one_did(
         assert (network.output.weight is network.embedding.weight) == tie_weights
 
 
-@pytest.mark.parametrize("architecture", [SMALL, ENSEMBLE, INTERPOLATED])
+@pytest.mark.parametrize("architecture", [SMALL, ENSEMBLE, MIXED])
 def test_a_loaded_model_has_no_dropout(tmp_path: Path, architecture: Architecture) -> None:
     dropouts = replace(architecture, embedding_dropout=0.5, output_dropout=0.5, weight_dropout=0.5)
     save(tmp_path, dropouts)
@@ -159,7 +161,7 @@ MISMATCH = "model.safetensors: does not belong to the model.json beside it"
         (with_value("architecture", "hidden_size", value=10**30), MISMATCH),
         (with_value("architecture", "members", value=0), MISMATCH),
         (with_value("architecture", "tie_weights", value=True), MISMATCH),
-        (with_value("architecture", "ngram_order", value=3), MISMATCH),
+        (with_value("architecture", "mixture", value=asdict(MixtureSettings())), MISMATCH),
     ],
 )
 def test_damage_is_named_in_one_line(tmp_path: Path, damage: Damage, message: str) -> None:
@@ -171,11 +173,55 @@ def test_damage_is_named_in_one_line(tmp_path: Path, damage: Damage, message: st
     assert len(str(raised.value).splitlines()) == 1
 
 
-def test_an_ngram_model_needs_its_order_in_the_description(tmp_path: Path) -> None:
-    save(tmp_path, INTERPOLATED)
-    with_value("architecture", "ngram_order", value=0)(tmp_path)
-    with pytest.raises(CharlmError, match=MISMATCH):
+def with_tensors(**changes: Callable[[torch.Tensor], torch.Tensor] | None) -> Damage:
+    """Return a function that changes, or removes, tensors whose names have `__` for a dot."""
+
+    def change(folder: Path) -> None:
+        path = folder / "model.safetensors"
+        tensors = load_file(path)
+        for key, function in changes.items():
+            name = key.replace("__", ".")
+            tensor = tensors.pop(name)
+            if function:
+                tensors[name] = function(tensor).contiguous()
+        save_file(tensors, path)
+
+    return change
+
+
+def with_another_table(folder: Path) -> None:
+    path = folder / "model.safetensors"
+    save_file(load_file(path) | {"experts.tables.ngram5.counts": torch.ones(1)}, path)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        with_value("architecture", "mixture", value=None),
+        with_value("architecture", "mixture", "order", value=3),
+        with_value("architecture", "mixture", "order", value=5),
+        with_value("architecture", "mixture", "experts", value=["word"]),
+        with_another_table,
+        with_tensors(gate__mean=None),
+        with_tensors(gate__constant=lambda tensor: tensor[1:]),
+        with_tensors(experts__tables__word__symbols=None),
+        with_tensors(experts__tables__word__symbols=lambda tensor: tensor[1:]),
+        with_tensors(experts__tables__word__symbols=lambda tensor: tensor + 8),
+        with_tensors(experts__tables__word__counts=lambda tensor: tensor * 0),
+        with_tensors(experts__tables__word__contexts=lambda tensor: tensor.flip(0)),
+        with_tensors(experts__tables__word__contexts=lambda tensor: tensor.long()),
+        with_tensors(experts__tables__word__distinct=lambda tensor: tensor.float() / 0),
+        with_tensors(experts__tables__word__discounts=lambda tensor: tensor + 1e9),
+        with_tensors(experts__tables__word__discounts=lambda tensor: tensor[:0]),
+    ],
+)
+def test_experts_of_another_model_are_refused_in_one_line(tmp_path: Path, damage: Damage) -> None:
+    save(tmp_path, MIXED)
+    load_model(tmp_path)
+    damage(tmp_path)
+    with pytest.raises(CharlmError, match=MISMATCH) as raised:
         load_model(tmp_path)
+    assert len(str(raised.value).splitlines()) == 1
 
 
 @pytest.mark.parametrize("name", ["a\0b", "\ud800", "a" * 300, ""])

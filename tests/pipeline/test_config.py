@@ -61,7 +61,8 @@ def test_keys_that_are_left_out_take_the_defaults() -> None:
             {"models": {"a": {}, "B": {}, "A": {"seeds": [1, 2]}}},
             "models.A: differs from 'a' only in",
         ),
-        ({"models": {"xz": {}}}, "models.xz: is the name of a baseline"),
+        ({"models": {"ppmd": {}}}, "models.ppmd: is the name of a baseline"),
+        ({"models": {"kneser_ney": {}}}, "models.kneser_ney: is the name of a baseline"),
         ({"models": {"5-gram": {}}}, "models.5-gram: is the name of a baseline"),
         (
             {"cleaning": {"rules": [{"name": "x", "builtin": "nfc", "replacement": "y"}]}},

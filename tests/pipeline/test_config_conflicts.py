@@ -37,7 +37,6 @@ def test_training_and_a_model_are_checked_together(
     ("setting", "needed"),
     [
         ({"embedding_size": 8, "one_hot": True}, {"one_hot": False}),
-        ({"ngram_weight": 0.4}, {"ngram_order": 8}),
         ({"locked_dropout": True}, {"output_dropout": 0.1}),
         ({"locked_dropout": True}, {"layer_dropout": 0.1, "num_layers": 2}),
         ({"layer_dropout": 0.1}, {"num_layers": 2}),
@@ -51,7 +50,6 @@ def test_a_setting_without_effect_is_an_error(
 
 
 def test_a_setting_without_effect_is_allowed_if_switched_off_on_purpose() -> None:
-    assert not line_of(models={"a": {"ngram_weight": 0.4, "ngram_order": 0}})
     assert not line_of(models={"a": {"locked_dropout": True, "output_dropout": 0.0}})
     assert not line_of(models={"a": {"teacher_weight": 0.2, "teacher": None}})
 
@@ -74,3 +72,9 @@ def test_a_setting_of_the_text_without_effect_is_an_error() -> None:
     assert not line_of(splits=contiguous | {"method": "document"})
     assert "corpus.separator: has no effect" in line_of(corpus=CORPUS | {"separator": ""})
     assert not line_of(corpus=CORPUS | {"separator": "", "text_columns": ["title", "text"]})
+
+
+def test_an_expert_that_is_listed_twice_is_an_error() -> None:
+    line = line_of(models={"a": {"mixture": {"experts": ["word", "skip", "word"]}}})
+    assert line == "config: models.a.mixture.experts: lists 'word' twice; leave one out"
+    assert not line_of(models={"a": {"mixture": {"experts": ["word", "skip"]}}})

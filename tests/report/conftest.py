@@ -119,7 +119,9 @@ def _write_model(model: Path, bits: float, texts: list[str], splits: list[str]) 
     model.mkdir(parents=True)
     symbols = [*"ab <\u202e", HOSTILE, "<unknown>", "<end_of_document>"]
     vocabulary = Vocabulary(symbols, [1] * 8, {"unknown": 6, "end_of_document": 7})
-    architecture = Architecture.from_mapping({"cell": model.name, "hidden_size": 6}, "test")
+    architecture = Architecture.from_mapping(
+        {"cell": model.name, "hidden_size": 6, "mixture": None}, "test"
+    )
     torch.manual_seed(0)
     network = CharacterLanguageModel(8, architecture)
     save_model(model, network, vocabulary=vocabulary, architecture=architecture, training={})
@@ -131,7 +133,7 @@ def _write_model(model: Path, bits: float, texts: list[str], splits: list[str]) 
     write_json(
         model / "metrics.json",
         {"validation": _score(bits), "test": _score(bits), "parameters": 1234, "steps": 20}
-        | {"device": "cpu", "engine": "fused", "precision": "float32"},
+        | {"device": "cpu", "engine": "fused", "precision": "float32", "gate_learned_on": None},
     )
     details = {
         "position": [{"from": 0, "to": 1, "symbols": 9, "bits_per_symbol": 5.0}],

@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 import torch
 from playwright.sync_api import Page
+from tests.model.models import with_experts
 from tests.report.conftest import console, report_of, write_comparison
 
 import charlm
 import charlm.model.trained_model
-from charlm.model.store import add_ngram, make_model, save_model
+from charlm.model.store import make_model, save_model
 from charlm.report.playground import quantize
 from charlm.settings import Architecture
 from charlm.text.symbols import byte_symbol
@@ -36,7 +37,8 @@ VOCABULARY = Vocabulary(SYMBOLS, [1] * 17, {"unknown": 15, "end_of_document": 16
 
 def write_model(folder: Path, symbols: Vocabulary, **settings: Any) -> None:
     """Write a small model, trained on some text of the vocabulary's first symbols."""
-    architecture = Architecture(**{"hidden_size": 48, "embedding_size": 12, **settings})
+    values = {"hidden_size": 48, "embedding_size": 12, "mixture": None, **settings}
+    architecture = Architecture.from_mapping(values, "test")
     torch.manual_seed(0)
     model = make_model(len(symbols), architecture)
     text = torch.randint(0, min(15, len(symbols)), (80, 1)).repeat(2, 1)
@@ -46,8 +48,8 @@ def write_model(folder: Path, symbols: Vocabulary, **settings: Any) -> None:
         logits, _ = model(text[:-1])
         torch.autograd.backward(torch.nn.functional.cross_entropy(logits[:, 0], text[1:, 0]))
         optimizer.step()
-    both = add_ngram(model, architecture, text[:, 0].numpy())
-    save_model(folder, both, vocabulary=symbols, architecture=architecture, training={})
+    mixed = with_experts(model, architecture, symbols, text[:, 0].numpy())
+    save_model(folder, mixed, vocabulary=symbols, architecture=architecture, training={})
 
 
 def rounded(folder: Path) -> charlm.model.trained_model.TrainedModel:
@@ -79,7 +81,7 @@ def test_greedy_text_is_the_same_as_in_python(results: Path, browser: Page) -> N
         "gru": {"cell": "gru", "num_layers": 2, "one_hot": True},
         "tied": {"cell": "lstm", "num_layers": 2, "tie_weights": True, "embedding_size": 48},
         "several": {"cell": "gru", "num_layers": 2, "members": 2},
-        "counted": {"cell": "lstm", "ngram_order": 4, "ngram_weight": 0.5},
+        "mixed": {"cell": "lstm", "mixture": {"order": 4}},
     }
     shutil.rmtree(results / "models" / "lstm")
     for name, architecture in kinds.items():
@@ -96,7 +98,7 @@ def test_greedy_text_is_the_same_as_in_python(results: Path, browser: Page) -> N
         assert len({text[place : place + 3] for place in range(298)}) > 30
         assert write(browser, number, prompt, 0, 300) == prompt + text, name
     names = browser.locator("select option").all_text_contents()
-    assert names == [*list(kinds)[:-1], "counted without its n-gram model"]
+    assert names == [*list(kinds)[:-1], "mixed without its experts"]
     assert len(write(browser, 0, PROMPT, 1.0, 20)) == len(PROMPT) + 20
     assert console(browser) == []
 

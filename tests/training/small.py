@@ -31,6 +31,7 @@ SMALL = {
     "sequence_length": 16,
     "checkpoint_every": 5,
     "device": "cpu",
+    "mixture": None,
 }
 
 
@@ -78,7 +79,9 @@ def settings(**changes: object) -> Arguments:
     }
 
 
-def run(folder: Path, name: str, arguments: Arguments, code: str = "") -> Path:
+def run(
+    folder: Path, name: str, arguments: Arguments, code: str = "", *, mixed: bool = False
+) -> Path:
     """Train on the corpus in `folder`, and return the folder of the model."""
     model = folder / name
     train_model(
@@ -88,6 +91,7 @@ def run(folder: Path, name: str, arguments: Arguments, code: str = "") -> Path:
         folder / "checkpoints" / name,
         architecture=arguments["architecture"],
         training=arguments["training"],
+        mixed=mixed,
         code=code,
     )
     return model

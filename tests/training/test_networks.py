@@ -7,7 +7,9 @@ import torch
 
 from charlm.errors import CharlmError
 from charlm.model.store import load_model
+from charlm.settings import MixtureSettings
 from charlm.training import networks
+from charlm.training.mix_model import mix_model
 from tests.training.small import new_trainer, run, settings, write_corpus
 
 FROZEN = {"steps": 1, "learning_rate": 1e-12}
@@ -29,10 +31,11 @@ def test_a_model_of_another_architecture_to_start_from_is_refused(tmp_path: Path
         run(tmp_path, "second", settings(init_from=str(first), hidden_size=17))
 
 
-def test_only_the_network_of_an_interpolated_model_is_used(tmp_path: Path) -> None:
+def test_only_the_network_of_a_mixture_is_used(tmp_path: Path) -> None:
     write_corpus(tmp_path)
     alone = run(tmp_path, "alone", settings(steps=20))
-    both = str(run(tmp_path, "both", settings(steps=20, ngram_order=5)))
+    both = str(tmp_path / "both")
+    mix_model(alone, tmp_path / "tokens", both, mixture=MixtureSettings(order=4), device="cpu")
     follower = run(tmp_path, "follower", settings(init_from=both, teacher=both, **FROZEN))
     before, after = (load_model(folder)[0].state_dict() for folder in (alone, follower))
     for name, tensor in before.items():

@@ -9,9 +9,10 @@ import pytest
 import torch
 
 from charlm.errors import CharlmError
-from charlm.model.mixture import InterpolatedModel
 from charlm.model.scoring import validation_loss
 from charlm.model.store import load_model
+from charlm.text.vocabulary import Vocabulary
+from charlm.training.gating import split_gate_text
 from tests.training.small import outputs, run, settings, write_corpus
 
 
@@ -70,20 +71,19 @@ def test_model_json_records_all_settings_as_they_were_resolved(tmp_path: Path) -
     assert "checkpoint_every" not in training
 
 
-def test_an_ngram_model_is_added_to_the_trained_network(tmp_path: Path) -> None:
-    write_corpus(tmp_path)
-    alone = run(tmp_path, "alone", settings(steps=20))
-    both = run(tmp_path, "both", settings(steps=20, ngram_order=5, ngram_weight=0.25))
-    network, _ = load_model(alone)
-    model, _ = load_model(both)
-    assert isinstance(model, InterpolatedModel)
-    for name, tensor in model.network.state_dict().items():
-        assert (tensor == network.state_dict()[name]).all()
-    tokens = np.load(tmp_path / "tokens/validation.npy")[:-1]
-    losses = validation_loss(model, tokens), validation_loss(network, tokens)
-    assert losses[0] is not None
-    assert losses[1] is not None
-    assert losses[0] < losses[1]
+def test_the_network_of_a_mixture_does_not_read_what_its_gate_learns_on(tmp_path: Path) -> None:
+    write_corpus(tmp_path)  # without a test split, so that the gate learns on the training text
+    train = np.load(tmp_path / "tokens/train.npy")
+    mixed = outputs(run(tmp_path, "mixed", settings(steps=70), mixed=True))
+    assert mixed != outputs(run(tmp_path, "alone", settings(steps=70)))
+    end = Vocabulary.load(tmp_path / "vocabulary.json").end_of_document
+    seen = len(split_gate_text(tmp_path / "tokens", end).counted)
+    train[seen:-1] = train[seen:-1][::-1]
+    np.save(tmp_path / "tokens/train.npy", train)
+    assert outputs(run(tmp_path, "reversed", settings(steps=70), mixed=True)) == mixed
+    train[seen - 200 : seen - 190] = train[0]
+    np.save(tmp_path / "tokens/train.npy", train)
+    assert outputs(run(tmp_path, "changed", settings(steps=70), mixed=True)) != mixed
 
 
 def test_the_best_weights_are_saved_and_patience_ends_the_training(tmp_path: Path) -> None:

@@ -18,16 +18,17 @@ from charlm.model.model_card import write_model_card
 from charlm.model.sample_model import sample_model
 from charlm.pipeline.config import resolve
 from charlm.report.report import write_report
-from charlm.settings import Architecture, SplitSettings, TrainingSettings
+from charlm.settings import Architecture, MixtureSettings, SplitSettings, TrainingSettings
 from charlm.text.build_vocabulary import build_vocabulary
 from charlm.text.encode import encode
 from charlm.text.sources.ingest import ingest
+from charlm.training.mix_model import mix_model
 from charlm.training.train_model import train_model
 from tests.text.corpus import clean_documents
 
 MODELS = {
     "lstm": {"hidden_size": 8, "embedding_size": 4},
-    "both": {"cell": "gru", "hidden_size": 8, "members": 2, "ngram_order": 3},
+    "both": {"cell": "gru", "hidden_size": 8, "members": 2, "mixture": None},
     "one_hot": {"one_hot": True, "hidden_size": "vocabulary"},
 }
 TENTHS = {"method": "contiguous", "validation": 0.1, "test": 0.1}
@@ -75,12 +76,15 @@ def run_chain(folder: Path, texts: str | list[str], **settings: Any) -> Path:
         architecture = dict(config["models"][name])
         training = architecture.pop("training")
         checkpoints = results / "checkpoints" / name
-        places = (vocabulary, tokens, model, checkpoints)
+        places = (vocabulary, tokens, model / "network", checkpoints)
+        mixture = MixtureSettings.from_optional(architecture.pop("mixture"), name)
         train_model(
             *places,
-            architecture=Architecture.from_mapping(architecture, name),
+            architecture=Architecture(**architecture, mixture=None),
             training=TrainingSettings.from_mapping(training, name),
+            mixed=mixture is not None,
         )
+        mix_model(model / "network", tokens, model, mixture=mixture, device="cpu")
         written = (
             model / file for file in ("metrics.json", "document_scores.parquet", "diagnostics.json")
         )

@@ -78,7 +78,8 @@ def test_a_model_that_would_start_from_another_vocabulary_is_kept(
     assert "old: training.init_from or training.teacher names a model of another vocab" in printed
     assert weights.read_bytes() == before
     description.write_bytes((weights.parent / "model.json").read_bytes())
-    assert tiny_copy.planned("train", *start) == {"match_vocabulary", "train_model", "train"}
+    stages = {"match_vocabulary", "train_model", "mix_model", "train"}
+    assert tiny_copy.planned("train", *start) == stages
 
 
 POSTS = "text,id\n" + "".join(f"this is post number {n} of them all,{n}\n" for n in range(40))

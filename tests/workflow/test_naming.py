@@ -79,6 +79,7 @@ def test_a_script_is_one_call(rule: str) -> None:
     # Its arguments are attributes of Snakemake's object, their first items, or settings.
     attribute = r"snakemake(\.\w+)+(\[0\])?"
     record = rf"(Architecture|SplitSettings|TrainingSettings)\(\*\*{attribute}\)"
+    record += rf"|MixtureSettings\.from_optional\({attribute}, 'mixture'\)"
     for argument in (*call.args, *(keyword.value for keyword in call.keywords)):
         assert re.fullmatch(rf"{attribute}|{record}", ast.unparse(argument))
 

@@ -25,11 +25,12 @@ STAGES = (
 OF_EACH_MODEL = (
     *("model.safetensors", "model.json", "history.csv", "timing.json"),
     *("metrics.json", "document_scores.parquet", "diagnostics.json", "samples.jsonl"),
-    "README.md",
+    *("network/model.safetensors", "network/model.json", "README.md"),
 )
 
 AFTER_SAMPLING = {"memorization", "report", "all"}
-AFTER_TRAINING = {"evaluate_model", "compare", "model_card", "sample_model"} | AFTER_SAMPLING
+AFTER_MIXING = {"evaluate_model", "compare", "model_card", "sample_model"} | AFTER_SAMPLING
+AFTER_TRAINING = {"mix_model"} | AFTER_MIXING
 
 
 @pytest.fixture
@@ -138,7 +139,7 @@ def test_a_touch_reruns_nothing(tiny_copy: Checkout) -> None:
         ("src/charlm/report/page.py", {"report", "all"}),
         ("src/charlm/report/templates/page.css", {"report", "all"}),
         (
-            "src/charlm/evaluation/witten_bell.py",
+            "src/charlm/evaluation/ngrams.py",
             {"baseline", "compare", "model_card", "report", "all"},
         ),
         ("src/charlm/training/trainer.py", {"train_model", *AFTER_TRAINING}),
@@ -157,6 +158,7 @@ def test_an_edited_module_reruns_the_stages_that_use_it(
     [
         ("sampling={temperatures: [0.7]}", {"sample_model", *AFTER_SAMPLING}),
         ("training={learning_rate: 1e-3}", {"train_model", *AFTER_TRAINING}),
+        ("models={gru: {mixture: {order: 8}}}", {"mix_model", *AFTER_MIXING}),
         ("training={checkpoint_every: 7}", {"report", "all"}),
         ("training={validate_every: 4}", {"report", "all"}),  # a tenth of the steps, like null
         ("training={validate_every: 5}", {"train_model", *AFTER_TRAINING}),
@@ -194,12 +196,12 @@ def test_charlm_train_makes_the_same_model_as_the_rule(tiny_copy: Checkout, resu
 
     (tiny_copy.folder / "tiny.json").write_bytes(charlm_command("config", TINY))
     charlm_command("train", "tiny.json", "lstm")
-    for file in ("model.safetensors", "model.json", "history.csv"):
+    for file in ("model.safetensors", "model.json", "history.csv", "network/model.safetensors"):
         made = tiny_copy.folder / "results/tiny/models/lstm" / file
         assert made.read_bytes() == (results / "models/lstm" / file).read_bytes()
     planned = tiny_copy.planned(*CONFIG)
     assert "evaluate_model" in planned
-    assert "train_model" not in planned
+    assert not {"train_model", "mix_model"} & planned
 
 
 @pytest.mark.parametrize("key", ["init_from", "teacher"])

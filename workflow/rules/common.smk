@@ -120,9 +120,9 @@ def code_of(script):
     return code_digest(workflow.source_path(f"../scripts/{script}.py"))
 
 
-def architecture(wildcards):
-    """Return the architecture of a model."""
-    settings = config["models"][wildcards.model]
+def network_architecture(wildcards):
+    """Return the architecture of a model's network, which is trained without the experts."""
+    settings = config["models"][wildcards.model] | {"mixture": None}
     return {key: value for key, value in settings.items() if key != "training"}
 
 

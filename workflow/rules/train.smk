@@ -15,15 +15,10 @@ rule train_model:
         teacher=dependency_files("teacher"),
         match=vocabulary_match,
     output:
-        weights=f"{MODEL}/model.safetensors",
-        description=f"{MODEL}/model.json",
-        history=report(
-            f"{MODEL}/history.csv",
-            category="Models",
-            labels={"model": "{model}", "shows": "learning curve"},
-            caption="../report/train.rst",
-        ),
-        timing=f"{MODEL}/timing.json",
+        weights=f"{MODEL}/network/model.safetensors",
+        description=f"{MODEL}/network/model.json",
+        history=f"{MODEL}/network/history.csv",
+        timing=f"{MODEL}/network/timing.json",
     log:
         f"logs/{CORPUS}/train/{{model}}.log",
     benchmark:
@@ -36,9 +31,10 @@ rule train_model:
         gpu=lambda wildcards: int(training_settings(wildcards)["device"] != "cpu"),
     params:
         # Not in the model's folder: Snakemake deletes the outputs of a failed job.
-        checkpoints=lambda wildcards, output: f"{Path(output.weights).parents[2]}/checkpoints/{wildcards.model}",
+        checkpoints=lambda wildcards, output: f"{Path(output.weights).parents[3]}/checkpoints/{wildcards.model}",
         folder=subpath(output.weights, parent=True),
-        architecture=architecture,
+        architecture=network_architecture,
+        mixed=lambda wildcards: config["models"][wildcards.model]["mixture"] is not None,
         # Snakemake trains again if a param has changed, unless the param is a function of `output`.
         # So `training` is one, and `compared` holds only the settings that change the outputs.
         training=lambda wildcards, output: training_settings(wildcards),
@@ -49,6 +45,44 @@ rule train_model:
         code=code_of("train_model"),
     script:
         "../scripts/train_model.py"
+
+
+rule mix_model:
+    input:
+        weights=f"{MODEL}/network/model.safetensors",
+        description=f"{MODEL}/network/model.json",
+        history=f"{MODEL}/network/history.csv",
+        timing=f"{MODEL}/network/timing.json",
+        tokens=f"{RESULTS}/tokens",
+    output:
+        weights=f"{MODEL}/model.safetensors",
+        description=f"{MODEL}/model.json",
+        history=report(
+            f"{MODEL}/history.csv",
+            category="Models",
+            labels={"model": "{model}", "shows": "learning curve"},
+            caption="../report/train.rst",
+        ),
+        timing=f"{MODEL}/timing.json",
+    log:
+        f"logs/{CORPUS}/mix/{{model}}.log",
+    benchmark:
+        f"logs/{CORPUS}/mix/{{model}}.benchmark.tsv"
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=4096,
+        gpu=lambda wildcards: int(training_settings(wildcards)["device"] != "cpu"),
+    params:
+        network=subpath(input.weights, parent=True),
+        folder=subpath(output.weights, parent=True),
+        mixture=lambda wildcards: config["models"][wildcards.model]["mixture"],
+        seed=lambda wildcards: training_settings(wildcards)["seed"],
+        device=lambda wildcards: training_settings(wildcards)["device"],
+        code=code_of("mix_model"),
+    script:
+        "../scripts/mix_model.py"
 
 
 # A separate job before training, because Snakemake deletes a finished model as soon as the job that

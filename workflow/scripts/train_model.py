@@ -1,4 +1,4 @@
-"""Rule `train_model`: vocabulary.json, tokens/ -> models/{model}/."""
+"""Rule `train_model`: vocabulary.json, tokens/ -> models/{model}/network/."""
 
 from snakemake.iocontainers import Snakemake
 
@@ -15,6 +15,7 @@ def main(snakemake: Snakemake) -> None:
         snakemake.params.checkpoints,
         architecture=Architecture(**snakemake.params.architecture),
         training=TrainingSettings(**snakemake.params.training),
+        mixed=snakemake.params.mixed,
         dependency_folders=snakemake.params.dependency_folders,
     )
 

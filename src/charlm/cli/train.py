@@ -1,7 +1,7 @@
 """`charlm train`: train a model without Snakemake."""
 
 import logging
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import click
@@ -36,6 +36,7 @@ def command(config: str, model: str, results: str | None) -> None:
     training = TrainingSettings.from_mapping(values.pop("training"), f"{place}.training")
     architecture = Architecture.from_mapping(values, place)
     from charlm.pipeline.model_dependencies import ModelDependencies
+    from charlm.training.mix_model import mix_model
     from charlm.training.train_model import train_model
 
     logging.basicConfig(level=logging.INFO, format="%(message)s")
@@ -44,8 +45,17 @@ def command(config: str, model: str, results: str | None) -> None:
     train_model(
         folder / "vocabulary.json",
         folder / "tokens",
-        folder / "models" / model,
+        folder / "models" / model / "network",
         folder / "checkpoints" / model,
-        architecture=architecture,
+        architecture=replace(architecture, mixture=None),
         training=training,
+        mixed=architecture.mixture is not None,
+    )
+    mix_model(
+        folder / "models" / model / "network",
+        folder / "tokens",
+        folder / "models" / model,
+        mixture=architecture.mixture,
+        seed=training.seed,
+        device=training.device,
     )

@@ -1,11 +1,13 @@
-"""Score the baselines: character n-grams and a compressor.
+"""Score the baselines: character n-grams and compressors.
 
-Baselines learn from and are scored on the same symbols of the same documents as the models.
+Baselines learn from and are scored on the same symbols of the same documents as the models. The
+n-gram models learn from the training text only; the compressors go on learning as they read.
 """
 
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
 from pathlib import Path
 from typing import NotRequired, TypedDict
 
@@ -14,7 +16,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from charlm.evaluation.compressor import compressed_nats
+from charlm.evaluation.compressors import ppmd_nats, to_bytes, xz_nats
+from charlm.evaluation.ngrams import Smoothing, ngram_costs
 from charlm.evaluation.scores import (
     HELD_OUT,
     HeldOut,
@@ -23,22 +26,27 @@ from charlm.evaluation.scores import (
     document_score_table,
     score_of_split,
 )
-from charlm.evaluation.witten_bell import witten_bell
 from charlm.files import atomic, write_text
 from charlm.text.tokens import TokenSplit
 from charlm.text.vocabulary import Vocabulary
 
 log = logging.getLogger(__name__)
 
-FIXED_ORDER = 5
-HIGHEST_ORDER = 10
+NGRAM_ORDER = 5
+"""The order of the baseline `ngram`."""
+
+DEFAULT_ORDER = 6
+"""The order of Kneser-Ney and PPMd if there is no validation text to choose it by."""
+
+PPMD_ORDERS = range(4, 11)
+HIGHEST_NGRAM_ORDER = 10
 
 
 class BaselineScores(TypedDict):
     """The scores of a baseline in `baselines.json`; that of an empty split is None."""
 
     order: NotRequired[int]
-    """The order of an n-gram model."""
+    """The order of an n-gram model, or the longest context of PPMd."""
     validation: Score | None
     test: Score | None
 
@@ -49,25 +57,25 @@ def baseline(
     baselines: str | Path,
     document_scores: str | Path,
 ) -> None:
-    """Score n-gram models and a compressor on the held-out splits.
+    """Score n-gram models and compressors on the held-out splits.
 
     Args:
         vocabulary: The file `vocabulary.json`.
         tokens: The folder of encoded splits.
-        baselines: The JSON file to write. `ngram` is the 5-gram, `ngram_chosen` the n-gram of the
-            order that is best on the validation text (if there is any), and `xz` the compressor.
+        baselines: The JSON file to write. `ngram` is the 5-gram with Witten-Bell smoothing,
+            `kneser_ney` an n-gram with modified Kneser-Ney smoothing, and `ppmd` and `xz` are
+            compressors. `kneser_ney` and `ppmd` have the orders that are best on the validation
+            text, or 6 if there is none.
         document_scores: The Parquet file to write: baseline, doc_id, split, characters,
             bits_per_character.
     """
     symbols = Vocabulary.load(vocabulary)
     train = TokenSplit.load(tokens, "train")
     held_out = {name: TokenSplit.load(tokens, name) for name in HELD_OUT}
-    by_order = _ngram_nats(symbols, train, held_out)
-    orders = {"ngram": FIXED_ORDER}
-    if held_out["validation"].documents["characters"].any():
-        orders["ngram_chosen"] = min(by_order, key=lambda n: by_order[n]["validation"].sum())
-    costs = {system: by_order[order] for system, order in orders.items()}
-    costs["xz"] = _compressor_nats(symbols, train, held_out)
+    orders: dict[str, int] = {"ngram": NGRAM_ORDER}
+    costs, orders["kneser_ney"] = _ngram_nats(symbols, train, held_out)
+    compressor_costs, orders["ppmd"] = _compressor_nats(symbols, train, held_out)
+    costs |= compressor_costs
 
     records: dict[str, BaselineScores] = {}
     tables = []
@@ -94,44 +102,85 @@ _Nats = dict[HeldOut, npt.NDArray[np.float64]]
 
 def _ngram_nats(
     symbols: Vocabulary, train: TokenSplit, held_out: Mapping[HeldOut, TokenSplit]
-) -> dict[int, _Nats]:
-    """Return the cost of the documents under n-gram models of order 1, 2, 3 …, by order.
-
-    The last order is the first one, from `FIXED_ORDER` on, that does not improve on the validation
-    text.
-    """
-    # In a stream with ends of documents, the n-gram model sees and predicts them as well.
+) -> tuple[dict[str, _Nats], int]:
+    """Return the costs of the documents under `ngram` and `kneser_ney`, and the latter's order."""
+    # In a stream with ends of documents, the n-gram models see and predict them as well.
     unpredicted = int(symbols.end_of_document is not None and not train.one_stream)
-    texts = {name: split.texts for name, split in held_out.items()}
-    orders: dict[int, _Nats] = {}
-    lowest = np.inf
-    for order, costs in witten_bell(
+    models = ngram_costs(
         train.texts,
-        texts,
+        {name: split.texts for name, split in held_out.items()},
         alphabet_size=len(symbols) - unpredicted,
         boundary=len(symbols),
-    ):
-        orders[order] = {
-            name: document_nats(costs[name], split, symbols.unknown_nats)
-            for name, split in held_out.items()
-        }
-        validation = orders[order]["validation"].sum()
-        if order == HIGHEST_ORDER or (order >= FIXED_ORDER and validation >= lowest):
-            break
-        lowest = min(lowest, validation)
-    return orders
+    )
+    by_smoothing: Iterator[tuple[int, dict[Smoothing, _Nats]]] = (
+        (
+            order,
+            {
+                smoothing: {
+                    name: document_nats(texts[name], split, symbols.unknown_nats)
+                    for name, split in held_out.items()
+                }
+                for smoothing, texts in costs.items()
+            },
+        )
+        for order, costs in islice(models, HIGHEST_NGRAM_ORDER)
+    )
+    low_orders = dict(islice(by_smoothing, NGRAM_ORDER))
+    kneser_ney = {order: nats["kneser_ney"] for order, nats in low_orders.items()}
+    higher_orders = ((order, nats["kneser_ney"]) for order, nats in by_smoothing)
+    order = _choose_order(kneser_ney, higher_orders, held_out)
+    ngram = low_orders[NGRAM_ORDER]["witten_bell"]
+    return {"ngram": ngram, "kneser_ney": kneser_ney[order]}, order
 
 
 def _compressor_nats(
     symbols: Vocabulary, train: TokenSplit, held_out: Mapping[HeldOut, TokenSplit]
-) -> _Nats:
-    """Return the cost of each document, compressed by LZMA after all documents before it."""
-    splits = {name: split.by_document(split.tokens) for name, split in held_out.items()}
-    nats = compressed_nats(
-        train.by_document(train.tokens), [text for texts in splits.values() for text in texts]
+) -> tuple[dict[str, _Nats], int]:
+    """Return the costs of the documents under `ppmd` and `xz`, and the order of `ppmd`.
+
+    Each document is compressed after all documents before it.
+    """
+    training, *scored = (
+        [to_bytes(text, symbols) for text in split.by_document(split.tokens)]
+        for split in (train, *held_out.values())
     )
-    bounds = np.cumsum([len(texts) for texts in splits.values()])[:-1]
-    return {
-        name: part + held_out[name].documents["unknown_characters"] * symbols.unknown_nats
-        for name, part in zip(splits, np.split(nats, bounds), strict=True)
-    }
+    documents = [text for texts in scored for text in texts]
+    bounds = np.cumsum([len(texts) for texts in scored])[:-1]
+
+    def by_split(nats: npt.NDArray[np.float64]) -> _Nats:
+        return {
+            name: part + split.documents["unknown_characters"] * symbols.unknown_nats
+            for (name, split), part in zip(held_out.items(), np.split(nats, bounds), strict=True)
+        }
+
+    ppmd: dict[int, _Nats] = {}
+    models = ((order, by_split(ppmd_nats(training, documents, order))) for order in PPMD_ORDERS)
+    order = _choose_order(ppmd, models, held_out)
+    return {"ppmd": ppmd[order], "xz": by_split(xz_nats(training, documents))}, order
+
+
+def _choose_order(
+    tried: dict[int, _Nats],
+    higher_orders: Iterable[tuple[int, _Nats]],
+    held_out: Mapping[HeldOut, TokenSplit],
+) -> int:
+    """Return the order that is best on the validation text, or 6 if there is none.
+
+    Args:
+        tried: The costs by order. Higher orders are added, up to the first one that is no better
+            than a lower one.
+        higher_orders: Higher orders and their costs, ascending.
+        held_out: The encoded splits.
+    """
+    has_validation = held_out["validation"].documents["characters"].any()
+
+    def cost(order: int) -> float:
+        if has_validation:
+            return float(tried[order]["validation"].sum())
+        return abs(order - DEFAULT_ORDER)
+
+    for order, nats in higher_orders:
+        tried[order] = nats
+        if min(tried, key=cost) < order:
+            break
+    return min(tried, key=cost)

@@ -22,6 +22,7 @@ from charlm.files import atomic, write_text
 from charlm.model.devices import choose_device
 from charlm.model.scoring import predictions
 from charlm.model.store import load_model, read_description
+from charlm.settings import GateSplit
 from charlm.text.tokens import TokenSplit
 
 log = logging.getLogger(__name__)
@@ -37,6 +38,8 @@ class Metrics(TypedDict):
     device: str
     engine: str
     precision: str
+    gate_learned_on: GateSplit | None
+    """What the gate of a mixture learned on: the validation text is then no unseen text."""
 
 
 def evaluate(
@@ -88,6 +91,7 @@ def evaluate(
         "device": training["device"],
         "engine": training["engine"],
         "precision": training["precision"],
+        "gate_learned_on": training.get("gate_learned_on"),
     }
     with atomic(document_scores) as temporary:
         pq.write_table(pa.concat_tables(tables), temporary)

@@ -11,8 +11,8 @@ State: TypeAlias = tuple[Tensor, ...]
 """What a model remembers of the streams it reads: tensors with the streams in dimension 1.
 
 For a GRU it is `(h,)` and for an LSTM `(h, c)`, each float32 of shape (num_layers, batch,
-hidden_size). An ensemble concatenates its members' tensors along dimension 0. An n-gram model
-appends the last tokens read, int64 of shape (order - 1, batch)."""
+hidden_size). An ensemble concatenates its members' tensors along dimension 0. A mixture
+appends the two tensors of `charlm.model.contexts.ContextState`."""
 
 
 class LanguageModel(nn.Module, ABC):

@@ -1,6 +1,7 @@
 """Export of a trained model to ONNX, for use by other programs."""
 
 import json
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,6 +13,8 @@ from charlm.files import atomic
 from charlm.model.ensemble import member_prefixes
 from charlm.model.store import read_architecture
 from charlm.settings import Architecture, Cell
+
+log = logging.getLogger(__name__)
 
 # One step of a layer in ONNX's text format; @ stands for the suffix of the layer's values. It takes
 # w = W x + b_ih, u = U h + b_hh and the state h, c; see charlm.recurrent.equations.
@@ -47,7 +50,9 @@ CELLS: dict[Cell, str] = {
 
 
 def export_onnx(model_folder: str | Path, output: str | Path) -> None:
-    """Write one step of a model as ONNX, for batches of any size B.
+    """Write one step of a model's network as ONNX, for batches of any size B.
+
+    The experts of a mixture are left out.
 
     Inputs are `symbol`, int64 (B,), and the state before it, which is zero at first: `h`, and `c`
     for an LSTM, each float32 (num_layers, B, H). The tensors of an ensemble's members are
@@ -56,8 +61,7 @@ def export_onnx(model_folder: str | Path, output: str | Path) -> None:
     which has the format of `vocabulary.json`.
 
     Raises:
-        CharlmError: The model cannot be read or includes an n-gram model, or the package `onnx` is
-            not installed.
+        CharlmError: The model cannot be read, or the package `onnx` is not installed.
     """
     try:
         import onnx
@@ -66,12 +70,13 @@ def export_onnx(model_folder: str | Path, output: str | Path) -> None:
             f"{output}: needs the package 'onnx'; install it: pip install 'charlm[onnx]'"
         ) from None
     architecture, vocabulary = read_architecture(model_folder)
-    if architecture.ngram_order:
-        raise CharlmError(
-            f"{model_folder}: its n-gram model cannot be exported to ONNX; "
-            "train a model with 'ngram_order: 0'"
-        )
-    weights = load_file(Path(model_folder) / "model.safetensors")
+    if architecture.mixture:
+        log.warning("%s: the network alone is exported, without its experts", model_folder)
+    weights = {
+        name: array
+        for name, array in load_file(Path(model_folder) / "model.safetensors").items()
+        if not name.startswith(("experts.", "gate."))
+    }
     prefixes = member_prefixes(architecture.members)
     for prefix in prefixes:
         if architecture.one_hot:

@@ -1,178 +1,180 @@
-"""An n-gram model with modified Kneser-Ney smoothing."""
+"""Counts of a text, with modified Kneser-Ney smoothing.
 
-from collections.abc import Mapping, Sequence
+With c(h w) the count of symbol w after the context h and D(c) a discount,
+
+    p(w | h) = (c(h w) - D(c(h w))) / c(h) + (sum over v of D(c(h v)) / c(h)) p(w | h'),
+
+where h' is a more general context, which the text holds more often (Chen & Goodman 1999, Computer
+Speech & Language 13, eq. 16 and 26, interpolated).
+"""
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-ARRAYS = ("keys", "first", "symbols", "counts", "discounts")
+from charlm.model.discounts import discounts
+
+Integers = npt.NDArray[np.integer]
 
 
-class Level(nn.Module):
-    """The counts for contexts of one length; `KneserNey` describes the arrays."""
+SYMBOL_BITS = 24
+"""Bits of a gram that hold its symbol; those above hold its context."""
 
-    keys: Tensor
-    first: Tensor
+
+def grams(contexts: npt.NDArray[np.int32], symbols: Integers) -> npt.NDArray[np.int64]:
+    """Return one number for each symbol of a text and the context before it, all of shape (T,)."""
+    numbers = contexts.astype(np.int64)
+    numbers <<= SYMBOL_BITS
+    numbers |= symbols
+    return numbers
+
+
+def different_places(numbers: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """Return the first place of each different number."""
+    order = np.argsort(numbers, kind="stable")
+    return order[np.diff(numbers[order], prepend=numbers[order[:1]] - 1) > 0]
+
+
+class CountTable(nn.Module):
+    """The symbols seen after each context of one kind.
+
+    Args:
+        contexts: The contexts, sorted, int32 of shape (C,).
+        distinct: The number of different symbols seen after each, shape (C,).
+        symbols: Those symbols, of one context after another, shape (G,).
+        counts: Their counts, shape (G,).
+        discounts: What is taken off counts of 0, 1, 2, and 3 or more, float32 of shape (4,).
+    """
+
+    contexts: Tensor
+    distinct: Tensor
     symbols: Tensor
     counts: Tensor
     discounts: Tensor
+    _first: Tensor
+    _log_backoff: Tensor
+    _log_seen: Tensor
+    _features: Tensor
 
-    def __init__(self, arrays: Mapping[str, Tensor]) -> None:
+    ARRAYS = ("contexts", "distinct", "symbols", "counts", "discounts")
+
+    def __init__(
+        self,
+        contexts: Tensor,
+        distinct: Tensor,
+        symbols: Tensor,
+        counts: Tensor,
+        discounts: Tensor,
+    ) -> None:
         super().__init__()
-        for name in ARRAYS:
-            self.register_buffer(name, arrays[name])
-
-
-class KneserNey(nn.Module):
-    """An n-gram model with interpolated modified Kneser-Ney smoothing.
-
-    With c(h w) the count of symbol w after the context h and D(c) a discount,
-
-        p(w | h) = (c(h w) - D(c(h w))) / c(h) + (sum over v of D(c(h v)) / c(h)) p(w | h'),
-
-    where h' is h without its oldest symbol; below the empty context the distribution is uniform.
-    For the longest contexts, c counts occurrences in the text. For shorter ones, which matter if
-    the longer one is new, it counts the distinct symbols that precede h w (Chen & Goodman 1999,
-    Computer Speech & Language 13, section 2.7).
-
-    Contexts are stored by length. A context of k symbols is a context of k - 1 symbols, number a
-    among those, preceded by one more symbol b. For each k there are
-
-    - `keys`: the sorted numbers a V + b; a context's number is its position in them,
-    - `first`: for each context, the index of its first entry in `symbols` and `counts`, and last
-      the number of all entries,
-    - `symbols`: the tokens seen after each context,
-    - `counts`: their counts,
-    - `discounts`: D of the counts 0, 1, 2, and 3 or more.
-
-    Args:
-        vocabulary_size: Number of symbols V.
-        arrays: `levels.0.keys`, `levels.0.first` and so on up to the longest contexts.
-
-    Raises:
-        KeyError: An array is missing.
-    """
-
-    levels: Sequence[Level]
-
-    def __init__(self, vocabulary_size: int, arrays: Mapping[str, Tensor]) -> None:
-        super().__init__()
-        self.vocabulary_size = vocabulary_size
-        self.order = len(arrays) // len(ARRAYS)
-        self.levels = nn.ModuleList(  # type: ignore[assignment]
-            Level({name: arrays[f"levels.{length}.{name}"] for name in ARRAYS})
-            for length in range(self.order)
-        )
+        for name, tensor in zip(
+            self.ARRAYS, (contexts, distinct, symbols, counts, discounts), strict=True
+        ):
+            self.register_buffer(name, tensor)
+        number = distinct.long()
+        owner = torch.repeat_interleave(number)
+        discount = discounts[counts.clamp(max=3).long()]
+        zeros = torch.zeros(len(contexts), dtype=torch.float64)
+        total = zeros.index_add(0, owner, counts.double())
+        taken = zeros.index_add(0, owner, discount.double())
+        derived = {
+            "_first": number.cumsum(0) - number,
+            "_log_backoff": (taken / total).log().float(),
+            "_log_seen": ((counts - discount) / total[owner]).log().float(),
+            "_features": torch.stack([total, number], 1).log1p().float(),
+        }
+        for name, tensor in derived.items():
+            self.register_buffer(name, tensor, persistent=False)
 
     @classmethod
-    def from_text(
-        cls, tokens: npt.NDArray[np.integer], vocabulary_size: int, order: int
-    ) -> "KneserNey":
-        """Count a text.
+    def counted(cls, numbers: npt.NDArray[np.int64]) -> "CountTable":
+        """Return the table of a text's `grams`.
 
-        Args:
-            tokens: The text, one-dimensional.
-            vocabulary_size: Number of symbols V.
-            order: Contexts have up to `order` - 1 symbols, or fewer if the text is shorter.
+        The levels below the highest of a Kneser-Ney model count the different symbols that stand
+        before a gram: give them the grams at the `different_places` of the next longer ones.
         """
-        symbols = np.asarray(tokens, np.int64)
-        keys = np.zeros(1, np.int64)
-        # For each position in the text: the number of the context, and of the context and symbol.
-        context = gram = np.zeros(len(symbols), np.int64)
-        levels: list[dict[str, npt.NDArray[np.int64]]] = []
-        for length in range(min(order, len(symbols))):
-            first_gram, shorter = gram[0], gram[1:]
-            if length:
-                key = context[1:] * vocabulary_size + symbols[:-length]
-                keys, context = np.unique(key, return_inverse=True)
-            grams, position, gram, counts = np.unique(
-                context * vocabulary_size + symbols[length:],
-                return_index=True,
-                return_inverse=True,
-                return_counts=True,
-            )
-            if length:
-                # Each of these grams is a distinct symbol before a gram of the level below. What
-                # precedes the first gram of the text, its beginning, counts as another symbol.
-                preceding = np.bincount(shorter[position], minlength=len(levels[-1]["counts"]))
-                preceding[first_gram] += 1
-                levels[-1]["counts"] = preceding
-            first = np.searchsorted(grams, np.arange(len(keys) + 1) * vocabulary_size)
-            following = grams % vocabulary_size
-            levels.append({"keys": keys, "first": first, "symbols": following, "counts": counts})
-        arrays: dict[str, Tensor] = {}
-        for length, level in enumerate(levels):
-            for name, array in level.items():
-                arrays[f"levels.{length}.{name}"] = _smallest_integers(array)
-            arrays[f"levels.{length}.discounts"] = discounts(level["counts"])
-        return cls(vocabulary_size, arrays)
+        different, counts = np.unique(numbers, return_counts=True)
+        contexts, distinct = np.unique(different >> SYMBOL_BITS, return_counts=True)
+        return cls(
+            torch.from_numpy(contexts.astype(np.int32)),
+            _narrow(distinct),
+            _narrow(different & ((1 << SYMBOL_BITS) - 1)),
+            _narrow(counts),
+            torch.from_numpy(discounts(counts)).float(),
+        )
 
-    def initial_history(self, batch_size: int) -> Tensor:
-        """Return the history before any token is read, (order - 1, batch_size): V everywhere."""
-        shape = (self.order - 1, batch_size)
-        device = self.levels[0].keys.device
-        return torch.full(shape, self.vocabulary_size, dtype=torch.int64, device=device)
+    def pruned(self, least: int) -> "CountTable":
+        """Return the table without the contexts that the text has fewer than `least` times."""
+        owner = torch.repeat_interleave(self.distinct.long())
+        total = torch.zeros(len(self.contexts), dtype=torch.int64)
+        kept = total.index_add(0, owner, self.counts.long()) >= least
+        grams = kept[owner]
+        return CountTable(
+            self.contexts[kept],
+            self.distinct[kept],
+            self.symbols[grams],
+            self.counts[grams],
+            self.discounts,
+        )
 
-    def forward(self, history: Tensor) -> Tensor:
-        """Return the probability of each symbol after each history.
+    def check(self, vocabulary_size: int) -> None:
+        """Check arrays that were read from a file.
+
+        Raises:
+            ValueError: They cannot be the counts of a text of this vocabulary.
+        """
+        symbols, counts = self.symbols.long(), self.counts.long()
+        if not (
+            self.contexts.dtype == torch.int32
+            and bool((self.contexts[1:] > self.contexts[:-1]).all())
+            and len(self.contexts) == len(self.distinct)
+            and int(self.distinct.sum()) == len(symbols) == len(counts)
+            and bool(((symbols >= 0) & (symbols < vocabulary_size) & (counts > 0)).all())
+            and bool(self._log_backoff.isfinite().all() and self._log_seen.isfinite().all())
+        ):
+            raise ValueError("counts that do not go together")
+
+    @property
+    def bytes(self) -> int:
+        """The size of the arrays when saved."""
+        return sum(getattr(self, name).nbytes for name in self.ARRAYS)
+
+    def forward(self, contexts: Tensor, general: Tensor) -> tuple[Tensor, Tensor]:
+        """Predict the symbol after each context.
 
         Args:
-            history: The tokens read last, int64 of shape (order - 1, batch), the newest in the last
-                row; V stands for positions before the text.
+            contexts: int32 of shape (N,).
+            general: Log-probabilities after the more general context h', float32 of shape (N, V).
 
         Returns:
-            float32 of shape (batch, V).
+            Log-probabilities, float32 of shape (N, V), and the logarithms of one plus the count of
+            each context and of one plus the number of different symbols after it, (N, 2).
         """
-        size, device = self.vocabulary_size, history.device
-        shape = (history.shape[1], size)
-        result = torch.full(shape, 1 / size, dtype=torch.float32, device=device)
-        rows = torch.arange(len(result), device=device)  # whose context was seen in the text
-        context = torch.zeros_like(rows)
-        for length, level in enumerate(self.levels):
-            if length:
-                preceding = history[-length][rows]
-                key = context * size + preceding
-                context = torch.searchsorted(level.keys, key.to(level.keys.dtype))
-                context = context.clamp(max=len(level.keys) - 1)
-                found = (preceding < size) & (level.keys[context] == key)
-                rows, context = rows[found], context[found]
-            begin, end = level.first[context].long(), level.first[context + 1].long()
-            # One element for each symbol seen after each context: the row of the context among
-            # `rows`, and the index of the symbol in `symbols` and `counts`.
-            owner = torch.repeat_interleave(end - begin)
-            past = (end - begin).cumsum(0)
-            entry = torch.arange(len(owner), device=device) + (end - past)[owner]
-            counts = level.counts[entry]
-            discount = level.discounts[counts.clamp(max=3).long()]
-            kept = result.new_zeros(len(rows), size)
-            kept[owner, level.symbols[entry].long()] = counts - discount
-            taken = result.new_zeros(len(rows)).index_add_(0, owner, discount)[:, None]
-            result[rows] = (kept + taken * result[rows]) / (kept.sum(1, keepdim=True) + taken)
-        return result
+        features = general.new_zeros(len(general), 2)
+        if not len(self.contexts):
+            return general, features
+        index = torch.searchsorted(self.contexts, contexts).clamp(max=len(self.contexts) - 1)
+        rows = (self.contexts[index] == contexts).nonzero()[:, 0]
+        index = index[rows]
+        number = self.distinct[index].long()
+        owner = torch.repeat_interleave(number)
+        place = torch.arange(len(owner), device=owner.device)
+        place += (self._first[index] - number.cumsum(0) + number)[owner]
+        backoff = general.new_zeros(len(general))
+        backoff[rows] = self._log_backoff[index]
+        result = general + backoff[:, None]
+        seen = rows[owner] * general.shape[1] + self.symbols[place].long()
+        flat = result.view(-1)
+        flat[seen] = torch.logaddexp(flat[seen], self._log_seen[place])
+        features[rows] = self._features[index]
+        return result, features
 
 
-def discounts(counts: npt.NDArray[np.int64]) -> Tensor:
-    """Return what to subtract from counts of 0, 1, 2, and 3 or more, float32.
-
-    These are the estimates of Chen & Goodman (1999, eq. 26), or common values if a small text lacks
-    the counts that the estimates need.
-    """
-    n = np.bincount(counts, minlength=5).astype(float)
-    estimates = [0.0]
-    if n[1:5].all():
-        share = n[1] / (n[1] + 2 * n[2])
-        estimates += [c - (c + 1) * share * n[c + 1] / n[c] for c in (1, 2, 3)]
-    if len(estimates) < 4 or min(estimates[1:]) <= 0:
-        estimates = [0.0, 0.5, 1.0, 1.5]
-    return torch.tensor(estimates, dtype=torch.float32)
-
-
-def _smallest_integers(array: npt.NDArray[np.int64]) -> Tensor:
-    """Return a tensor of the smallest integer type that can hold the array."""
+def _narrow(array: Integers) -> Tensor:
+    """Return a tensor of the smallest unsigned byte or signed integer type that holds the array."""
     largest = int(array.max(initial=0))
     for kind in (np.uint8, np.int16, np.int32):
         if largest <= np.iinfo(kind).max:
             return torch.from_numpy(array.astype(kind))
-    return torch.from_numpy(array)
+    return torch.from_numpy(array.astype(np.int64))

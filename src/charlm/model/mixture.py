@@ -1,6 +1,5 @@
-"""Interpolation of a network with an n-gram model."""
+"""A network and experts that predict together."""
 
-import math
 from collections.abc import Callable
 
 import torch
@@ -8,27 +7,31 @@ from torch import Tensor
 from torch.nn import functional
 
 from charlm.model.base import LanguageModel, State
+from charlm.model.contexts import ContextState, Reading
 from charlm.model.ensemble import Network
-from charlm.model.kneser_ney import KneserNey
+from charlm.model.experts import Experts, Opinions
+from charlm.model.gate import Gate
+
+SUMMARIES = 5
+"""Features of the gate besides those of the experts; see `Mixture.opinions`."""
 
 
-class InterpolatedModel(LanguageModel):
-    """A network and an n-gram model whose probabilities are averaged.
+class Mixture(LanguageModel):
+    """A network, and experts that were counted in its training text, weighed by a gate.
 
-    The network generalizes; the n-gram model remembers passages that the text holds only once or
-    twice. It is counted, not trained. The logits are the logarithms of the mean probabilities.
+    The network generalizes; the experts remember what the text holds only once or twice.
 
     Args:
         network: The network.
-        ngram: The n-gram model, of the same vocabulary.
-        weight: The n-gram model's share, between 0 and 1.
+        experts: The experts, of the same vocabulary.
     """
 
-    def __init__(self, network: Network, ngram: KneserNey, weight: float) -> None:
+    def __init__(self, network: Network, experts: Experts) -> None:
         super().__init__()
+        number = len(experts.experts)
         self.network = network
-        self.ngram = ngram
-        self.weight = weight
+        self.experts = experts
+        self.gate = Gate(1 + number, SUMMARIES + 2 * number)
         self.vocabulary_size = network.vocabulary_size
 
     @property
@@ -38,46 +41,71 @@ class InterpolatedModel(LanguageModel):
 
     def forward(self, tokens: Tensor, state: State | None = None) -> tuple[Tensor, State]:
         """Predict the token that follows each token; see `LanguageModel.forward`."""
-        network_state, history = self._split(state, tokens.shape[1])
+        length, batch_size = tokens.shape
+        at_a_time = self.experts.places // batch_size or 1
+        logits = []
+        for begin in range(0, length, at_a_time):
+            opinions, state = self.opinions(tokens[begin : begin + at_a_time], state)
+            logits.append(self.gate.forward(opinions))
+        assert state is not None
+        return torch.cat(logits).view(length, batch_size, -1), state
+
+    def opinions(self, tokens: Tensor, state: State | None = None) -> tuple[Opinions, State]:
+        """Return what the network, first, and the experts predict after each token.
+
+        Args:
+            tokens: int64 of shape (L, B).
+            state: The state before the first token; None for the initial state.
+
+        Returns:
+            Opinions of N = L B places, with the gate's features, and the state after the tokens.
+        """
+        network_state, context_state = self._split(state, tokens.shape[1])
         logits, network_state = self.network(tokens, network_state)
-        read = torch.cat([history, tokens])
-        # The history after each token: (length, batch, order - 1).
-        histories = read.unfold(0, len(history), 1)[1:]
-        mixed = self._interpolate(logits.flatten(0, 1), histories.flatten(0, 1).T)
-        return mixed.view_as(logits), (*network_state, read[len(tokens) :])
+        reading, context_state = self.experts.contexts.read(tokens, context_state)
+        opinions = self._join(logits.flatten(0, 1), reading)
+        return opinions, (*network_state, *context_state)
 
     def initial_logits(self, batch_size: int) -> Tensor:
         """Return the logits of a stream's first token, float32 of shape (batch_size, V)."""
-        logits = self.network.initial_logits(batch_size)
-        return self._interpolate(logits, self.ngram.initial_history(batch_size))
+        reading = self.experts.contexts.current(self.experts.contexts.initial_state(batch_size))
+        return self.gate.forward(self._join(self.network.initial_logits(batch_size), reading))
 
     def initial_state(self, batch_size: int) -> State:
         """Return the state before any token is read."""
-        network_state = self.network.initial_state(batch_size)
-        return (*network_state, self.ngram.initial_history(batch_size))
+        context_state = self.experts.contexts.initial_state(batch_size)
+        return (*self.network.initial_state(batch_size), *context_state)
 
     def stepper(self, batch_size: int, state: State | None = None) -> Callable[[Tensor], Tensor]:
         """Return a function that reads one token of each stream; see `LanguageModel.stepper`."""
-        network_state, history = self._split(state, batch_size)
+        network_state, context_state = self._split(state, batch_size)
         network_step = self.network.stepper(batch_size, network_state)
 
         def step(tokens: Tensor) -> Tensor:
-            nonlocal history
-            history = torch.cat([history[1:], tokens[None]])
-            return self._interpolate(network_step(tokens), history)
+            nonlocal context_state
+            reading, context_state = self.experts.contexts.read(tokens[None], context_state)
+            return self.gate.forward(self._join(network_step(tokens), reading))
 
         return step
 
-    def _split(self, state: State | None, batch_size: int) -> tuple[State | None, Tensor]:
-        """Return the network's part of a state, and the history."""
+    def _split(self, state: State | None, batch_size: int) -> tuple[State | None, ContextState]:
+        """Return the network's part of a state, and that of the contexts."""
         if state is None:
-            return None, self.ngram.initial_history(batch_size)
-        *network_state, history = state
-        return tuple(network_state), history
+            return None, self.experts.contexts.initial_state(batch_size)
+        *network_state, history, words = state
+        return tuple(network_state), ContextState(history, words)
 
-    def _interpolate(self, logits: Tensor, history: Tensor) -> Tensor:
-        """Return the mixed logits (B, V) of logits (B, V) and histories (order - 1, B)."""
-        return torch.logaddexp(
-            functional.log_softmax(logits, -1) + math.log1p(-self.weight),
-            self.ngram(history).log() + math.log(self.weight),
-        )
+    def _join(self, logits: Tensor, reading: Reading) -> Opinions:
+        """Return the opinions of the network and the experts.
+
+        The features are the entropy and the largest log-probability of the network and of the
+        longest n-gram, how far apart these two are, and what the experts know.
+        """
+        network = functional.log_softmax(logits, -1)
+        counted, known = self.experts(reading)
+        ngram = counted[:, self.experts.longest]
+        both = torch.stack([network, ngram], 1)
+        entropy = -(both.exp() * both).sum(-1)
+        difference = (network.exp() - ngram.exp()).abs().sum(-1, keepdim=True)
+        features = torch.cat([entropy, both.amax(-1), difference, known], 1)
+        return Opinions(torch.cat([network[:, None], counted], 1), features)

@@ -3,13 +3,18 @@
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TypedDict
+from typing import Literal, TypedDict
 
 import yaml
 
 from charlm.files import write_text
 from charlm.model.store import read_architecture
-from charlm.settings import Architecture, Cell
+from charlm.settings import Architecture, Cell, GateSplit
+
+IN_SAMPLE = """
+The gate of the mixture learned on the validation text, so the validation score is in-sample. The
+test score is not.
+"""
 
 CARD = """\
 ---
@@ -29,12 +34,15 @@ Trained by charlm on the corpus `{corpus}`.
 ## Scores
 
 Bits per character of held-out documents; lower is better. Intervals are 95 % bootstrap intervals
-over documents.
+over documents. Baselines marked "adapts" go on learning from the held-out text as they read it; the
+model does not.
 
 | | validation | test |
 | --- | --- | --- |
 {scores}
 
+{strongest}
+{footnote}
 ## Usage
 
 ```python
@@ -80,6 +88,7 @@ class Metrics(Scores):
     steps: int
     device: str
     precision: str
+    gate_learned_on: GateSplit | None
 
 
 def write_model_card(
@@ -124,18 +133,42 @@ def write_model_card(
             f"| {label} | {_format(record['validation'])} | {_format(record['test'])} |"
             for label, record in rows.items()
         ),
+        strongest=_describe_strongest(scores, others),
+        footnote=IN_SAMPLE if scores["gate_learned_on"] == "validation" else "",
         cell_name=architecture.cell.upper(),
     )
     write_text(card, text)
 
 
+BASELINE_LABELS = {
+    "ngram": "{order}-gram",
+    "kneser_ney": "Kneser-Ney, order {order}",
+    "ppmd": "PPMd, order {order} (adapts)",
+    "xz": "xz (adapts)",
+}
+"""The names of the baselines as readers see them. To adapt is to go on learning while reading."""
+
+
 def baseline_label(name: str, record: Mapping[str, object]) -> str:
     """Return the name of a baseline as readers see it.
 
-    >>> baseline_label("ngram", {"order": 5})
-    '5-gram'
+    >>> baseline_label("kneser_ney", {"order": 8})
+    'Kneser-Ney, order 8'
     """
-    return f"{record['order']}-gram" if "order" in record else name
+    return BASELINE_LABELS[name].format_map(record)
+
+
+def _describe_strongest(scores: Scores, baselines: Mapping[str, Scores]) -> str:
+    """Say which baseline is the strongest on the test split, or else on the validation split."""
+    split: Literal["test", "validation"] = "test" if scores["test"] else "validation"
+    bits = {
+        baseline_label(name, record): score["bits_per_character"]
+        for name, record in baselines.items()
+        if (score := record[split])
+    }
+    if not bits:
+        return "No baseline was scored."
+    return f"The strongest baseline on the {split} split is {min(bits, key=bits.__getitem__)}."
 
 
 def _describe(architecture: Architecture, vocabulary_size: int) -> str:
@@ -149,11 +182,12 @@ def _describe(architecture: Architecture, vocabulary_size: int) -> str:
         if architecture.members == 1
         else f"an ensemble of {architecture.members}, each {layers}"
     )
-    if not architecture.ngram_order:
+    if not architecture.mixture:
         return network
+    words = ", with experts of words" if architecture.mixture.experts else ""
     return (
-        f"{network}, interpolated with the {architecture.ngram_order}-gram model of the training "
-        f"text (weight {architecture.ngram_weight:g})"
+        f"{network}, in a gated mixture with all n-grams of its training text up to n = "
+        f"{architecture.mixture.order}{words}"
     )
 
 

@@ -4,23 +4,23 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Literal, TypedDict, cast
+from typing import Literal, NotRequired, TypedDict, cast
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
+from torch import Tensor
 
 from charlm.errors import CharlmError
 from charlm.files import atomic, write_text
 from charlm.model.base import LanguageModel
+from charlm.model.contexts import Contexts, word_letters
 from charlm.model.ensemble import Ensemble, Network, member_prefixes
-from charlm.model.kneser_ney import KneserNey
-from charlm.model.mixture import InterpolatedModel
+from charlm.model.experts import Experts, expert_list
+from charlm.model.mixture import Mixture
 from charlm.model.network import CharacterLanguageModel
 from charlm.recurrent import Precision
-from charlm.settings import Architecture, EngineName
+from charlm.settings import Architecture, EngineName, GateSplit, MixtureSettings
 from charlm.text.vocabulary import Vocabulary
 
 
@@ -31,6 +31,7 @@ class TrainingDescription(TypedDict):
     device: str
     engine: str
     precision: str
+    gate_learned_on: NotRequired[GateSplit | None]
 
 
 class ModelDescription(TypedDict):
@@ -51,25 +52,15 @@ def make_model(
     engine: EngineName = "auto",
     precision: Precision = "float32",
 ) -> Network:
-    """Return a new network or ensemble, without an n-gram model, which `add_ngram` adds."""
+    """Return a new network or ensemble, without the experts of its mixture."""
     kind = CharacterLanguageModel if architecture.members == 1 else Ensemble
     return kind(vocabulary_size, architecture, engine=engine, precision=precision)
 
 
-def add_ngram(
-    network: Network, architecture: Architecture, tokens: npt.NDArray[np.integer]
-) -> LanguageModel:
-    """Interpolate a trained network with the n-gram model of its training text.
-
-    Args:
-        network: The network.
-        architecture: The network itself is returned if its `ngram_order` is 0.
-        tokens: The training text, one-dimensional.
-    """
-    if not architecture.ngram_order:
-        return network
-    ngram = KneserNey.from_text(tokens, network.vocabulary_size, architecture.ngram_order)
-    return InterpolatedModel(network, ngram, architecture.ngram_weight).to(network.device)
+def make_contexts(vocabulary: Vocabulary, settings: MixtureSettings) -> Contexts:
+    """Return what reads the contexts of a mixture's experts."""
+    letters = word_letters(vocabulary)
+    return Contexts(settings.order, letters, vocabulary.end_of_document, len(vocabulary))
 
 
 def save_model(
@@ -89,12 +80,14 @@ def save_model(
         "vocabulary": vocabulary.to_dict(),
     }
     write_text(folder / "model.json", json.dumps(description, indent=1, ensure_ascii=False) + "\n")
-    # The network's weights have the same names with and without an n-gram model.
+    # The network's weights have the same names with and without a mixture.
     weights = {
         name.removeprefix("network."): tensor.detach().cpu().contiguous()
         for name, tensor in model.state_dict().items()
-        if not (architecture.tie_weights and name.endswith("output.weight"))
     }
+    if architecture.tie_weights:
+        for prefix in member_prefixes(architecture.members):
+            del weights[f"{prefix}output.weight"]
     with atomic(folder / "model.safetensors") as temporary:
         temporary.write_bytes(save(weights))
 
@@ -153,21 +146,20 @@ def load_model(
     try:
         network = make_model(len(vocabulary), architecture, engine=engine, precision=precision)
         weights = load_file(path)
-        counts = {
-            name.removeprefix("ngram."): weights.pop(name)
-            for name in list(weights)
-            if name.startswith("ngram.")
-        }
-        if bool(counts) != bool(architecture.ngram_order):
-            raise ValueError("n-gram counts without an n-gram model, or the reverse")
+        experts = _split_off(weights, "experts.tables.")
+        gate = _split_off(weights, "gate.")
         if architecture.tie_weights:
             for prefix in member_prefixes(architecture.members):
                 weights[f"{prefix}output.weight"] = weights[f"{prefix}embedding.weight"]
         network.load_state_dict(weights)
         model: LanguageModel = network
-        if architecture.ngram_order:
-            ngram = KneserNey(len(vocabulary), counts)
-            model = InterpolatedModel(network, ngram, architecture.ngram_weight)
+        if architecture.mixture:
+            contexts = make_contexts(vocabulary, architecture.mixture)
+            listed = expert_list(architecture.mixture.experts, architecture.mixture.order)
+            model = Mixture(network, Experts.from_arrays(contexts, listed, experts))
+            model.gate.load_state_dict(gate)
+        elif experts or gate:
+            raise ValueError("superfluous experts")
     except FileNotFoundError:
         raise CharlmError(f"{path}: there is no such file; train the model again") from None
     except SafetensorError as error:
@@ -179,3 +171,9 @@ def load_model(
             f"{path}: does not belong to the model.json beside it; train the model again"
         ) from None
     return model.to(device).eval(), vocabulary
+
+
+def _split_off(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """Remove the tensors whose names begin with a prefix; return them, without it."""
+    names = [name for name in tensors if name.startswith(prefix)]
+    return {name.removeprefix(prefix): tensors.pop(name) for name in names}

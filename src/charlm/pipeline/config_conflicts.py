@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 
 from charlm.pipeline.config_schema import Config, Model, Section, Splits
 
-BASELINES = re.compile(r"ngram|ngram_chosen|xz|\d+-gram")
+BASELINES = re.compile(r"ngram|kneser_ney|ppmd|xz|\d+-gram")
 """The names of the baselines in the results and the report."""
 
 
@@ -13,7 +13,7 @@ def find_conflicts(config: Config) -> list[str]:
     """Return a line for each conflict between settings and for each setting without effect.
 
     A setting without effect is reported only if it differs from its default and was not switched
-    off on purpose: `ngram_order: 0` is allowed beside an `ngram_weight`.
+    off on purpose.
     """
     return list(dict.fromkeys(_conflicts(config)))
 
@@ -50,7 +50,9 @@ def _conflicts_of_architecture(place: str, model: Model) -> Iterator[str]:
         )
     if model.one_hot and _is_set(model, "embedding_size"):
         yield f"{place}.embedding_size: has no effect with 'one_hot'; leave one of them out"
-    yield from _ineffective(place, model, "ngram_weight", ["ngram_order"], [model])
+    experts = model.mixture.experts if model.mixture else []
+    for expert in dict.fromkeys(name for name in experts if experts.count(name) > 1):
+        yield f"{place}.mixture.experts: lists '{expert}' twice; leave one out"
     dropouts = ["layer_dropout", "output_dropout"]
     yield from _ineffective(place, model, "locked_dropout", dropouts, [model])
 

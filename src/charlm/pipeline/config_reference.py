@@ -10,9 +10,11 @@ from charlm.pipeline.config_schema import (
     Cleaning,
     Config,
     Corpus,
+    Mixture,
     Model,
     Rule,
     Sampling,
+    Section,
     Splits,
     Training,
     Vocabulary,
@@ -40,6 +42,7 @@ def reference() -> str:
         ("splits", Splits),
         ("vocabulary", Vocabulary),
         ("models.NAME", Model),
+        ("models.NAME.mixture", Mixture),
         ("training", Training),
         ("sampling", Sampling),
     ):
@@ -49,7 +52,8 @@ def reference() -> str:
             if section is Model and key in Training.model_fields:
                 continue
             kind = _type_in_words(section.model_json_schema()["properties"][key])
-            default = "required" if field.is_required() else f"`{json.dumps(field.default)}`"
+            value = {} if isinstance(field.default, Section) else field.default
+            default = "required" if field.is_required() else f"`{json.dumps(value)}`"
             meaning = " ".join((field.description or "").split())
             rows.append(f"| `{key}` | {kind} | {default} | {meaning} |")
         parts.append("\n".join(rows))

@@ -243,6 +243,25 @@ class Training(Section):
     """weight of the teacher's predictions in that mixture"""
 
 
+class Mixture(Section):
+    """The experts of a model, which are counted in its training text."""
+
+    experts: list[Literal["word", "word1", "word2", "skip", "word1_suffix3"]] = [
+        "word",
+        "word1",
+        "word2",
+        "skip",
+        "word1_suffix3",
+    ]
+    """experts of words, besides the n-grams: what follows the beginning of a word (`word`); the
+    same after one (`word1`) and after two words before it (`word2`); after the word before last
+    (`skip`); after a word and three characters (`word1_suffix3`)"""
+    order: Annotated[int, Field(ge=3, le=20)] = 10
+    """the longest n-gram; those of all lengths up to it are experts"""
+    max_megabytes: PositiveNumber = 40.0
+    """the most megabytes of counts to keep; contexts that are rare are left out"""
+
+
 class Model(Training):
     """A model: its architecture, and the keys of `training` that it overrides."""
 
@@ -251,11 +270,9 @@ class Model(Training):
     members: Few = 1
     """number of networks in an ensemble; they are trained together, and their probabilities are
     averaged"""
-    ngram_order: Annotated[int, Field(ge=0)] = 0
-    """order of an n-gram model of the training text that is interpolated with the network, for
-    example 8; 0 for the network alone"""
-    ngram_weight: Annotated[float, Field(gt=0, lt=1)] = 0.3
-    """weight of the n-gram model in the interpolated probability"""
+    mixture: Mixture | None = Mixture()
+    """experts that predict beside the network: counts of the training text, weighed by a gate;
+    null for the network alone"""
     hidden_size: Size | Literal["vocabulary"] = 512
     """width of the recurrent state; `vocabulary` for the size of the vocabulary"""
     num_layers: Few = 1

@@ -32,9 +32,9 @@ def curve_points(models: Sequence[ModelResults]) -> list[CurvePoint]:
 
 
 def validation_bits(baselines: Sequence[Baseline]) -> dict[str, float]:
-    """Return the bits per character of each baseline on the validation text, by label."""
+    """Return the bits per character of each baseline on the validation text, by name."""
     return {
-        baseline.label: score["bits_per_character"]
+        baseline.label.removesuffix(" (adapts)"): score["bits_per_character"]
         for baseline in baselines
         if (score := baseline.scores["validation"])
     }

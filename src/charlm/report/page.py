@@ -66,7 +66,10 @@ def render(results: Results) -> str:
         embedded=embedded,
         too_large=too_large,
         curves=figures.learning_curves(curve_points(models), validation_bits(results.baselines)),
-        with_ngram=[model.label for model in models if model.architecture.ngram_order],
+        in_sample=[
+            model.label for model in models if model.metrics["gate_learned_on"] == "validation"
+        ],
+        mixtures=[model.label for model in models if model.architecture.mixture],
         error_analysis=analyze_errors(first_seeds, results.split),
         histogram=figures.document_histogram(bits, best_model.color) if len(bits) else None,
         extremes=find_extremes(folder, scores),

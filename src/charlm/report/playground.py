@@ -58,9 +58,9 @@ def _embedded(folder: Path) -> EmbeddedModel:
     weights = {
         name: tensor
         for name, tensor in sorted(load_file(folder / "model.safetensors").items())
-        if not name.startswith("ngram.")
+        if not name.startswith(("experts.", "gate."))
     }
-    note = " without its n-gram model" if description["architecture"].get("ngram_order") else ""
+    note = " without its experts" if description["architecture"].get("mixture") else ""
     vocabulary = description["vocabulary"]
     special = vocabulary["special"]
     floats, integers = [], []

@@ -104,21 +104,20 @@ def find_differences(results: Results) -> Differences:
     labels = {model.label: model.label for model in results.models}
     models = set(labels)
     labels |= {baseline.name: baseline.label for baseline in results.baselines}
-    # Keyed by label: the chosen n-gram may be the 5-gram itself.
-    rows: dict[tuple[str, str], DifferenceRow] = {}
+    rows = []
     for each in comparison["differences"] if comparison else []:
         if models & {each["better"], each["worse"]}:
             better, worse = labels[each["better"]], labels[each["worse"]]
             interval = each["interval"]
             significant = interval[0] > 0 if interval else None
-            rows[better, worse] = DifferenceRow(
-                better, worse, each["bits_per_character"], interval, significant
+            rows.append(
+                DifferenceRow(better, worse, each["bits_per_character"], interval, significant)
             )
     bounds = [0.0]
-    for row in rows.values():
+    for row in rows:
         bounds += [row.bits, *(row.interval or [])]
     return Differences(
-        shown=list(rows.values())[: LIMITS.differences],
+        shown=rows[: LIMITS.differences],
         hidden=max(0, len(rows) - LIMITS.differences),
         scale=Scale(min(bounds), max(bounds)),
     )

@@ -1,10 +1,10 @@
 """The encoded splits: one memory-mapped array of token ids each."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TypeVar
+from typing import Self, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -74,6 +74,18 @@ class TokenSplit:
         """The `tokens`, `characters` and `unknown_characters` of all documents."""
         names = ("tokens", "characters", "unknown_characters")
         return {name: int(self.documents[name].sum()) for name in names}
+
+    def head(self, length: int) -> Self:
+        """Return the first `length` tokens of the split, with the documents that begin in them."""
+        if length == len(self.tokens):
+            return self
+        begun = self.documents["start"] < length
+        documents = {name: column[begun] for name, column in self.documents.items()}
+        last = documents["start"][-1:]
+        share = (length - last) / documents["tokens"][-1:]
+        for name in ("tokens", "characters", "unknown_characters"):
+            documents[name][-1:] = np.minimum(1, share) * documents[name][-1:]
+        return replace(self, tokens=self.tokens[:length], documents=documents)
 
     def per_character(self, nats: float, unknown_nats: float) -> float | None:
         """Return the nats per character (code point) of this split, or None if it is empty.

@@ -21,6 +21,7 @@ class TrainingJob:
     checkpoints: Path
     architecture: Architecture
     training: TrainingSettings
+    mixed: bool = False
     code: str | None = None
     dependency_folders: Mapping[str, str] = field(default_factory=dict)
 
@@ -54,6 +55,7 @@ class TrainingJob:
                     values["architecture"], f"{file}: architecture"
                 ),
                 training=TrainingSettings.from_mapping(values["training"], f"{file}: training"),
+                mixed=values["mixed"],
                 code=values["code"],
                 dependency_folders=values["dependency_folders"],
             )

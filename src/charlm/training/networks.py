@@ -7,7 +7,7 @@ import torch
 from charlm.errors import CharlmError
 from charlm.model.devices import available_memory
 from charlm.model.ensemble import Network
-from charlm.model.mixture import InterpolatedModel
+from charlm.model.mixture import Mixture
 from charlm.model.store import load_model, make_model
 from charlm.recurrent import Precision
 from charlm.settings import Architecture, TrainingSettings
@@ -102,13 +102,13 @@ def _load_network(
     training: TrainingSettings,
     precision: Precision = "float32",
 ) -> Network:
-    """Load the network of a trained model, without its n-gram model."""
+    """Load the network of a trained model, without its experts."""
     model, its_vocabulary = load_model(Path(folder), engine=training.engine, precision=precision)
     if its_vocabulary.symbols != vocabulary.symbols:
         raise CharlmError(
             f"{folder}: training.{key} names a model of another vocabulary; "
             "name one of the same corpus"
         )
-    network = model.network if isinstance(model, InterpolatedModel) else model
+    network = model.network if isinstance(model, Mixture) else model
     assert isinstance(network, Network)
     return network

@@ -6,7 +6,7 @@ import os
 import shutil
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from itertools import product
 from pathlib import Path
 
@@ -16,13 +16,14 @@ from charlm.code_digest import code_digest
 from charlm.errors import CharlmError
 from charlm.files import write_text
 from charlm.model.devices import choose_device, choose_precision, widest_float
-from charlm.model.store import add_ngram, save_model
+from charlm.model.store import save_model
 from charlm.recurrent import Precision
 from charlm.settings import Architecture, TrainingSettings
 from charlm.text.tokens import TokenSplit
 from charlm.text.vocabulary import Vocabulary
 from charlm.training.averaging import WeightAverage
 from charlm.training.checkpoint import Checkpoints, fingerprint_of
+from charlm.training.gating import split_gate_text
 from charlm.training.history import LiveCurve, as_csv
 from charlm.training.job import TrainingJob
 from charlm.training.launch import launch
@@ -47,10 +48,11 @@ def train_model(
     *,
     architecture: Architecture,
     training: TrainingSettings,
+    mixed: bool = False,
     dependency_folders: Mapping[str, str] | None = None,
     code: str | None = None,
 ) -> None:
-    """Train a model and write `model.json`, `model.safetensors`, `history.csv`, `timing.json`.
+    """Train a network and write `model.json`, `model.safetensors`, `history.csv`, `timing.json`.
 
     A training that was stopped continues from its last checkpoint and writes the same bytes.
 
@@ -59,8 +61,10 @@ def train_model(
         tokens: The folder of the encoded splits.
         folder: The folder to write.
         checkpoints: The folder of checkpoints and the live curve, deleted at the end.
-        architecture: The architecture of the model.
+        architecture: The architecture of the model; its `mixture` has no effect here.
         training: How to train it.
+        mixed: Whether the model is to be mixed with experts; a part of the training text may then
+            be kept for their gate, see `charlm.training.gating.split_gate_text`.
         dependency_folders: Where the models of `init_from` and `teacher` are, by these keys, if not
             in the folders that `training` names and `model.json` records.
         code: A digest of the code that trains; a checkpoint of other code is not used. None for
@@ -78,6 +82,7 @@ def train_model(
         checkpoints=Path(checkpoints),
         architecture=architecture,
         training=training,
+        mixed=mixed,
         dependency_folders=dependency_folders or {},
         code=code,
     )
@@ -92,9 +97,13 @@ def run_job(job: TrainingJob) -> None:
     training = job.located_settings()
     device = choose_device(training.device, "training.device")
     precision = choose_precision(training.precision, device)
+    vocabulary = Vocabulary.load(job.vocabulary)
+    text = TokenSplit.load(job.tokens, "train")
+    if job.mixed:
+        text = text.head(len(split_gate_text(job.tokens, vocabulary.end_of_document).counted))
     trainer = make_trainer(
-        Vocabulary.load(job.vocabulary),
-        TokenSplit.load(job.tokens, "train"),
+        vocabulary,
+        text,
         TokenSplit.load(job.tokens, "validation"),
         architecture=job.architecture,
         training=training,
@@ -177,7 +186,7 @@ def make_trainer(
 def _fingerprint(job: TrainingJob, device: torch.device, precision: Precision) -> dict[str, str]:
     """Return the digests of everything that determines the result."""
     training = job.located_settings()
-    settings = asdict(job.architecture) | decisive_settings(training)
+    settings = asdict(job.architecture) | decisive_settings(training) | {"mixed": job.mixed}
     del settings["validate_every"]  # it determines the learning curve alone; see `Checkpoints`
     settings |= {
         "code": code_digest(__file__) if job.code is None else job.code,
@@ -186,7 +195,8 @@ def _fingerprint(job: TrainingJob, device: torch.device, precision: Precision) -
         "PyTorch": torch.__version__,
     }
     files = {"vocabulary.json": job.vocabulary}
-    for split, ending in product(("train", "validation"), ("npy", "documents.parquet")):
+    splits = ("train", "validation", *["test"] * job.mixed)
+    for split, ending in product(splits, ("npy", "documents.parquet")):
         files[f"{split}.{ending}"] = job.tokens / f"{split}.{ending}"
     for key, folder in (("init_from", training.init_from), ("teacher", training.teacher)):
         if folder:
@@ -206,9 +216,9 @@ def _write_results(job: TrainingJob, trainer: Trainer, precision: Precision) -> 
     write_text(job.folder / "timing.json", json.dumps(timing, indent=1) + "\n")
     save_model(
         job.folder,
-        add_ngram(state.model, job.architecture, trainer.text.tokens),
+        state.model,
         vocabulary=trainer.vocabulary,
-        architecture=job.architecture,
+        architecture=replace(job.architecture, mixture=None),
         training={
             **decisive_settings(job.training),
             "validate_every": trainer.schedule.validate_every,

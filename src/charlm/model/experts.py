@@ -1,0 +1,232 @@
+"""Experts: predictions from counts of what followed each context in the training text."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from charlm.model.contexts import Contexts, Reading, combine
+from charlm.model.kneser_ney import CountTable, Integers, different_places, grams
+
+CHUNK = 1 << 18
+"""Symbols of the training text that are read at a time."""
+
+LOGITS = 1 << 24
+"""Log-probabilities of all experts that are held at a time."""
+
+CONTEXTS = 1 << 27
+"""Contexts that are held at a time while a text is counted; of one expert at least."""
+
+
+@dataclass(frozen=True)
+class Expert:
+    """One kind of context.
+
+    Attributes:
+        context: Returns the hash of the context after each symbol of a reading, int64.
+        general: The expert that predicts where this one has not seen a context, by name; None for
+            a uniform distribution.
+    """
+
+    context: Callable[[Reading], Tensor]
+    general: str | None
+
+
+def _suffix(length: int) -> Expert:
+    """Return the expert of the last `length` symbols, a level of an n-gram model."""
+    general = f"ngram{length}" if length else None
+    return Expert(lambda reading: reading.suffix(length), general)
+
+
+WORD_EXPERTS = {
+    "word": Expert(lambda read: combine(read.words[0], 1), "ngram2"),
+    "word1": Expert(lambda read: combine(read.words[0], 2, read.words[1]), "ngram6"),
+    "word2": Expert(lambda read: combine(read.words[0], 3, read.words[1], read.words[2]), "word1"),
+    "skip": Expert(lambda read: combine(read.words[0], 4, read.words[2]), "ngram6"),
+    "word1_suffix3": Expert(lambda read: combine(read.suffix(3), 5, read.words[1]), "ngram4"),
+}
+"""Experts of words: what follows the part of a word that has been read; the same after one and
+after two words before it; after the word before last; and after the last three symbols and the
+word before the one begun."""
+
+NAMES = tuple(WORD_EXPERTS)
+"""The names that `mixture.experts` may have."""
+
+
+def expert_list(names: Sequence[str], order: int) -> dict[str, Expert]:
+    """Return the experts of a configuration, each after the one it falls back on.
+
+    An expert whose fallback is not among them falls back on an n-gram.
+
+    Args:
+        names: Some of `NAMES`.
+        order: The order n of the n-gram model, whose levels are the experts `ngram1` to `ngramN`.
+    """
+    experts = {f"ngram{length + 1}": _suffix(length) for length in range(order)}
+    for name, expert in WORD_EXPERTS.items():
+        if name in names:
+            general = expert.general if expert.general in experts else f"ngram{min(order, 6)}"
+            experts[name] = replace(expert, general=general)
+    return experts
+
+
+class Opinions(NamedTuple):
+    """What K experts predict at N places.
+
+    Attributes:
+        logits: Log-probabilities, float32 of shape (N, K, V).
+        features: How much each expert knows of the context, float32 of shape (N, 2 K).
+    """
+
+    logits: Tensor
+    features: Tensor
+
+
+class Experts(nn.Module):
+    """Experts that were counted in one text.
+
+    Args:
+        contexts: Reads the contexts.
+        experts: The experts by name, each after the one it falls back on.
+        tables: Their counts.
+
+    Attributes:
+        longest: The place of the longest n-gram among the experts.
+        places: Number of places to predict at a time, to bound the memory.
+    """
+
+    def __init__(
+        self,
+        contexts: Contexts,
+        experts: Mapping[str, Expert],
+        tables: Mapping[str, CountTable],
+    ) -> None:
+        super().__init__()
+        self.contexts = contexts
+        self.experts = experts
+        self.tables = nn.ModuleDict(tables)
+        self.longest = list(experts).index(f"ngram{contexts.order}")
+        self.places = max(1, LOGITS // (contexts.vocabulary_size * (len(experts) + 1)))
+
+    @classmethod
+    def from_arrays(
+        cls, contexts: Contexts, experts: Mapping[str, Expert], arrays: Mapping[str, Tensor]
+    ) -> "Experts":
+        """Return experts from the arrays of `CountTable`, by name of the expert and the array.
+
+        Raises:
+            ValueError: An array is missing or superfluous, or some do not go together.
+        """
+        names = {f"{name}.{array}" for name in experts for array in CountTable.ARRAYS}
+        if different := names ^ set(arrays):
+            raise ValueError(f"missing or superfluous: {', '.join(sorted(different))}")
+        tables = {
+            name: CountTable(*(arrays[f"{name}.{array}"] for array in CountTable.ARRAYS))
+            for name in experts
+        }
+        for table in tables.values():
+            table.check(contexts.vocabulary_size)
+        return cls(contexts, experts, tables)
+
+    @property
+    def bytes(self) -> int:
+        """The size of all counts when saved."""
+        return sum(self.table(name).bytes for name in self.experts)
+
+    def table(self, name: str) -> CountTable:
+        """Return the counts of an expert."""
+        table = self.tables[name]
+        assert isinstance(table, CountTable)
+        return table
+
+    def forward(self, reading: Reading) -> Opinions:
+        """Return the opinions after each symbol of a reading of shape (L, B), N = L B."""
+        vocabulary_size = self.contexts.vocabulary_size
+        opinions: dict[str | None, Tensor] = {}
+        features = []
+        for name, expert in self.experts.items():
+            context = _shortened(expert.context(reading)).flatten()
+            general = opinions.get(expert.general)
+            if general is None:
+                shape = (len(context), vocabulary_size)
+                uniform = -torch.tensor(vocabulary_size, dtype=torch.float32).log()
+                general = uniform.to(context.device).expand(shape)
+            opinions[name], known = self.table(name).forward(context, general)
+            features.append(known)
+        return Opinions(torch.stack(list(opinions.values()), 1), torch.cat(features, 1))
+
+
+def count_experts(
+    contexts: Contexts,
+    experts: Mapping[str, Expert],
+    tokens: Integers,
+    budget: float,
+) -> Experts:
+    """Count a text.
+
+    Levels of the n-gram model below the highest count the different symbols before a gram instead
+    of the gram itself (Kneser & Ney 1995).
+
+    Args:
+        contexts: Reads the contexts; its order is that of the n-gram model.
+        experts: The experts by name, each after the one it falls back on.
+        tokens: The text, of shape (T,).
+        budget: The most bytes that the counts may take. Contexts that are seen rarely are left
+            out, in the largest tables first.
+    """
+    tables: dict[str, CountTable] = {}
+    below: tuple[str, npt.NDArray[np.int64]] | None = None
+    for name, context in _contexts_before_each(contexts, experts, tokens):
+        counted = grams(context, tokens)
+        if name.startswith("ngram"):
+            if below:
+                level, shorter = below
+                tables[level] = CountTable.counted(shorter[different_places(counted)])
+            below = (name, counted)
+        tables[name] = CountTable.counted(counted)
+    least = dict.fromkeys(tables, 1)
+    while sum(table.bytes for table in tables.values()) > budget and any(
+        len(table.contexts) for table in tables.values()
+    ):
+        largest = max(tables, key=lambda name: tables[name].bytes)
+        least[largest] += 1
+        tables[largest] = tables[largest].pruned(least[largest])
+    return Experts(contexts, experts, tables)
+
+
+def _contexts_before_each(
+    contexts: Contexts, experts: Mapping[str, Expert], tokens: Integers
+) -> Iterator[tuple[str, npt.NDArray[np.int32]]]:
+    """Yield each expert's contexts before all symbols of a text, which follows another document."""
+    if contexts.end_of_document is None:
+        start, previous = contexts.current(contexts.initial_state(1)), tokens[:-1]
+    else:
+        start, previous = None, np.concatenate([[contexts.end_of_document], tokens[:-1]])
+    at_a_time = max(1, CONTEXTS // len(tokens))
+    listed = list(experts)
+    for start_of_batch in range(0, len(listed), at_a_time):
+        names = listed[start_of_batch : start_of_batch + at_a_time]
+        found = np.empty((len(names), len(tokens)), np.int32)
+
+        def write(reading: Reading, begin: int) -> None:
+            for row, name in zip(found, names, strict=True):  # noqa: B023
+                part = _shortened(experts[name].context(reading))[:, 0]
+                row[begin : begin + len(part)] = part
+
+        if start:
+            write(start, 0)
+        state = contexts.initial_state(1)
+        for begin in range(0, len(previous), CHUNK):
+            symbols = torch.from_numpy(previous[begin : begin + CHUNK].astype(np.int64))
+            reading, state = contexts.read(symbols[:, None], state)
+            write(reading, begin + (start is not None))
+        yield from zip(names, found, strict=True)
+
+
+def _shortened(context: Tensor) -> Tensor:
+    """Return 32 of the 64 bits of a hash, int32: that two contexts share them is rare."""
+    return (context >> 32).to(torch.int32)
