@@ -8,6 +8,8 @@ import argparse
 import json
 import time
 from collections.abc import Iterable, Sequence
+from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +18,7 @@ from numpy.typing import NDArray
 from torch.profiler import DeviceType, ProfilerActivity, profile
 
 from charlm.model.devices import choose_device, choose_precision
-from charlm.settings import Architecture, TrainingSettings
+from charlm.settings import Architecture, EngineName, TrainingSettings
 from charlm.text.tokens import TokenSplit
 from charlm.text.vocabulary import Vocabulary
 from charlm.training.train_model import make_trainer
@@ -50,10 +52,24 @@ def read_settings(config: Path | None, model: str | None) -> tuple[Architecture,
     )
 
 
+def read_presets(file: Path) -> dict[str, tuple[Architecture, TrainingSettings]]:
+    """Return the settings of the models in a file with a configuration for each name."""
+    found = {}
+    for name, config in json.loads(file.read_text(encoding="utf-8")).items():
+        (model,) = config["models"].values()
+        training = TrainingSettings.from_mapping(model.pop("training"), f"{file}: {name}")
+        found[name] = Architecture.from_mapping(model, f"{file}: {name}"), training
+    return found
+
+
 def trainer(
-    device: torch.device, architecture: Architecture, training: TrainingSettings
+    device: torch.device,
+    architecture: Architecture,
+    training: TrainingSettings,
+    engine: EngineName | None = None,
 ) -> Trainer:
-    """Return a trainer of random text."""
+    """Return a trainer of random text, with another engine if one is given."""
+    training = replace(training, engine=engine or training.engine)
     tokens = np.random.default_rng(0).integers(SYMBOLS, size=1_000_000, dtype=np.uint8)
     return make_trainer(
         Vocabulary(
@@ -84,6 +100,18 @@ def covered(spans: Iterable[tuple[float, float]]) -> tuple[float, float]:
     return busy, end - ordered[0][0]
 
 
+def gpu_idle_share(training: Trainer, steps: int) -> float:
+    """Return the share of the time in which the GPU is idle during some steps."""
+    torch.cuda.synchronize()
+    with profile(activities=[ProfilerActivity.CUDA]) as record:
+        for _ in range(steps):
+            training.advance()
+        torch.cuda.synchronize()
+    events = [each for each in record.events() if each.device_type == DeviceType.CUDA]
+    busy, whole = covered((each.time_range.start, each.time_range.end) for each in events)
+    return 1 - busy / whole
+
+
 def main(arguments: Sequence[str]) -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks training", description=__doc__)
     parser.add_argument(
@@ -102,10 +130,9 @@ def main(arguments: Sequence[str]) -> None:
     for _ in range(steps // 4):
         training.advance()
     clock = time.process_time if torch.get_num_threads() == 1 else time.perf_counter
-    activities = [ProfilerActivity.CUDA if on_gpu else ProfilerActivity.CPU]
     if on_gpu:
         torch.cuda.synchronize()
-    with profile(activities=activities) as record:
+    with nullcontext() if on_gpu else profile(activities=[ProfilerActivity.CPU]) as record:
         start = clock()
         for _ in range(steps):
             training.advance()
@@ -113,12 +140,10 @@ def main(arguments: Sequence[str]) -> None:
             torch.cuda.synchronize()
         seconds = (clock() - start) / steps
     print(f"{1e3 * seconds:.1f} ms per step of {training.streams.window_size} characters")
-    events = record.events()
-    if on_gpu:
-        kernels = [event for event in events if event.device_type == DeviceType.CUDA]
-        busy, whole = covered((event.time_range.start, event.time_range.end) for event in kernels)
-        print(f"the GPU is idle for {100 * (1 - busy / whole):.1f} % of the time")
+    if record is None:
+        print(f"the GPU is idle for {100 * gpu_idle_share(training, steps):.1f} % of the time")
     else:
+        events = record.events()
         layers = sum(e.cpu_time_total for e in events if e.name in ("_Layer", "_LayerBackward"))
         steps_time = sum(e.self_cpu_time_total for e in events)
         print(f"the fused recurrent layers take {100 * layers / steps_time:.1f} % of it")

@@ -21,7 +21,7 @@ def test_the_average_of_weights(decay: float | None, averages: list[float]) -> N
     average = WeightAverage(model, decay)
     for value, expected in zip((10.0, 20.0, 30.0), averages, strict=True):
         nn.init.constant_(model.weight, value)
-        average.update()
+        average.update(average.next_rate())
         assert average.weights["weight"].item() == pytest.approx(expected, rel=1e-6)
     with average.in_model():
         assert model.weight.item() == pytest.approx(averages[-1], rel=1e-6)
@@ -33,9 +33,9 @@ def test_the_decay_is_reached_after_many_updates() -> None:
     nn.init.zeros_(model.weight)
     average = WeightAverage(model, 0.9)
     for _ in range(200):
-        average.update()
+        average.update(average.next_rate())
     nn.init.ones_(model.weight)
-    average.update()
+    average.update(average.next_rate())
     assert average.weights["weight"].item() == pytest.approx(0.1)
-    average.update()
+    average.update(average.next_rate())
     assert average.weights["weight"].item() == pytest.approx(0.19)

@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Literal, NotRequired, TypedDict, cast
+from typing import Literal, TypedDict, cast
 
 import torch
 from safetensors import SafetensorError
@@ -14,24 +14,15 @@ from torch import Tensor
 from charlm.errors import CharlmError
 from charlm.files import atomic, write_text
 from charlm.model.base import LanguageModel
+from charlm.model.computation import TrainingDescription, how_to_compute
 from charlm.model.contexts import Contexts, word_letters
 from charlm.model.ensemble import Ensemble, Network, member_prefixes
 from charlm.model.experts import Experts, expert_list
 from charlm.model.mixture import Mixture
 from charlm.model.network import CharacterLanguageModel
 from charlm.recurrent import Precision
-from charlm.settings import Architecture, EngineName, GateSplit, MixtureSettings
+from charlm.settings import Architecture, EngineName, MixtureSettings
 from charlm.text.vocabulary import Vocabulary
-
-
-class TrainingDescription(TypedDict):
-    """How a model was trained: all settings, of which these are read again."""
-
-    steps: int
-    device: str
-    engine: str
-    precision: str
-    gate_learned_on: NotRequired[GateSplit | None]
 
 
 class ModelDescription(TypedDict):
@@ -132,11 +123,13 @@ def read_architecture(folder: str | Path) -> tuple[Architecture, Vocabulary]:
 def load_model(
     folder: str | Path,
     *,
-    engine: EngineName = "auto",
-    precision: Precision = "float32",
+    engine: EngineName | None = None,
+    precision: Precision | None = None,
     device: str | torch.device = "cpu",
 ) -> tuple[LanguageModel, Vocabulary]:
     """Load a trained model, in evaluation mode, and its vocabulary.
+
+    `engine` and `precision` are by default those of `charlm.model.computation.how_to_compute`.
 
     Raises:
         CharlmError: A file is missing, damaged or foreign.
@@ -144,6 +137,8 @@ def load_model(
     architecture, vocabulary = read_architecture(folder)
     path = Path(folder) / "model.safetensors"
     try:
+        computation = how_to_compute(read_description(folder)["training"], torch.device(device))
+        engine, precision = engine or computation.engine, precision or computation.precision
         network = make_model(len(vocabulary), architecture, engine=engine, precision=precision)
         weights = load_file(path)
         experts = _split_off(weights, "experts.tables.")

@@ -3,6 +3,7 @@
 import logging
 import math
 from functools import cache
+from importlib.util import find_spec
 from typing import Literal, NamedTuple, TypeAlias
 
 import torch
@@ -12,6 +13,7 @@ from charlm.recurrent.cpu.launch import can_run_kernels
 from charlm.recurrent.engines.base import Cell, Engine, Precision
 from charlm.recurrent.engines.reference import run_reference
 from charlm.recurrent.engines.torch import run_torch
+from charlm.recurrent.gpu.measured import reason_against
 
 EngineName: TypeAlias = Literal["auto", "reference", "fused", "torch"]
 PickedEngine: TypeAlias = Literal["reference", "fused", "torch"]
@@ -29,7 +31,8 @@ class Measured(NamedTuple):
     engine: PickedEngine
 
 
-# The first row that fits counts. If none does, nothing was measured, and torch's layers run.
+# For CPUs; the table for GPUs is in `charlm.recurrent.gpu.measured`. The first row that fits
+# counts. If none does, nothing was measured, and torch's layers run.
 FASTEST: tuple[Measured, ...] = (
     Measured("cpu", "lstm", "float32", math.inf, "fused"),
     Measured("cpu", "lstm", "bfloat16", math.inf, "fused"),
@@ -52,7 +55,7 @@ def pick_engine(
         return name
     if device.type == "cpu" and not can_run_kernels(dtype):
         return "torch"
-    return _fastest(device.type, cell, precision, hidden_size)
+    return _fastest(device, cell, precision, hidden_size, dtype)
 
 
 def find_engine(picked: PickedEngine, device: torch.device) -> Engine:
@@ -63,20 +66,39 @@ def find_engine(picked: PickedEngine, device: torch.device) -> Engine:
 
 
 @cache
-def _fastest(device: str, cell: Cell, precision: Precision, hidden_size: int) -> PickedEngine:
+def _fastest(
+    device: torch.device, cell: Cell, precision: Precision, hidden_size: int, dtype: torch.dtype
+) -> PickedEngine:
     """Look up the fastest engine, and log it once."""
     engine: PickedEngine = "torch"
-    reason = "nothing was measured there"
+    reason: str | None = "nothing was measured there"
+    if device.type == "cuda":
+        reason = _reason_against_triton(device, precision, hidden_size, dtype)
+        if reason is None:
+            engine, reason = "fused", "the fastest measured there"
     for row in FASTEST:
-        here = row.device == device and row.cell == cell and row.precision == precision
+        here = row.device == device.type and row.cell == cell and row.precision == precision
         if here and hidden_size <= row.largest_hidden_size:
             engine, reason = row.engine, "the fastest measured there"
             break
     _log.info(
         "recurrent engine auto: %s for %s, hidden size %d, %s, on %s: %s",
-        engine, cell, hidden_size, precision, device, reason,
+        engine, cell, hidden_size, precision, device.type, reason,
     )  # fmt: skip
     return engine
+
+
+def _reason_against_triton(
+    device: torch.device, precision: Precision, hidden_size: int, dtype: torch.dtype
+) -> str | None:
+    """Say why `auto` does not pick the fused engine on a GPU; None if it does."""
+    if find_spec("triton") is None:
+        return "Triton is missing"
+    if dtype != torch.float32:
+        return f"the kernels do not compute in {str(dtype).removeprefix('torch.')}"
+    if precision != "bfloat16":
+        return "only bfloat16 was measured"
+    return reason_against(device, hidden_size)
 
 
 @cache

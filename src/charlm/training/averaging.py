@@ -34,13 +34,20 @@ class WeightAverage:
         self.count = 0
         self.weights = copy_weights(model)
 
-    @torch.no_grad()
-    def update(self) -> None:
-        """Add the current weights of the model to the average."""
+    def next_rate(self) -> float:
+        """Count an update, and return the weight that it gives to the current weights."""
         self.count += 1
-        rate = 1 / self.count
-        if self.decay is not None:
-            rate = 1 - min(self.decay, self.count / (9 + self.count))
+        if self.decay is None:
+            return 1 / self.count
+        return 1 - min(self.decay, self.count / (9 + self.count))
+
+    @torch.no_grad()
+    def update(self, rate: float | Tensor) -> None:
+        """Move the average towards the current weights of the model.
+
+        Args:
+            rate: The share of the way; see `next_rate`.
+        """
         for name, parameter in self.model.named_parameters():
             self.weights[name].lerp_(parameter, rate)
 

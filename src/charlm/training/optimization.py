@@ -69,14 +69,23 @@ class Optimizer:
         return ParameterGroup(parameters, weight_decay, buffers)
 
     @torch.no_grad()
-    def step(self, learning_rate: float) -> None:
-        """Update all parameters by their gradients."""
+    def step(self, learning_rate: float | Tensor) -> None:
+        """Update all parameters by their gradients.
+
+        Args:
+            learning_rate: The learning rate. If it is a tensor without dimensions, its number is
+                read where the parameters are, so that the step can be part of a CUDA graph.
+        """
         for group in self.groups:
             gradients = [each.grad for each in group.parameters if each.grad is not None]
             self._update(group, gradients, learning_rate)
 
-    def _update(self, group: ParameterGroup, gradients: list[Tensor], learning_rate: float) -> None:
+    def _update(
+        self, group: ParameterGroup, gradients: list[Tensor], learning_rate: float | Tensor
+    ) -> None:
         buffers = group.buffers
+        # Only these implementations read a learning rate from a tensor without waiting for it.
+        as_tensor = isinstance(learning_rate, Tensor) or None
         match self.name:
             case "adamw":
                 adamw(
@@ -103,7 +112,9 @@ class Optimizer:
                     grad_avgs=[],
                     momentum_buffer_list=[],
                     state_steps=buffers["step"],
-                    lr=learning_rate,
+                    foreach=as_tensor,
+                    capturable=bool(as_tensor),
+                    lr=learning_rate,  # type: ignore[arg-type]
                     alpha=0.9,
                     eps=1e-7,
                     weight_decay=group.weight_decay,
@@ -116,9 +127,10 @@ class Optimizer:
                     group.parameters,
                     gradients,
                     [*buffers.get("momentum_buffer", nothing)],
+                    fused=as_tensor,
                     weight_decay=group.weight_decay,
                     momentum=0.9 if self.name == "sgd" else 0.0,
-                    lr=learning_rate,
+                    lr=learning_rate,  # type: ignore[arg-type]
                     dampening=0.0,
                     nesterov=False,
                     maximize=False,

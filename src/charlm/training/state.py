@@ -92,10 +92,10 @@ class TrainingState:
         )
 
     def restore(self, snapshot: Snapshot, processes: Processes) -> None:
-        """Return to the state of a snapshot."""
+        """Return to the state of a snapshot; the tensors that a step changes stay in place."""
         device, record = self.model.device, snapshot.record
         tensors = {name: value.to(device) for name, value in snapshot.tensors.items()}
-        self.loss_sum = tensors["loss_sum"]
+        self.loss_sum.copy_(tensors["loss_sum"])
         self.model.load_state_dict(_below("model", tensors))
         self.optimizer.load_state_dict(_below("optimizer", tensors))
         self.recurrent = _shared(_below("recurrent", tensors), processes)
@@ -103,7 +103,8 @@ class TrainingState:
             self.teacher.state = _shared(_below("teacher", tensors), processes)
         if record["averaged"] is not None:
             self.average = self.average or WeightAverage(self.model, None)
-            self.average.weights = _below("average", tensors)
+            for name, weight in _below("average", tensors).items():
+                self.average.weights[name].copy_(weight)
             self.average.count = record["averaged"]
         self.best = _below("best", tensors)
         self.step = record["step"]

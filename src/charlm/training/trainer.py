@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from charlm.errors import CharlmError
+from charlm.model.base import State
 from charlm.model.scoring import validation_loss
 from charlm.progress import progress
 from charlm.settings import TrainingSettings
@@ -17,6 +18,7 @@ from charlm.text.tokens import TokenSplit
 from charlm.text.vocabulary import Vocabulary
 from charlm.training.averaging import WeightAverage, copy_weights
 from charlm.training.checkpoint import Checkpoints
+from charlm.training.cuda_graph import GraphedStep, StepInputs, capture_on_gpu
 from charlm.training.history import LiveCurve, best_row, bits, has_stalled
 from charlm.training.interruption import Interruption
 from charlm.training.memory import memory_errors
@@ -120,22 +122,39 @@ class Trainer:
         Raises:
             CharlmError: The loss is not finite, or memory does not suffice.
         """
-        state, model = self.state, self.state.model
+        state = self.state
         tokens, targets, starts_epoch = self.streams.window(state.step)
         if starts_epoch:
             state.reset_recurrent()
         state.learning_rate = self.schedule.learning_rate(state.step, state.seconds)
         self._seed_dropout()
+        inputs = StepInputs(
+            tokens=self.processes.share(tokens),
+            targets=self.processes.share(targets),
+            recurrent=state.recurrent,
+            learning_rate=state.learning_rate,
+            averaging_rate=state.average.next_rate() if state.average else 0.0,
+        )
         with memory_errors(self.needed_memory):
-            tokens, targets = self._on_device(tokens), self._on_device(targets)
-            counted = self._counted(targets)
-            if state.teacher:
-                targets = state.teacher.distillation_targets(tokens, targets)
-            nats, recurrent = model.loss(tokens, targets, state.recurrent)
-            model.zero_grad()
-            nats.mean().backward()  # type: ignore[no-untyped-call]
-        # Backpropagation through time is truncated here.
-        state.recurrent = tuple(part.detach() for part in recurrent)
+            state.recurrent = self.graphed(inputs) if self.graphed else self.update(inputs)
+        state.step += 1
+        if self.device.type == "cpu" or state.step % STEPS_BETWEEN_CHECKS == 0:
+            self._check_loss()
+
+    def update(self, inputs: StepInputs) -> State:
+        """Run forward and backward, and update everything that changes on the device.
+
+        A CUDA graph repeats what this launches, so numbers that change from step to step must be
+        among the inputs.
+        """
+        state, model = self.state, self.state.model
+        tokens, targets = inputs.tokens.to(self.device), inputs.targets.to(self.device)
+        counted = self._counted(targets)
+        if state.teacher:
+            targets = state.teacher.distillation_targets(tokens, targets)
+        nats, recurrent = model.loss(tokens, targets, inputs.recurrent)
+        model.zero_grad()
+        nats.mean().backward()  # type: ignore[no-untyped-call]
         nats = nats.detach() / len(model.members)
         loss_sum = torch.stack([(nats * counted).sum(), counted.sum()])
         gradients = [each.grad for each in model.parameters() if each.grad is not None]
@@ -143,13 +162,24 @@ class Trainer:
         if self.settings.clip_norm:
             for member in model.members:
                 torch.nn.utils.clip_grad_norm_(member.parameters(), self.settings.clip_norm)
-        state.optimizer.step(state.learning_rate)
+        state.optimizer.step(inputs.learning_rate)
         if state.average is not None:
-            state.average.update()
+            state.average.update(inputs.averaging_rate)
         state.loss_sum += loss_sum
-        state.step += 1
-        if self.device.type == "cpu" or state.step % STEPS_BETWEEN_CHECKS == 0:
-            self._check_loss()
+        # Backpropagation through time is truncated here.
+        return tuple(part.detach() for part in recurrent)
+
+    @cached_property
+    def graphed(self) -> GraphedStep | None:
+        """What makes `update` a CUDA graph; None without a GPU."""
+        if self.device.type != "cuda":
+            return None
+        obstacle = None
+        if self.processes.count > 1:
+            obstacle = "several processes exchange gradients"
+        elif self.state.teacher:
+            obstacle = "a teacher has a state of its own"
+        return GraphedStep(self.update, self.device, capture_on_gpu, obstacle)
 
     def validate(self) -> None:
         """Add a row to the learning curve, and keep the weights if they are the best so far."""
@@ -175,6 +205,8 @@ class Trainer:
         if averages and has_stalled(state.history, NON_MONOTONE_INTERVAL):
             log.info("averaging the weights from step %d on", state.step)
             state.average = WeightAverage(state.model, None)
+            if self.graphed:
+                self.graphed.forget()
 
     def save(self, checkpoints: Checkpoints) -> None:
         """Save a checkpoint; all processes must call this.
@@ -214,13 +246,6 @@ class Trainer:
     def _seed_dropout(self) -> None:
         rank = (self.processes.rank,) if self.processes.rank else ()
         torch.manual_seed(seed_for(self.settings.seed, self.state.step, *rank))
-
-    def _on_device(self, tokens: Tensor) -> Tensor:
-        """Return this process's share of the streams on the device."""
-        tokens = self.processes.share(tokens)
-        if self.device.type == "cuda":
-            tokens = tokens.pin_memory()  # so that the GPU copies while it computes
-        return tokens.to(self.device, non_blocking=True)
 
     def _counted(self, targets: Tensor) -> Tensor:
         """Return which targets count in the score: all but the ends of documents."""

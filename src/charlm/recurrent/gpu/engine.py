@@ -30,7 +30,7 @@ from charlm.recurrent.engines.base import Cell, Parameters, Precision, State
 from charlm.recurrent.engines.torch import run_torch
 from charlm.recurrent.gpu.graphs import Lease, take_loop
 from charlm.recurrent.gpu.loop import Loop, LoopInputs
-from charlm.recurrent.gpu.plan import MEASURED, Plan, plan_for_device
+from charlm.recurrent.gpu.plan import Plan, plan_for_device
 
 
 def run_fused_gpu(
@@ -42,12 +42,9 @@ def run_fused_gpu(
     parameters: Parameters,
     precision: Precision,
 ) -> tuple[Tensor, State]:
-    """Run one layer by the Triton kernels; see `Engine`.
-
-    Torch's layer runs instead if the dtype is not float32, or if it was measured to be faster.
-    """
+    """Run one layer by the Triton kernels, or by torch's if the dtype is not float32."""
     batch, size = state[0].shape
-    if inputs.dtype != torch.float32 or MEASURED.get((cell, size, batch)) == "torch":
+    if inputs.dtype != torch.float32:
         return run_torch(
             cell, inputs, indices=indices, state=state, parameters=parameters, precision=precision
         )

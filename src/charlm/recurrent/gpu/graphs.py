@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from charlm.recurrent.engines.base import Cell
+from charlm.recurrent.gpu.enclosing import is_enclosed
 from charlm.recurrent.gpu.loop import Loop, LoopInputs, device_of
 from charlm.recurrent.gpu.plan import Plan
 
@@ -75,9 +76,9 @@ class Lease:
 def take_loop(cell: Cell, plan: Plan, inputs: LoopInputs) -> tuple[Loop, Lease | None]:
     """Return an idle or a new loop, and the lease that keeps others from using it.
 
-    Loops with resident weights are not kept, and have no lease.
+    Loops with resident weights, and those in a larger graph, are not kept, and have no lease.
     """
-    if plan.resident:
+    if plan.resident or is_enclosed():
         return Loop(cell, plan, inputs), None
     projected, weight, _ = inputs
     kind = _Kind(

@@ -1,21 +1,15 @@
 """How the programs of a kernel divide the work among the processors of a GPU."""
 
-from functools import cache
-from typing import Literal, NamedTuple, TypeAlias, cast
+from typing import NamedTuple
 
 import torch
 import triton
 
 from charlm.recurrent.engines.base import Cell
-
-Measured: TypeAlias = Literal["replayed", "torch"]
+from charlm.recurrent.gpu.measured import Shape, card_of, fastest_loop
 
 UNITS = 16  # hidden units per program: their four slots fill a tensor core's 64 rows
 TILE = 2**15  # numbers of the other operand that a program reads at once: 64 KB of bfloat16
-
-
-# What was fastest for (cell, H, B), where `make_plan` chooses otherwise. Empty: not measured yet.
-MEASURED: dict[tuple[Cell, int, int], Measured] = {}
 
 
 class Tile(NamedTuple):
@@ -70,16 +64,12 @@ def plan_for_device(
     """Divide the work of B examples and H units on a device."""
     if device.type != "cuda":  # Triton's interpreter, which runs one program at a time
         return make_plan(size, batch, dtype, processors=1, shared_memory=2**30)
-    processors, shared_memory = _resources(device)
-    if MEASURED.get((cell, size, batch)) == "replayed":
-        shared_memory = 0
-    return make_plan(size, batch, dtype, processors=processors, shared_memory=shared_memory)
-
-
-@cache
-def _resources(device: torch.device) -> tuple[int, int]:
-    """Return a GPU's multiprocessors, and the shared memory of a program there in bytes."""
-    number = torch.cuda.current_device() if device.index is None else device.index
-    properties = triton.runtime.driver.active.utils.get_device_properties(number)
-    found = cast("dict[str, int]", properties)
-    return found["multiprocessor_count"], found["max_shared_mem"]
+    card = card_of(device)
+    replayed = fastest_loop(card, Shape(cell, size, batch)) == "replayed"
+    return make_plan(
+        size,
+        batch,
+        dtype,
+        processors=card.multiprocessors,
+        shared_memory=0 if replayed else card.shared_memory,
+    )

@@ -1,17 +1,17 @@
-"""Measure the speed of two layers of `charlm.recurrent` on a GPU against other implementations.
+"""Time two layers of `charlm.recurrent` on a GPU beside other implementations.
 
-Print ratios of median times; above 1, ours is faster. Peers are timed in turn, see
-`benchmarks.recurrent`. They are torch's layer in bfloat16, two of its one-layer modules in float16
-(for which cuDNN has a persistent kernel) and, if installed (`pip install flashrnn`), FlashRNN with
-the fastest of its backends.
+Peers are torch's layer in bfloat16 and under autocast, two of its one-layer modules in float16 (for
+which cuDNN has a persistent kernel) and, if installed (`pip install flashrnn`), FlashRNN with the
+fastest of its backends.
 
 The bound is the time of the matrix products, 48·H² operations per example, step and layer, at the
 rate of a large bfloat16 product measured in the same run, plus 1 µs per step and direction, the
 least time in which the programs on all multiprocessors can wait for each other.
 """
 
-import argparse
-from collections.abc import Callable, Sequence
+import sys
+import time
+from collections.abc import Sequence
 from functools import partial
 from importlib.util import find_spec
 from itertools import product
@@ -23,10 +23,15 @@ from torch.nn import functional
 
 from benchmarks.recurrent import CELLS, OURS, PEERS, SYMBOLS, Run, call_each, medians
 from charlm.recurrent import GRU, LSTM
-from charlm.recurrent.engines.base import Cell
+from charlm.recurrent.gpu.enclosing import enclosed_in_graph
+from charlm.recurrent.gpu.measured import LoopKind, card_of
 
 LAYERS, STEPS = 2, 256
-SHAPES = [(hidden, batch) for hidden in (512, 1024) for batch in (64, 128, 256)]
+SHAPES = [
+    (512, 64), (1024, 128), (256, 32), (640, 32), (1024, 64), (512, 256), (1024, 256), (512, 128),
+]  # fmt: skip
+"""Hidden sizes and batches, the most important ones first."""
+LOOPS: tuple[LoopKind, ...] = ("resident", "replayed")
 FLASHRNN = ("cuda_fused", "cuda", "triton_fused")
 
 
@@ -54,6 +59,18 @@ class Stack(nn.Module):
         for layer in self.layers:
             outputs, _ = layer(outputs)
         return outputs.float(), None
+
+
+class Autocast(Stack):
+    """Layers in float32 whose products are in bfloat16."""
+
+    def __init__(self, layers: nn.LSTM | nn.GRU) -> None:
+        super().__init__(layers.hidden_size, torch.float32, layers)
+
+    def forward(self, inputs: Tensor) -> tuple[Tensor, None]:
+        """Run the layers on inputs of shape (T, B, hidden_size)."""
+        with torch.autocast("cuda", torch.bfloat16):
+            return super().forward(inputs)
 
 
 class FlashRNN(nn.Module):
@@ -90,6 +107,7 @@ def stacks(cell: str, hidden: int, batch: int) -> dict[str, Layers]:
     ours, theirs = OURS[cell], PEERS[cell]
     found: dict[str, Layers] = {
         "ours": ours(hidden, hidden, LAYERS, engine="fused", precision="bfloat16"),
+        "torch autocast": Autocast(theirs(hidden, hidden, LAYERS)),
         "torch bf16": Stack(hidden, torch.bfloat16, theirs(hidden, hidden, LAYERS)),
         "torch fp16, one by one": Stack(
             hidden, torch.float16, *(theirs(hidden, hidden) for _ in range(LAYERS))
@@ -127,29 +145,35 @@ def forward_backward(stack: Layers, batch: int) -> Run:
         outputs, _ = stack(inputs)
         outputs.backward(gradient)
 
-    return awaited(run)
+    return run
 
 
-def training_step(stack: Layers, batch: int) -> Run:
-    """Return a step: embedding, layers, softmax over the symbols, clipping and AdamW."""
-    embedding = nn.Embedding(SYMBOLS, stack.input_size)
-    head = nn.Linear(stack.hidden_size, SYMBOLS)
-    model = nn.ModuleList([embedding, stack, head])
-    optimizer = torch.optim.AdamW(model.parameters(), fused=True)
-    symbols = torch.randint(SYMBOLS, (STEPS + 1, batch))
+def device_seconds(run: Run, repeats: int = 10) -> float | None:
+    """Return the seconds that a function's kernels take, without the host; None if not measurable.
 
-    def run() -> None:
-        optimizer.zero_grad()
-        if isinstance(stack, LSTM | GRU):
-            outputs, _ = stack.forward_indices(symbols[:-1], embedding.weight)
-        else:
-            outputs, _ = stack(embedding(symbols[:-1]))
-        logits = head(outputs).flatten(0, 1)
-        torch.autograd.backward(functional.cross_entropy(logits, symbols[1:].flatten()))
-        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-
-    return awaited(run)
+    The kernels are captured as one CUDA graph, and its replays are timed by events on the GPU.
+    """
+    with enclosed_in_graph():
+        try:
+            stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+            with torch.cuda.stream(stream):
+                for _ in range(3):
+                    run()
+            torch.cuda.synchronize()
+            graph = torch.cuda.CUDAGraph()
+            with torch.cuda.graph(graph, stream=stream, capture_error_mode="thread_local"):
+                run()
+        except Exception as error:  # whatever a peer's library raises
+            print(f"no device time: {str(error).splitlines()[:1]}", file=sys.stderr)
+            return None
+    graph.replay()
+    start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))  # type: ignore[no-untyped-call]
+    start.record()
+    for _ in range(repeats):
+        graph.replay()
+    end.record()
+    torch.cuda.synchronize()
+    return float(start.elapsed_time(end)) / 1e3 / repeats
 
 
 def bound(hidden: int, batch: int, rate: float) -> float:
@@ -161,45 +185,53 @@ def product_rate() -> float:
     return 2 * 8192**3 / medians({"product": awaited(lambda: a @ b)}, 2)["product"]
 
 
-def training(make: Callable[[Layers, int], Run]) -> None:
+def milliseconds(seconds: float | None) -> str:
+    return "–" if seconds is None else f"{1e3 * seconds:.2f}"
+
+
+def with_loop(run: Run, loop: LoopKind) -> Run:
+    """Return `run` with one of the two loops, see `charlm.recurrent.gpu.measured`."""
+
+    def picked() -> None:
+        with patch("charlm.recurrent.gpu.plan.fastest_loop", lambda card, shape: loop):
+            run()
+
+    return picked
+
+
+def grid(seconds: float) -> None:
+    """Print milliseconds of all layers for as many sizes as `seconds` allow, and the table rows."""
+    stop = time.monotonic() + seconds
     rate = product_rate()
-    print(f"bfloat16 product: {rate / 1e12:.0f} TFLOP/s\n")
-    print("| cell | hidden | batch | ms | torch bf16 | torch fp16 | FlashRNN | share of bound |")
-    print("|---|---|---|---|---|---|---|---|")
-    for cell in OURS:
-        for hidden, batch in SHAPES:
-            made = stacks(cell, hidden, batch)
-            found = medians({name: make(stack, batch) for name, stack in made.items()}, 3)
-            flash = [time for name, time in found.items() if name.startswith("FlashRNN")]
-            best = f"{min(flash) / found['ours']:.2f}" if flash else "–"
-            print(
-                f"| {cell} | {hidden} | {batch} | {found['ours'] * 1e3:.2f} "
-                f"| {found['torch bf16'] / found['ours']:.2f} "
-                f"| {found['torch fp16, one by one'] / found['ours']:.2f} "
-                f"| {best} | {bound(hidden, batch, rate) / found['ours']:.0%} |",
-                flush=True,
-            )
-
-
-def loops() -> None:
-    """Compare the resident and the replayed loop with the picked one (`MEASURED` in `plan`)."""
-    from charlm.recurrent.gpu.plan import MEASURED
-
-    print("| cell | hidden | batch | ms | replayed |")
-    print("|---|---|---|---|---|")
-    for cell in OURS:
-        for hidden, batch in SHAPES:
-            stack = OURS[cell](hidden, hidden, LAYERS, engine="fused", precision="bfloat16")
-            run = forward_backward(stack, batch)
-            shape: tuple[Cell, int, int] = OURS[cell].cell, hidden, batch
-
-            def replayed(run: Run = run, shape: tuple[Cell, int, int] = shape) -> None:
-                with patch.dict(MEASURED, {shape: "replayed"}):
-                    run()
-
-            found = medians({"picked": run, "replayed": replayed}, 3)
-            ratio = found["replayed"] / found["picked"]
-            print(f"| {cell} | {hidden} | {batch} | {found['picked'] * 1e3:.2f} | {ratio:.2f} |")
+    names = ["resident", "replayed", "torch bf16", "torch autocast", "torch fp16, one by one"]
+    print(f"{card_of(torch.device('cuda'))}; bfloat16 product: {rate / 1e12:.0f} TFLOP/s\n")
+    print("Milliseconds of the kernels alone, and on the wall in brackets.\n")
+    print("| cell | hidden | batch |", " | ".join(names), "| FlashRNN | bound |")
+    print("| --- | --- | --- |", "--- | " * (len(names) + 2))
+    rows, left_out = [], []
+    for (hidden, batch), cell in product(SHAPES, OURS):
+        if time.monotonic() > stop:
+            left_out.append(f"{cell} {hidden} x {batch}")
+            continue
+        runs = {name: forward_backward(each, batch) for name, each in stacks(
+            cell, hidden, batch).items()}  # fmt: skip
+        ours = runs.pop("ours")
+        runs = {loop: with_loop(ours, loop) for loop in LOOPS} | runs
+        wall = medians({name: awaited(run) for name, run in runs.items()}, 1)
+        alone = {name: device_seconds(run) for name, run in runs.items()}
+        flash = [name for name in runs if name.startswith("FlashRNN")]
+        best = min(flash, key=wall.__getitem__, default=None)
+        found = [
+            "–" if name not in wall else f"{milliseconds(alone[name])} ({milliseconds(wall[name])})"
+            for name in (*names, best or "")
+        ]
+        limit = milliseconds(bound(hidden, batch, rate))
+        print(f"| {cell} | {hidden} | {batch} |", " | ".join(found), f"| {limit} |", flush=True)
+        fastest = min(LOOPS, key=lambda loop: alone[loop] or wall[loop])
+        rows.append(f'Shape("{OURS[cell].cell}", {hidden}, {batch}): "{fastest}",')
+    print("\nRows for `FASTEST_LOOP`:\n\n```\n" + "\n".join(rows) + "\n```")
+    if left_out:
+        print("\nLeft out for lack of time:", "; ".join(left_out))
 
 
 def run_cells(
@@ -236,25 +268,3 @@ def sampling() -> None:
             f"| {found['torch'] / found['ours']:.2f} |",
             flush=True,
         )
-
-
-def main(arguments: Sequence[str]) -> None:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks gpu", description=__doc__)
-    parts: dict[str, tuple[str, Callable[[], None]]] = {
-        "layer": ("forward + backward of two layers", lambda: training(forward_backward)),
-        "step": ("a whole training step", lambda: training(training_step)),
-        "loops": ("the loops, as ratios to the one that is picked", loops),
-        "sampling": ("one step of sampling", sampling),
-    }
-    parser.add_argument("--part", choices=parts)
-    options = parser.parse_args(arguments)
-    if not torch.cuda.is_available():
-        print("skipped: no CUDA GPU")
-        return
-    torch.manual_seed(0)
-    print(f"torch {torch.__version__}, {torch.cuda.get_device_name()}")
-    for name, (title, run) in parts.items():
-        if options.part in (None, name):
-            print(f"\n## {title}\n")
-            with torch.device("cuda"):
-                run()
