@@ -44,14 +44,19 @@ def write_corpus(folder: Path, one_stream: bool = False, **options: Any) -> Voca
     return Vocabulary.load(folder / "vocabulary.json")
 
 
+TRAINING = {
+    **{"steps": 321, "device": "cuda", "engine": "fused", "precision": "bfloat16"},
+    "gate_learned_on": "validation",
+}
+
+
 def write_model(folder: Path, vocabulary: Vocabulary) -> CharacterLanguageModel:
     torch.manual_seed(0)
     architecture = Architecture(cell="gru", hidden_size=6, embedding_size=4)
     model = CharacterLanguageModel(len(vocabulary), architecture)
     for parameter in model.parameters():
         torch.nn.init.normal_(parameter, std=0.5)
-    training = {"steps": 321, "device": "cuda", "engine": "fused", "precision": "bfloat16"}
-    save_model(folder, model, vocabulary=vocabulary, architecture=architecture, training=training)
+    save_model(folder, model, vocabulary=vocabulary, architecture=architecture, training=TRAINING)
     return model.eval()
 
 
@@ -116,12 +121,7 @@ def test_every_score_is_the_mean_cost_of_its_characters(
             rows.append((first + number, split, length, pytest.approx(bits, rel=1e-5)))
     embedding, output = 4 * len(vocabulary), 7 * len(vocabulary)
     assert record["parameters"] == embedding + 3 * 6 * (4 + 6 + 2) + output
-    assert {key: record[key] for key in ("steps", "device", "engine", "precision")} == {
-        "steps": 321,
-        "device": "cuda",
-        "engine": "fused",
-        "precision": "bfloat16",
-    }
+    assert {key: record[key] for key in TRAINING} == TRAINING
     names = ("doc_id", "split", "characters", "bits_per_character")
     found = pq.read_table(table)
     assert tuple(found.column_names) == names

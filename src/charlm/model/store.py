@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Literal, TypedDict, cast
 
@@ -62,8 +62,13 @@ def save_model(
     architecture: Architecture,
     training: Mapping[str, object],
 ) -> None:
-    """Write `model.json`, then `model.safetensors`: all that `load_model` needs."""
+    """Write `model.json`, then `model.safetensors`: all that `load_model` needs.
+
+    A network is saved as one, even if its architecture has a mixture.
+    """
     folder = Path(folder)
+    if not isinstance(model, Mixture):
+        architecture = replace(architecture, mixture=None)
     description = {
         "format": 1,
         "architecture": asdict(architecture),

@@ -36,7 +36,8 @@ def environment() -> Environment:
     )
     made.filters["shown"] = shown
     made.filters["number"] = "{:,}".format
-    made.filters["bits"] = "{:.3f}".format
+    made.filters["bits"] = "{:z.3f}".format  # z: no minus sign before 0.000
+    made.filters["signed_bits"] = "{:+z.3f}".format
     made.filters["percent"] = percent
     made.globals["compared"] = compared
     made.globals["shown_change"] = shown_change

@@ -6,7 +6,7 @@ import os
 import shutil
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from itertools import product
 from pathlib import Path
 
@@ -218,7 +218,7 @@ def _write_results(job: TrainingJob, trainer: Trainer, precision: Precision) -> 
         job.folder,
         state.model,
         vocabulary=trainer.vocabulary,
-        architecture=replace(job.architecture, mixture=None),
+        architecture=job.architecture,
         training={
             **decisive_settings(job.training),
             "validate_every": trainer.schedule.validate_every,
