@@ -44,8 +44,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_corpus(folder / "results/my")
     for name in ("prompts.txt", "review.txt", "another.txt", "titles.txt"):
         (folder / name).write_text("a film\nanother film\n")
+    (folder / "my.csv").write_text("text\na<br>film\n")
     (folder / "my.yaml").write_text(
-        "corpus: {name: my, source: none.csv}\n"
+        "corpus: {name: my, source: my.csv}\n"
         "models: {lstm: {hidden_size: 8, embedding_size: 4, engine: torch, device: cpu}}\n"
         "training: {steps: 2, batch_size: 4, sequence_length: 16}\n"
     )
@@ -58,7 +59,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_every_command_but_reproduce_has_an_example() -> None:
     used = set(re.findall(r"charlm (\w+)", EXAMPLES))
-    assert used == {"sample", "score", "config", "train", "verify"}
+    assert used == {"sample", "score", "clean", "config", "train", "verify"}
 
 
 @pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash")

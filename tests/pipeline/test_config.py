@@ -66,7 +66,19 @@ def test_keys_that_are_left_out_take_the_defaults() -> None:
         ({"models": {"5-gram": {}}}, "models.5-gram: is the name of a baseline"),
         (
             {"cleaning": {"rules": [{"name": "x", "builtin": "nfc", "replacement": "y"}]}},
-            "cleaning.rules.0: 'replacement' has no effect on a 'builtin'",
+            "cleaning.rules.0: 'replacement' has no effect without 'pattern'",
+        ),
+        (
+            {"cleaning": {"rules": [{"name": "x", "pattern": ""}]}},
+            "rules.0: 'pattern' is empty; give",
+        ),
+        (
+            {"cleaning": {"rules": [{"name": "x", "off": True, "pattern": "a"}]}},
+            "cleaning.rules.0: 'off: true' needs only the name of the rule",
+        ),
+        (
+            {"cleaning": {"rules": [{"name": "x", "builtin": "nfc", "pattern": "a"}]}},
+            "cleaning.rules.0: a rule needs either 'pattern' or 'builtin'",
         ),
         ({"models": {"a": {"tie_weights": True}}}, "'tie_weights' needs 'embedding_size' equal"),
         ({"sampling": {"temperatures": ["warm"]}}, 'sampling.temperatures.0: "warm" should be a'),
@@ -203,3 +215,12 @@ def test_a_file_without_a_configuration_is_an_error(
         file.write_text(text)
     with pytest.raises(CharlmError, match=message):
         config.load_file(file)
+
+
+def test_a_rule_may_be_switched_off_with_a_key_that_yaml_reads_as_false(tmp_path: Path) -> None:
+    path = tmp_path / "my.yaml"
+    path.write_text(
+        "corpus: {name: x, source: x.csv}\ncleaning: {rules: [{name: emoji, off: true}]}\n"
+    )
+    [rule] = config.resolve(config.load_file(path))["cleaning"]["rules"]
+    assert (rule["name"], rule["off"]) == ("emoji", True)

@@ -15,6 +15,8 @@ import pyarrow.parquet as pq
 import pytest
 from tests.report.conftest import report_of, write_json, write_results, write_sizes
 
+from charlm.report.corpus import read_cleaning
+
 MODELS = {"lstm": {"seeds": [1, 2, 7], "hidden_size": 77, "num_layers": 3}, "gru": {"cell": "gru"}}
 SCORES = {  # validation, test
     "lstm.seed1": (1.71, 1.9),
@@ -557,3 +559,16 @@ def test_the_timing(page: ParsedPage) -> None:
         ["lstm.seed7", "14.2", "34,569"],
         ["gru", "15.2", "34,570"],
     ]
+
+
+def test_what_is_left_over_is_no_rule(tmp_path: Path) -> None:
+    path = tmp_path / "cleaning.tsv"
+    path.write_text(
+        "rule\tmatches\tcharacters_removed\tdocuments\nlinks\t2\t30\t1\n"
+        "left over: mojibake\t7\t0\t3\nleft over: terminal escapes\t0\t0\t0\n"
+    )
+    cleaning = read_cleaning(path)
+    assert [row.rule for row in cleaning.active] == ["links"]
+    assert not cleaning.idle
+    [left] = cleaning.left_over
+    assert (left.rule, left.matches, left.documents) == ("mojibake", 7, 3)

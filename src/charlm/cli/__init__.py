@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import click
 
 from charlm import __version__
-from charlm.cli import config, reproduce, sample, score, train, verify
+from charlm.cli import clean, config, reproduce, sample, score, train, verify
 from charlm.cli.output import discard_output
 from charlm.errors import CharlmError
 
@@ -18,6 +18,7 @@ Examples:
   charlm sample results/movie-reviews/models/gru --prompts prompts.txt --json > samples.jsonl
   charlm score results/movie-reviews/models/lstm review.txt another.txt
   sort -u titles.txt | charlm score --lines results/movie-reviews/models/lstm | sort -g
+  charlm clean --explain my.yaml --rows 5
   charlm config my.yaml > my.json && charlm train my.json lstm
   charlm verify results/movie-reviews
 """
@@ -31,7 +32,7 @@ def commands() -> None:
     """Use the models that a run of the workflow has trained, or verify its results."""
 
 
-for _module in (sample, score, config, train, verify, reproduce):
+for _module in (sample, score, clean, config, train, verify, reproduce):
     commands.add_command(_module.command)
 
 

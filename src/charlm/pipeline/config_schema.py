@@ -117,23 +117,48 @@ class Corpus(Section):
 
 
 class Rule(Section):
-    """A cleaning rule: a regular expression and its replacement, or a named built-in."""
+    """A cleaning rule: a regular expression and its replacement, or a named built-in.
+
+    With a name only, `off: true` switches the rule of that name off, and `before` moves it.
+    """
 
     name: Text
     """name of the rule; it replaces a rule of the profile with the same name"""
-    pattern: Text | None = None
+    pattern: str | None = None
     """regular expression in RE2 syntax"""
     replacement: str = ""
     """text that replaces each match"""
     builtin: Text | None = None
     """name of a built-in rule, instead of a pattern"""
+    off: bool = False
+    """switch off the rule with this name"""
+    before: Text | None = None
+    """name of the rule to apply after this one; null for the place of the rule that it replaces,
+    or else the end"""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _yaml_reads_off_as_false(cls, rule: object) -> object:
+        if isinstance(rule, dict) and False in rule:
+            return {"off" if key is False else key: value for key, value in rule.items()}
+        return rule
 
     @model_validator(mode="after")
     def _one_kind(self) -> Self:
-        if (self.pattern is None) == (self.builtin is None):
+        if self.pattern == "":
+            raise ValueError("'pattern' is empty; give a regular expression, or 'off: true'")
+        if self.off:
+            if self.pattern or self.builtin or self.replacement or self.before:
+                raise ValueError("'off: true' needs only the name of the rule; leave out the rest")
+            return self
+        if self.pattern and self.builtin:
             raise ValueError("a rule needs either 'pattern' or 'builtin'")
-        if self.builtin and self.replacement:
-            raise ValueError("'replacement' has no effect on a 'builtin'; leave it out")
+        if not (self.pattern or self.builtin or self.before):
+            raise ValueError(
+                "a rule needs either 'pattern' or 'builtin'; 'off: true' switches it off"
+            )
+        if self.replacement and not self.pattern:
+            raise ValueError("'replacement' has no effect without 'pattern'; leave it out")
         return self
 
 
@@ -143,7 +168,8 @@ class Cleaning(Section):
     profile: Literal["notebook", "standard", "none"] = "standard"
     """predefined list of rules"""
     rules: list[Rule] = []
-    """rules that replace those of the same name in the profile, or are added at its end"""
+    """rules that replace those of the same name in the profile, or are added at its end; a rule
+    may also be switched off or moved"""
 
 
 class Splits(Section):

@@ -1,7 +1,7 @@
 """The corpus: sizes of the splits, cleaning and rejected rows."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypedDict
 
@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 
 from charlm.report.results import grouped, read_json, read_table
 from charlm.text.cleaning.examples import Example
+from charlm.text.cleaning.left_over import PREFIX
 from charlm.text.tokens import SUMMARY
 
 
@@ -62,6 +63,8 @@ class CleaningSummary:
     idle: Sequence[str]
     """The names of the rules without matches."""
     characters_removed: int
+    left_over: Sequence[CleaningRow]
+    """What is left over, as far as there is any."""
 
 
 def read_cleaning(path: Path) -> CleaningSummary:
@@ -75,10 +78,17 @@ def read_cleaning(path: Path) -> CleaningSummary:
         )
         for row in read_table(path, "\t")
     ]
+    left_over = [
+        replace(row, rule=row.rule.removeprefix(PREFIX))
+        for row in rows
+        if row.rule.startswith(PREFIX) and row.matches
+    ]
+    rows = [row for row in rows if not row.rule.startswith(PREFIX)]
     return CleaningSummary(
         active=[row for row in rows if row.matches],
         idle=[row.rule for row in rows if not row.matches],
         characters_removed=sum(row.characters_removed for row in rows),
+        left_over=left_over,
     )
 
 

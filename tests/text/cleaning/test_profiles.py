@@ -110,19 +110,19 @@ def test_notebook_profile_on_the_notebooks_first_row() -> None:
         ("cell<td>cell", "cell cell"),
         ("before<img src='a>b.png'>after", "before after"),
         ('a<a title="1 > 0" href=x>link</a>', "alink"),
-        ("<p it's>odd</p>", "odd"),
+        ("<a title=it's href=x>odd</a>", "odd"),
         ("1 < 2 and 3 > 2, I <3 you", "1 < 2 and 3 > 2, I <3 you"),
         ("a<!-- <b> not seen -->b", "ab"),
         ("a<script type='x'>if (a < b) {}</script>b", "a b"),
         ("<STYLE>p {}</STYLE >x", "x"),
         ("<!DOCTYPE html><?xml?>text", "text"),
-        ("<brave> and <pre>", "and"),
+        ("<brave> and <pre>", "<brave> and"),
         ("Tom &amp; Jerry &lt;b&gt; &#233;&#xe9; &eacute", "Tom & Jerry <b> éé é"),
         ("&amp;lt; stays once decoded", "&lt; stays once decoded"),
         ("&#150; &#x80; &#0; &#xD800; &#9999999999;", "– € \ufffd \ufffd \ufffd"),
         ("&notit; &unknown; AT&T", "¬it; &unknown; AT&T"),
         ("see http://a.b/c?d=e, and https://x.y.", "see , and ."),
-        ("(www.example.com/a_(b)) xhttp://no", "( )) x"),
+        ("(www.example.com/a_(b)) xhttp://no", "( ) x"),
         ("e\u0301 \u1100\u1161", "é 가"),
         ("dot\x85dot \x93quoted\x94", "dot…dot “quoted”"),
         ("a\u200bb\ufeffc\u00add\u2060e\x07f\x00g", "abcdefg"),
@@ -137,6 +137,9 @@ def test_notebook_profile_on_the_notebooks_first_row() -> None:
         ("请看http://a.b/c，谢谢 http://a.b한국어", "请看 ，谢谢 한국어"),
         ("https://de.example/wiki/Köln!", "!"),
         ("e\u200b\u0301 n\u00ad\u0303", "é ñ"),
+        ("love\u200b😀it love😀\u200b😀\ufe0f\u200dit", "love it love it"),
+        ("コーヒー😀カップ", "コーヒーカップ"),
+        ("one\x1ftwo\x1cthree", "one two three"),
         ("love😀it 好😀吃 हिन्दी👍🏽x :)😀.", "love it 好吃 हिन्दी x :)."),
         ("&" + 5000 * "a" + " &amp" + 50 * "b", "&" + 5000 * "a" + " &" + 50 * "b"),
     ],
@@ -180,6 +183,36 @@ def test_joiners_are_removed_where_no_script_needs_them() -> None:
     assert cleaned(["a\u200db\u200cc \u200d"]) == ["abc"]
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        *(
+            "کتابِ\u200cمن",
+            "نسبتاً\u200cخوب",
+            "DVD\u200cها",
+            "۲۰۲۰\u200cها",
+            "ក\u200bខ",
+            "ไทย\u200bไทย",
+        ),
+        *("क्\u200cष", "ෂ්\u200dය", "ꦏ꧀\u200dꦱ"),
+    ],
+)
+def test_what_separates_words_or_shapes_letters_stays(text: str) -> None:
+    assert cleaned([text]) == [text]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("می\u200c\u200cخواهم", "می\u200cخواهم"),
+        ("a\u200c\u200d\u200cb", "ab"),
+        ("ไทย\u200ba a\u200bไทย ไทย\u200b\u200bไทย", "ไทยa aไทย ไทย\u200bไทย"),
+    ],
+)
+def test_needless_zero_width_characters_are_removed(text: str, expected: str) -> None:
+    assert cleaned([text]) == [expected]
+
+
 @settings(max_examples=200, deadline=None)
 @given(st.text(st.characters(categories=["Ll", "Lu", "Lt", "Lo", "Nd"]), min_size=1))
 def test_standard_profile_leaves_letters_and_digits_alone(text: str) -> None:
@@ -191,7 +224,7 @@ def test_standard_profile_leaves_letters_and_digits_alone(text: str) -> None:
 @given(st.lists(AWKWARD | st.text(max_size=4), max_size=30).map("".join))
 def test_standard_profile_leaves_no_control_character_nor_stray_space(text: str) -> None:
     [result] = cleaned([text])
-    assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b\ufeff\u00a0\u3000]", result)
+    assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ufeff\u00a0\u3000]", result)
     assert not re.search(r"  | \n|\n |\n\n\n|\A\s|\s\Z", result)
     assert result == pa.compute.utf8_normalize(pa.array([result]), "NFC")[0].as_py()
 
@@ -205,6 +238,52 @@ def test_a_rule_replaces_the_one_with_its_name_and_a_new_one_comes_last() -> Non
         *("tags", "links", "nbsp", "semicolons", "colons", "emoji", "shout")
     ]
     assert cleaned(["<b>hey!"], "notebook", rules) == ["|hey."]
+
+
+def names(profile: str, rules: list[RuleSettings]) -> list[str]:
+    """Return the names of all rules, in order."""
+    return [rule.name for kind in rules_of(profile, rules) for rule in kind]
+
+
+def test_a_rule_is_switched_off() -> None:
+    off: list[RuleSettings] = [{"name": "emoji", "off": True}, {"name": "duplicates", "off": True}]
+    assert set(names("standard", [])) - set(names("standard", off)) == {"emoji", "duplicates"}
+    assert cleaned(["a😀b"], rules=off) == ["a😀b"]
+
+
+@pytest.mark.parametrize(
+    ("rule", "expected"),
+    [
+        ({"name": "new", "pattern": "x", "before": "nbsp"}, "tags links new nbsp semicolons"),
+        ({"name": "semicolons", "before": "links"}, "tags semicolons links nbsp"),
+        ({"name": "tags", "pattern": "<b>", "before": "nbsp"}, "links tags nbsp semicolons"),
+        ({"name": "again", "builtin": "entities", "before": "tags"}, "again tags links"),
+    ],
+)
+def test_a_rule_is_put_before_another(rule: RuleSettings, expected: str) -> None:
+    assert " ".join(names("notebook", [rule])).startswith(expected)
+
+
+def test_entities_may_be_decoded_again_before_the_tags() -> None:
+    again: RuleSettings = {"name": "again", "builtin": "entities", "before": "comments"}
+    assert cleaned(["x &amp;lt;b&amp;gt;y&lt;br&gt;z"], rules=[again]) == ["x <b>y\nz"]
+
+
+@pytest.mark.parametrize(
+    ("rule", "message"),
+    [
+        ({"name": "emojis", "off": True}, "no other rule is named 'emojis'; did you mean 'emoji'"),
+        ({"name": "emojis", "before": "links"}, "named 'emojis'; did you mean 'emoji'"),
+        ({"name": "x", "pattern": "a", "before": "linkz"}, "named 'linkz'; did you mean 'links'"),
+        ({"name": "links", "before": "links"}, "rule 'links': no other rule is named 'links'"),
+        ({"name": "nfc", "before": "duplicates"}, "cannot go before 'duplicates'"),
+        ({"name": "x", "pattern": r"a\u200b"}, r"RE2 does not know \\u200b; write \\x\{200b\}"),
+        ({"name": "x", "pattern": r"\U0001F600"}, r"write \\x\{1F600\}"),
+    ],
+)
+def test_a_mistake_in_a_rule_is_explained(rule: RuleSettings, message: str) -> None:
+    with pytest.raises(CharlmError, match=message):
+        rules_of("standard", [rule])
 
 
 def test_a_builtin_rule_has_the_name_that_the_user_gives_it() -> None:

@@ -15,6 +15,7 @@ from charlm import files
 from charlm.errors import CharlmError
 from charlm.settings import SplitSettings
 from charlm.text.cleaning.examples import Example
+from charlm.text.cleaning.left_over import LEFT_OVER, PREFIX
 from charlm.text.cleaning.profiles import RuleSettings, rules_of
 from charlm.text.cleaning.rules import DocumentRule
 from charlm.text.duplicates import nearly_repeated, repeated
@@ -44,6 +45,7 @@ def clean(
             text (string), continues (bool). A contiguous split may cut a document into several
             rows with one doc_id; all but the last of these `continues` in the next row.
         summary: The tab-separated table to write: rule, matches, characters_removed, documents.
+            After the rules, it counts what is left over in the documents, duplicates included.
         examples: The JSON file to write: a list of {rule, before, after}, changes by each rule.
         profile: The name of the list of rules to start from; see `charlm.text.cleaning.profiles`.
         rules: Rules that replace rules of the same name, or are appended.
@@ -53,7 +55,8 @@ def clean(
         CharlmError: A rule is not valid, or no text is left to train on.
     """
     text_rules, document_rules = rules_of(profile, rules)
-    counts, changes = _counts_and_examples(parts)
+    footers = [pq.read_metadata(part) for part in parts]
+    counts, changes = _totals(footers, "counts", 3), _examples(footers)
     rows = [(rule.name, *numbers) for rule, numbers in zip(text_rules, counts, strict=True)]
     fingerprints = _column(parts, "fingerprint", np.dtype(">u8")).astype(np.uint64)
     characters = _column(parts, "characters", np.dtype(np.int64))[:, 0]
@@ -63,6 +66,8 @@ def clean(
         keep &= ~dropped
         number = int(dropped.sum())
         rows.append((rule.name, number, int(characters[dropped].sum()), number))
+    left_over = zip(LEFT_OVER, _totals(footers, "left_over", 2), strict=True)
+    rows += [(PREFIX + rule.name, matches, 0, number) for rule, (matches, number) in left_over]
     if not characters[keep].any():
         raise CharlmError(f"{corpus}: cleaning leaves no text; fix cleaning.rules or corpus.source")
     cuts: dict[int, list[int]] = {}
@@ -81,13 +86,18 @@ def clean(
     files.write_text(examples, json.dumps(changes, ensure_ascii=False, indent=1) + "\n")
 
 
-def _counts_and_examples(parts: Sequence[str | Path]) -> tuple[list[list[int]], list[Example]]:
-    """Return the counts of each rule in all parts, and the examples of the first part with rows."""
-    footers = [pq.read_metadata(part) for part in parts]
-    counts = np.sum([json.loads(footer.metadata[b"counts"]) for footer in footers], axis=0)
+def _totals(footers: Sequence[pq.FileMetaData], name: str, width: int) -> list[list[int]]:
+    """Return the sums of a table of counts over all parts."""
+    counts = np.sum([json.loads(footer.metadata[name.encode()]) for footer in footers], axis=0)
+    rows: list[list[int]] = counts.astype(np.int64).reshape(-1, width).tolist()
+    return rows
+
+
+def _examples(footers: Sequence[pq.FileMetaData]) -> list[Example]:
+    """Return the examples of the first part with rows."""
     first = next((footer for footer in footers if footer.num_rows), footers[0])
-    rules: list[list[int]] = counts.astype(np.int64).reshape(-1, 3).tolist()
-    return rules, json.loads(first.metadata[b"examples"])
+    examples: list[Example] = json.loads(first.metadata[b"examples"])
+    return examples
 
 
 def _column(

@@ -16,6 +16,7 @@ from charlm.progress import progress
 from charlm.settings import SplitSettings
 from charlm.text.cleaning.engine import apply_rules
 from charlm.text.cleaning.examples import Example
+from charlm.text.cleaning.left_over import LEFT_OVER, count_left_over
 from charlm.text.cleaning.profiles import RuleSettings, rules_of
 from charlm.text.cleaning.rules import TextRule
 from charlm.text.duplicates import BINS, sketch
@@ -39,7 +40,8 @@ def clean_shard(
         documents: The table that `ingest` wrote.
         part: The Parquet file to write: doc_id, text, and what `clean` needs of each document:
             fingerprint, characters and, for near duplicates, a sketch. Its metadata hold the
-            `counts` of matches, characters removed and documents of each rule, and `examples`.
+            `counts` of matches, characters removed and documents of each rule, `examples`, and
+            what is `left_over`.
         profile: The name of the list of rules to start from; see `charlm.text.cleaning.profiles`.
         rules: Rules that replace rules of the same name, or are appended.
         splits: The settings of the splits, whose key the fingerprints use.
@@ -58,6 +60,7 @@ def clean_shard(
         sketched=any(rule.kind == "near_duplicates" for rule in document_rules),
     )
     counts = np.zeros((len(text_rules), 3), np.int64)
+    left_over = np.zeros((len(LEFT_OVER), 2), np.int64)
     examples: list[Example] = []
     with output(part) as temporary, TableWriter(temporary) as writer:
         with progress(None, "clean", " documents") as bar:
@@ -66,18 +69,21 @@ def clean_shard(
                 writer.add(cleaned.table)
                 writer.flush()  # keep the row groups, so that the number of shards does not matter
                 counts += cleaned.counts
+                left_over += cleaned.left_over
                 examples += cleaned.examples
                 bar.update(len(cleaned.table))
         writer.add_metadata("counts", json.dumps(counts.tolist()))
         writer.add_metadata("examples", json.dumps(examples))
+        writer.add_metadata("left_over", json.dumps(left_over.tolist()))
 
 
 class _Cleaned(NamedTuple):
-    """A row group after the rules, with the counts and examples of each rule."""
+    """A row group after the rules, with the counts and examples of each rule and what is left."""
 
     table: pa.Table
     counts: npt.NDArray[np.int64]
     examples: list[Example]
+    left_over: npt.NDArray[np.int64]
 
 
 def _clean_table(
@@ -110,4 +116,4 @@ def _clean_table(
     if sketched:
         sketches = [sketch(text).tobytes() for text in texts.to_pylist()]
         columns["sketch"] = pa.array(sketches, pa.binary(2 * BINS))
-    return _Cleaned(pa.table(columns), counts, examples)
+    return _Cleaned(pa.table(columns), counts, examples, count_left_over(texts))

@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 
 from charlm.errors import CharlmError
 from charlm.text.cleaning.examples import Example, rule_examples
+from charlm.text.cleaning.html_tags import MARKS
 from charlm.text.cleaning.rules import TextRule
 
 MAX_PIECES = 32
@@ -20,6 +21,8 @@ MAX_PIECES = 32
 
 ANCHOR = re.compile(r"(?<!\[)\^|\$|\\[bBAz]")
 """The parts of a pattern that match a position instead of characters."""
+
+PYTHON_ESCAPE = re.compile(r"\\u([0-9a-fA-F]{4})|\\U([0-9a-fA-F]{8})")
 
 
 def apply_rules(
@@ -37,40 +40,77 @@ def apply_rules(
         documents changed by each rule, shape (rules, 3).
     """
     counts: list[npt.NDArray[np.int64]] = []
-    for beyond_ascii, group in groupby(rules, lambda rule: rule.beyond_ascii):
+    for (beyond_ascii, one_pass), group in groupby(
+        rules, lambda rule: (rule.beyond_ascii, rule.one_pass)
+    ):
         some = texts
         if beyond_ascii:
             concerned = pc.invert(pc.string_is_ascii(texts))
             some = texts.filter(concerned)
+        mark = _unused_mark(some) if one_pass else ""
         for rule in group:
-            changed, count = apply_rule(rule, some)
+            changed, count = apply_rule(rule, some, mark)
             if examples is not None and count.any():
-                examples += rule_examples(rule.name, some, changed)
+                examples += rule_examples(rule.name, some, changed, mark)
             some = changed
             counts.append(count)
+        if one_pass:
+            some = pc.replace_substring(some, mark, "")
         texts = pc.replace_with_mask(texts, concerned, some) if beyond_ascii else some
     return texts, np.array(counts, np.int64).reshape(-1, 3)
 
 
-def apply_rule(rule: TextRule, texts: pa.Array) -> tuple[pa.Array, npt.NDArray[np.int64]]:
-    """Return the texts after a rule, and its counts, shape (3,); see `apply_rules`."""
-    counts = pc.count_substring_regex(texts, rule.pattern)
+def _unused_mark(texts: pa.Array) -> str:
+    """Return one of `MARKS` that is in none of the texts, or the last of them."""
+    unused = (mark for mark in MARKS if not pc.any(pc.match_substring(texts, mark)).as_py())
+    return next(unused, MARKS[-1])
+
+
+def apply_rule(
+    rule: TextRule, texts: pa.Array, mark: str = ""
+) -> tuple[pa.Array, npt.NDArray[np.int64]]:
+    """Apply a rule to texts.
+
+    Args:
+        rule: The rule.
+        texts: The texts (large_string, no nulls).
+        mark: A string to insert before and after each replacement. It is not counted.
+
+    Returns:
+        The texts after the rule, and its counts, shape (3,); see `apply_rules`.
+    """
+    counts = _counts(rule, texts)
     hit = pc.greater(counts, 0)
     documents = pc.sum(hit).as_py() or 0
     if not documents:
         return texts, np.zeros(3, np.int64)
     before = texts if documents == len(texts) else texts.filter(hit)
     if rule.builtin is None:
-        after = pc.replace_substring_regex(before, rule.pattern, rule.replacement)
+        replacement = mark + rule.replacement + mark
+        after = pc.replace_substring_regex(before, rule.pattern, replacement)
         matches = _matches(rule.pattern, before, counts)
     else:
         changed, found = zip(*map(rule.builtin, before.to_pylist()), strict=True)
         after = pa.array(changed, texts.type)
         matches, documents = sum(found), sum(count > 0 for count in found)
     removed = pc.subtract(pc.sum(pc.utf8_length(before)), pc.sum(pc.utf8_length(after))).as_py()
+    if rule.builtin is None:
+        removed += 2 * len(mark) * matches
     if len(after) < len(texts):
         after = pc.replace_with_mask(texts, hit, after)
     return after, np.array([matches, removed, documents])
+
+
+def _counts(rule: TextRule, texts: pa.Array) -> pa.Array:
+    """Return Arrow's number of matches of a rule's pattern in each text."""
+    if not rule.needs:
+        return pc.count_substring_regex(texts, rule.pattern)
+    possible = pc.match_substring_regex(texts, rule.needs)
+    counts = pa.array(np.zeros(len(texts), np.int64))
+    if pc.any(possible).as_py():
+        found = pc.count_substring_regex(texts.filter(possible), rule.pattern)
+        counts = pc.replace_with_mask(counts, possible, found)
+    return counts
 
 
 def _matches(pattern: str, texts: pa.Array, counts: pa.Array) -> int:
@@ -92,6 +132,12 @@ def check_rule(rule: TextRule) -> None:
     try:
         pc.replace_substring_regex(pa.array([""]), rule.pattern, rule.replacement)
     except pa.ArrowInvalid as error:
+        if escape := PYTHON_ESCAPE.search(rule.pattern):
+            number = (escape[1] or escape[2]).lstrip("0") or "0"
+            raise CharlmError(
+                f"cleaning.rules: rule {rule.name!r}: RE2 does not know {escape[0]}; write "
+                rf"\x{{{number}}}"
+            ) from None
         raise CharlmError(
             f"cleaning.rules: rule {rule.name!r}: {' '.join(str(error).split())}; use "
             "RE2's syntax, which has no look-around and no back-references"

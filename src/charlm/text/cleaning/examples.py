@@ -20,16 +20,22 @@ class Example(TypedDict):
     after: str
 
 
-def rule_examples(rule: str, texts: pa.Array, changed: pa.Array) -> list[Example]:
+def rule_examples(rule: str, texts: pa.Array, changed: pa.Array, mark: str = "") -> list[Example]:
     """Return examples of the first texts that a rule changed.
 
     Args:
         rule: The name of the rule.
         texts: The texts before the rule.
         changed: The same texts after the rule.
+        mark: A string to leave out of the examples.
     """
     rows = pc.indices_nonzero(pc.not_equal(texts, changed))[:MOST].to_pylist()
-    return [_example(rule, texts[row].as_py(), changed[row].as_py()) for row in rows]
+    shown = [
+        (pc.replace_substring(text, mark, "") if mark else text).as_py()
+        for row in rows
+        for text in (texts[row], changed[row])
+    ]
+    return [_example(rule, *pair) for pair in zip(shown[::2], shown[1::2], strict=True)]
 
 
 def _example(rule: str, before: str, after: str) -> Example:

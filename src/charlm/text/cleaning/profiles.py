@@ -1,23 +1,18 @@
 """The profiles: lists of rules that a configuration selects and extends."""
 
-from collections.abc import Sequence
+import difflib
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Required, TypedDict
 
 from charlm.errors import CharlmError
+from charlm.text.cleaning import html_tags, links
 from charlm.text.cleaning.engine import check_rule
 from charlm.text.cleaning.rules import BUILTINS, DOCUMENT_RULES, DocumentRule, TextRule
 
-# White space according to Python's str.isspace(), at which a link ends in the notebook. RE2's \s is
-# ASCII only.
-PYTHON_SPACE = (
-    r"\s\x0b\x1c-\x1f\x{85}\x{a0}\x{1680}\x{2000}-\x{200a}"
-    r"\x{2028}\x{2029}\x{202f}\x{205f}\x{3000}"
-)
-
 NOTEBOOK = (
     TextRule("tags", r"<[^>\n]*>"),
-    TextRule("links", rf"http[^{PYTHON_SPACE}]+", " "),
+    TextRule("links", rf"http[^{links.PYTHON_SPACE}]+", " "),
     TextRule("nbsp", "&nbsp"),
     TextRule("semicolons", ";", " "),
     TextRule("colons", ":", " "),
@@ -28,54 +23,34 @@ NOTEBOOK = (
     ),
 )
 
-BLOCK_TAGS = (
-    "address|article|aside|blockquote|body|br|caption|center|dd|details|dialog|dir|div|dl|dt|"
-    "fieldset|figcaption|figure|footer|form|frameset|h[1-6]|head|header|hgroup|hr|html|legend|li|"
-    "main|menu|nav|noscript|ol|optgroup|option|p|pre|search|section|select|summary|table|tbody|"
-    "textarea|tfoot|thead|title|tr|ul"
-)
-
-INLINE_TAGS = (
-    "a|abbr|acronym|b|bdi|bdo|big|cite|code|data|del|dfn|em|font|i|ins|kbd|label|mark|nobr|q|rb|"
-    "rp|rt|rtc|ruby|s|samp|small|span|strike|strong|sub|sup|time|tt|u|var|wbr"
-)
-
-# A quoted value may contain ">", and an apostrophe may occur outside of a value. A tag ends before
-# the next "<", so that a search takes linear time.
-ATTRIBUTES = r"""(?:[\s/](?:[^<>"']|"[^"<]*"|'[^'<]*'|["'])*)?>"""
-
-SPACES = r"\t\v\f\x{a0}\x{1680}\x{2000}-\x{200a}\x{202f}\x{205f}\x{3000}"
-
-# A link ends before white space, quotation marks, scripts that are written without spaces, and
-# the punctuation of the sentence.
-LINK_END = (
-    rf'{PYTHON_SPACE}<>"“”„«»\p{{Han}}\p{{Hiragana}}\p{{Katakana}}\p{{Hangul}}'
-    r"\x{3001}-\x{303f}\x{ff00}-\x{ffef}"
-)
-
-LINK = rf"""[^{LINK_END}]*[^{LINK_END}.,;:!?()\[\]'’…*]"""
+SPACES = r"\t\v\f\x1c-\x1f\x{a0}\x{1680}\x{2000}-\x{200a}\x{202f}\x{205f}\x{3000}"
 
 # Patterns that begin with a literal are the fastest, since RE2 searches for it first.
 STANDARD = (
-    TextRule("comments", r"(?s)<!--.*?-->"),
-    TextRule("scripts", r"(?is)<script\b[^>]*>.*?</script\s*>", " "),
-    TextRule("styles", r"(?is)<style\b[^>]*>.*?</style\s*>", " "),
-    TextRule("block_tags", rf"(?i)</?(?:{BLOCK_TAGS}){ATTRIBUTES}", "\n"),
-    TextRule("inline_tags", rf"(?i)</?(?:{INLINE_TAGS}){ATTRIBUTES}"),
-    TextRule("other_tags", rf"(?i)</?[a-z][^\s/<>]*{ATTRIBUTES}|<[!?][a-z\[][^<>]*>", " "),
+    TextRule("comments", html_tags.COMMENT, one_pass=True),
+    TextRule("cdata", html_tags.CDATA, r"\1", one_pass=True),
+    TextRule("scripts", html_tags.element("script"), " ", one_pass=True),
+    TextRule("styles", html_tags.element("style"), " ", one_pass=True),
+    TextRule("declarations", html_tags.DECLARATION, " ", one_pass=True),
+    TextRule("block_tags", html_tags.BLOCK_TAG, "\n", one_pass=True),
+    TextRule("inline_tags", html_tags.INLINE_TAG, one_pass=True),
+    TextRule("other_tags", html_tags.OTHER_TAG, " ", one_pass=True),
     # Decoded references are text like the rest: `&#x2F;` in links, `&#13;`.
     BUILTINS["entities"],
-    TextRule("links", rf"(?i)https?://{LINK}", " "),
-    TextRule("bare_links", rf"(?i)www\.{LINK}", " "),
+    TextRule("markdown_links", links.MARKDOWN_LINK, r"\1\2", needs=r"\]\("),
+    TextRule("slack_links", links.SLACK_LINK, r"\1", needs="<[hHmM]"),
+    TextRule("autolinks", links.AUTOLINK, " ", needs="<[hHmM]"),
+    TextRule("links", links.LINK, " "),
+    TextRule("bare_links", links.BARE_LINK, r"\1 ", needs=r"(?i)www\."),
     TextRule("line_ends", r"\r\n?", "\n"),
-    TextRule("control_characters", r"[\x00-\x08\x0e-\x1f\x7f]+"),
+    TextRule("control_characters", r"[\x00-\x08\x0e-\x1b\x7f]+"),
     BUILTINS["emoji"],
     BUILTINS["joiners"],
     BUILTINS["windows_1252"],
     TextRule("line_separators", r"[\x{2028}\x{2029}]", "\n", beyond_ascii=True),
     TextRule(
         "invisible",
-        r"[\x{80}-\x{9f}\x{ad}\x{61c}\x{200b}\x{200e}\x{200f}\x{202a}-\x{202e}\x{2060}-\x{206f}"
+        r"[\x{80}-\x{9f}\x{ad}\x{61c}\x{200e}\x{200f}\x{202a}-\x{202e}\x{2060}-\x{206f}"
         r"\x{fe0e}\x{fe0f}\x{feff}\x{fff9}-\x{fffb}\x{e0001}\x{e0020}-\x{e007f}]+",
         beyond_ascii=True,
     ),
@@ -90,7 +65,9 @@ STANDARD = (
     DocumentRule("duplicates", "duplicates"),
 )
 
-PROFILES: dict[str, tuple[TextRule | DocumentRule, ...]] = {
+Rule = TextRule | DocumentRule
+
+PROFILES: dict[str, tuple[Rule, ...]] = {
     "none": (),
     "notebook": NOTEBOOK,
     "standard": STANDARD,
@@ -98,24 +75,29 @@ PROFILES: dict[str, tuple[TextRule | DocumentRule, ...]] = {
 
 
 class RuleSettings(TypedDict, total=False):
-    """A rule of the user: a `pattern` and its `replacement`, or the name of a `builtin`."""
+    """A rule of the user: a `pattern` and its `replacement`, or the name of a `builtin`.
+
+    Without either, `off` removes the rule of that name, and `before` moves it.
+    """
 
     name: Required[str]
     pattern: str | None
     replacement: str
     builtin: str | None
+    off: bool
+    before: str | None
 
 
 def rules_of(
     profile: str, rules: Sequence[RuleSettings] = ()
 ) -> tuple[list[TextRule], list[DocumentRule]]:
-    """Return the rules of a profile, replaced and extended by the user's.
+    """Return the rules of a profile, replaced, extended, moved and switched off by the user's.
 
     Returns:
         The rules that change texts and the rules that drop documents, each in order.
 
     Raises:
-        CharlmError: A profile or a built-in is unknown, or the engine rejects a pattern.
+        CharlmError: A profile, a rule or a built-in is unknown, or the engine rejects a pattern.
     """
     if profile not in PROFILES:
         raise CharlmError(
@@ -123,22 +105,56 @@ def rules_of(
         )
     named = {rule.name: rule for rule in PROFILES[profile]}
     for settings in rules:
-        rule = _user_rule(settings)
-        if isinstance(rule, TextRule):
-            check_rule(rule)
-        named[rule.name] = rule
+        name, before = settings["name"], settings.get("before")
+        if settings.get("off"):
+            _check_name(name, name, named)
+            del named[name]
+            continue
+        if settings.get("pattern") is None and settings.get("builtin") is None:
+            _check_name(name, name, named)
+            rule = named[name]
+        else:
+            rule = _user_rule(settings)
+            if isinstance(rule, TextRule):
+                check_rule(rule)
+        if before is None:
+            named[name] = rule
+        else:
+            named.pop(name, None)
+            _check_name(name, before, named)
+            named = _inserted(rule, before, named)
     return (
         [rule for rule in named.values() if isinstance(rule, TextRule)],
         [rule for rule in named.values() if isinstance(rule, DocumentRule)],
     )
 
 
-def _user_rule(settings: RuleSettings) -> TextRule | DocumentRule:
+def _check_name(rule: str, name: str, named: Mapping[str, Rule]) -> None:
+    """Raise an error if a rule of the user refers to a `name` that no rule has."""
+    if name not in named:
+        near = difflib.get_close_matches(name, named, n=1, cutoff=0.5)
+        hint = f"did you mean {near[0]!r}?" if near else f"expected one of {', '.join(named)}"
+        raise CharlmError(f"cleaning.rules: rule {rule!r}: no other rule is named {name!r}; {hint}")
+
+
+def _inserted(rule: Rule, before: str, named: Mapping[str, Rule]) -> dict[str, Rule]:
+    """Return the rules with one more, before another."""
+    if isinstance(rule, TextRule) != isinstance(named[before], TextRule):
+        raise CharlmError(
+            f"cleaning.rules: rule {rule.name!r}: cannot go before {before!r}, since rules that "
+            "drop documents come after all others; name another rule"
+        )
+    rules: list[Rule] = []
+    for each in named.values():
+        rules += [rule, each] if each.name == before else [each]
+    return {each.name: each for each in rules}
+
+
+def _user_rule(settings: RuleSettings) -> Rule:
     """Return a rule from its settings."""
     name, pattern, builtin = settings["name"], settings.get("pattern"), settings.get("builtin")
     if builtin is None:
-        assert pattern is not None  # the configuration's schema demands one of the two
-        return TextRule(name, pattern, settings.get("replacement", ""))
+        return TextRule(name, pattern or "", settings.get("replacement", ""))
     if builtin in DOCUMENT_RULES:
         return DocumentRule(name, builtin)
     if builtin in BUILTINS:

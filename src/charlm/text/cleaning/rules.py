@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 
+import ftfy
 import pyarrow as pa
 import pyarrow.compute as pc
 import regex
@@ -24,6 +25,9 @@ class TextRule:
         builtin: A function to apply instead to each document in which the pattern occurs; it
             returns the new text and the number of matches.
         beyond_ascii: The pattern matches nothing in ASCII text, so ASCII texts are skipped.
+        one_pass: The pattern does not match text that the one-pass rules just before this rule
+            have brought together.
+        needs: A pattern that is faster to search for, without which the pattern cannot match.
     """
 
     name: str
@@ -31,6 +35,8 @@ class TextRule:
     replacement: str = ""
     builtin: Builtin | None = None
     beyond_ascii: bool = False
+    one_pass: bool = False
+    needs: str = ""
 
 
 @dataclass(frozen=True)
@@ -46,9 +52,10 @@ DOCUMENT_RULES = ("empty_documents", "duplicates", "near_duplicates")
 # Names of HTML entities have at most 31 letters.
 REFERENCE = re.compile(r"&(?:#[0-9]+|#[xX][0-9a-fA-F]+|[a-zA-Z][a-zA-Z0-9]{1,30});?")
 
-# Runs of emoji. Possessive, since a run can be parsed in exponentially many ways.
-EMOJI = regex.compile(
-    r"""
+# What is invisible and is removed later; it does not separate emoji or words.
+INVISIBLE = r"\u00ad\u061c\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufe0e\ufe0f\ufeff"
+
+_EMOJI = r"""
     (?: \p{Regional_Indicator}{1,2}
       | [0-9\#*]\ufe0f?\u20e3
       | (?: \p{Emoji_Presentation} | \p{Extended_Pictographic}\ufe0f
@@ -56,23 +63,53 @@ EMOJI = regex.compile(
         [\ufe0e\ufe0f\u20e3\p{Emoji_Modifier}\U000e0020-\U000e007f]*
         (?: \u200d \p{Extended_Pictographic}
             [\ufe0e\ufe0f\u20e3\p{Emoji_Modifier}\U000e0020-\U000e007f]* )*
-    )++
-    """,
-    regex.VERBOSE | regex.VERSION1,
+    )
+"""
+
+# Runs of emoji. Possessive, since a run can be parsed in exponentially many ways.
+EMOJI = regex.compile(
+    rf"(?: {_EMOJI} (?: [{INVISIBLE}]++ (?={_EMOJI}) )? )++", regex.VERBOSE | regex.VERSION1
 )
 
+NEAR = 8
+"""Characters to look at beside a run of emoji."""
+
+INVISIBLE_CHARACTERS = "".join(
+    char for char in map(chr, range(0x10000)) if regex.match(f"[{INVISIBLE}]", char)
+)
+
+
+def _script_extensions(*scripts: str) -> str:
+    """Return the inside of a character class: what is used in scripts, shared marks included."""
+    return "".join(rf"\p{{scx={script}}}" for script in scripts)
+
+
+# Scripts that are written without spaces between words.
+EAST_ASIAN = _script_extensions("Han", "Hiragana", "Katakana", "Bopomofo", "Yi")
+SOUTH_EAST_ASIAN = _script_extensions("Thai", "Lao", "Khmer", "Myanmar", "Tibetan", "Tai_Tham")
+
 # The ends of two words in scripts that write spaces between words.
-TWO_WORDS = regex.compile(r"[\w--[\p{Han}\p{Hiragana}\p{Katakana}]]{2}", regex.VERSION1)
+TWO_WORDS = regex.compile(rf"[\w--[{EAST_ASIAN}]]{{2}}", regex.VERSION1)
 
 STACKED_MARKS = regex.compile(r"(\p{M}{30})\p{M}+")
 
 # Scripts whose spelling uses the zero-width joiner and non-joiner.
-JOINING = (
-    r"\p{Arabic}\p{Syriac}\p{Nko}\p{Mongolian}\p{Devanagari}\p{Bengali}\p{Gurmukhi}\p{Gujarati}"
-    r"\p{Oriya}\p{Tamil}\p{Telugu}\p{Kannada}\p{Malayalam}\p{Sinhala}\p{Tibetan}\p{Myanmar}\p{Khmer}"
+JOINING = _script_extensions(
+    *("Arabic", "Syriac", "Nko", "Mongolian", "Mandaic", "Manichaean", "Adlam", "Phags_Pa"),
+    *("Psalter_Pahlavi", "Hanifi_Rohingya", "Sogdian", "Devanagari", "Bengali", "Gurmukhi"),
+    *("Gujarati", "Oriya", "Tamil", "Telugu", "Kannada", "Malayalam", "Sinhala", "Tibetan"),
+    *("Myanmar", "Khmer", "Balinese", "Javanese", "Sundanese", "Tai_Tham", "Cham", "Limbu"),
+    *("Lepcha", "Meetei_Mayek", "Newa", "Tirhuta", "Grantha", "Brahmi", "Kaithi", "Chakma"),
+    *("Sharada", "Khudawadi", "Khojki", "Modi", "Siddham", "Takri", "Saurashtra"),
 )
 
-JOINERS = regex.compile(rf"(?<![{JOINING}])[\u200c\u200d]+")
+# A joiner stays beside such a script: between a Latin word and its Persian ending, too. A
+# zero-width space stays between words of a script in which it is the only space.
+ZERO_WIDTH = regex.compile(
+    rf"(?<![{JOINING}\u200b-\u200d])[\u200c\u200d]+(?![{JOINING}\u200b-\u200d])"
+    r"|(?<=[\u200c\u200d])[\u200c\u200d]+"
+    rf"|(?<![{SOUTH_EAST_ASIAN}])\u200b+|\u200b+(?![{SOUTH_EAST_ASIAN}\u200b])"
+)
 
 
 def _decode_entities(text: str) -> tuple[str, int]:
@@ -102,21 +139,28 @@ def _remove_emoji(text: str) -> tuple[str, int]:
     """Remove emoji as whole graphemes; those between two words become a space."""
 
     def gap(run: "regex.Match[str]") -> str:
-        ends = text[max(0, run.start() - 1) : run.start()] + text[run.end() : run.end() + 1]
-        return " " if TWO_WORDS.fullmatch(ends) else ""
+        before = text[max(0, run.start() - NEAR) : run.start()].rstrip(INVISIBLE_CHARACTERS)[-1:]
+        after = text[run.end() : run.end() + NEAR].lstrip(INVISIBLE_CHARACTERS)[:1]
+        return " " if TWO_WORDS.fullmatch(before + after) else ""
 
     removed: tuple[str, int] = EMOJI.subn(gap, text, concurrent=True)
     return removed
 
 
 def _remove_joiners(text: str) -> tuple[str, int]:
-    removed: tuple[str, int] = JOINERS.subn("", text, concurrent=True)
+    removed: tuple[str, int] = ZERO_WIDTH.subn("", text, concurrent=True)
     return removed
 
 
 def _decode_windows_1252(text: str) -> tuple[str, int]:
     """Decode C1 control characters as Windows-1252, as HTML does for numeric references."""
     return re.subn("[\x80-\x9f]", lambda match: _decoded(f"&#{ord(match[0])};"), text)
+
+
+def _fix_text(text: str) -> tuple[str, int]:
+    """Return the text as fixed by ftfy, and 1 if that changes it."""
+    fixed = ftfy.fix_text(text)
+    return fixed, int(fixed != text)
 
 
 BUILTINS = {
@@ -132,6 +176,7 @@ BUILTINS = {
         "windows_1252", r"[\x{80}-\x{9f}]", builtin=_decode_windows_1252, beyond_ascii=True
     ),
     "joiners": TextRule(
-        "joiners", r"[\x{200c}\x{200d}]", builtin=_remove_joiners, beyond_ascii=True
+        "joiners", r"[\x{200b}-\x{200d}]", builtin=_remove_joiners, beyond_ascii=True
     ),
+    "fix_text": TextRule("fix_text", r"(?s)\A.+", builtin=_fix_text),
 }

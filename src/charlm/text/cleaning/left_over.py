@@ -1,0 +1,40 @@
+"""Counts what cleaning may have left over: escapes that somebody wrote twice or cut off."""
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from charlm.text.cleaning.html_tags import BLOCK, INLINE, OTHER
+from charlm.text.cleaning.rules import TextRule
+
+PREFIX = "left over: "
+"""What the names of these counts begin with in `cleaning.tsv`."""
+
+LEFT_OVER = (
+    TextRule("character references", r"&(?:#[0-9]+|#[xX][0-9a-fA-F]+|[a-zA-Z][a-zA-Z0-9]{1,30});"),
+    TextRule("tags of unknown elements", r"</[a-zA-Z][^<>\s]*>"),
+    TextRule(
+        "tags that are cut off",
+        rf"(?i)<(?:!--[^<>]*|/[a-z]*|(?:{BLOCK}|{INLINE}|{OTHER})\s[^<>=]*=[^<>]*)\z",
+    ),
+    TextRule("spreadsheet escapes", "_x[0-9A-Fa-f]{4}_"),
+    TextRule("terminal escapes", r"\x1b|\[[0-9]{1,3}(?:;[0-9]{1,3})*m"),
+    TextRule("replacement characters", r"[\x{fffc}\x{fffd}]", beyond_ascii=True),
+    # UTF-8 that was read as Windows-1252: the first bytes of common signs, and accented letters.
+    TextRule(
+        "mojibake",
+        r"â€|ðŸ|ï»¿|[ÂÃÐÑ][\x{80}-\x{aa}\x{ac}-\x{ba}\x{bc}-\x{bf}€‚ƒ„†‡ˆ‰Š‹ŒŽ•˜™š›œžŸ]",
+        beyond_ascii=True,
+    ),
+)
+
+
+def count_left_over(texts: pa.Array) -> npt.NDArray[np.int64]:
+    """Return the numbers of matches and of documents of each pattern, shape (patterns, 2)."""
+    other = texts.filter(pc.invert(pc.string_is_ascii(texts)))
+    rows = []
+    for rule in LEFT_OVER:
+        counts = pc.count_substring_regex(other if rule.beyond_ascii else texts, rule.pattern)
+        rows.append([pc.sum(counts).as_py() or 0, pc.sum(pc.greater(counts, 0)).as_py() or 0])
+    return np.array(rows, np.int64)
