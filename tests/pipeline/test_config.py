@@ -81,6 +81,28 @@ def test_keys_that_are_left_out_take_the_defaults() -> None:
             "cleaning.rules.0: a rule needs either 'pattern' or 'builtin'",
         ),
         ({"models": {"a": {"tie_weights": True}}}, "'tie_weights' needs 'embedding_size' equal"),
+        (
+            {"corpus": CORPUS | {"text_columns": [False]}},
+            "text_columns.0: false is not text; put it",
+        ),
+        (
+            {"corpus": CORPUS | {"encoding": 1252}},
+            "corpus.encoding: 1252 is not text; put it in qu",
+        ),
+        (
+            {"corpus": CORPUS | {"text_columns": ["a", "b"], "separator": r"\n"}},
+            r"corpus.separator: \n has a backslash where a line end or a tab seems meant; put it "
+            r'in double quotes: "\n"',
+        ),
+        ({"corpus": CORPUS | {"csv": {"delimiter": r"\t"}}}, 'a tab is "\\t", in double quotes'),
+        ({"corpus": CORPUS | {"csv": {"delimiter": "||"}}}, "'||' should be one ASCII character"),
+        ({"corpus": CORPUS | {"csv": {"comment": "a"}}}, "'a' should be one ASCII character"),
+        ({"corpus": CORPUS | {"csv": {"comment": ";", "delimiter": ";"}}}, "must differ"),
+        ({"corpus": CORPUS | {"csv": {"header": None}}}, "'text' is a name, and with 'csv.header:"),
+        (
+            {"corpus": CORPUS | {"text_columns": [2024]}},
+            'corpus.text_columns: 2024 is a number; put it in quotes ("2024") if it is a name, or',
+        ),
         ({"sampling": {"temperatures": ["warm"]}}, 'sampling.temperatures.0: "warm" should be a'),
     ],
 )
@@ -122,6 +144,8 @@ def test_infinite_numbers_and_nan_are_errors_everywhere(value: str, text: str) -
         place = "models.a" if section == "model" else section
         if section == "corpus":
             values |= CORPUS
+        if section == "csv":
+            section, place, values = "corpus", "corpus.csv", CORPUS | {"csv": values}
         line = line_of(models={"a": values}) if section == "model" else line_of(**{section: values})
         assert f"config: {place}.{key}" in line, (section, key)
 
@@ -135,6 +159,20 @@ def test_nested_yaml_aliases_do_not_exhaust_memory(tmp_path: Path) -> None:
         config.resolve(config.load_file(tmp_path / "c.yaml"))
     assert "a11: unknown key" in str(raised.value)
     assert len(str(raised.value)) < 10_000
+
+
+def test_settings_of_csv_take_pandas_values() -> None:
+    csv = {"quoting": 3, "escapechar": "\\", "na_values": ["\\N"], "header": "null"}
+    corpus = CORPUS | {"csv": csv, "text_columns": ["1"], "keep_columns": [0]}
+    resolved = config.resolve({"corpus": corpus})["corpus"]
+    assert resolved["csv"] == {
+        "delimiter": None,
+        "quoting": "none",
+        "escapechar": "\\",
+        "header": None,
+        "comment": None,
+        "na_values": ["\\N"],
+    }
 
 
 def test_each_mistake_has_a_line() -> None:

@@ -109,6 +109,21 @@ def test_an_unusable_corpus_is_an_error_in_one_line(
     assert not list((checkout.folder / "results").rglob("model.safetensors"))
 
 
+def test_a_wrong_column_is_reported_before_any_job(checkout: Checkout) -> None:
+    corpus = with_corpus(checkout, POSTS, text_columns=["txt"])
+    printed = run(checkout, "--configfile", TINY, *corpus, "--dry-run")
+    assert "posts.csv: there is no column 'txt'; the columns are 'text', 'id'; did you" in printed
+
+
+def test_the_log_says_which_rows_are_rejected(checkout: Checkout) -> None:
+    text = "text,id\n" + "".join(f"a post of {n} words,{n}\n" for n in range(300)) + "ragged\n"
+    corpus = with_corpus(checkout, text)
+    done = checkout.snakemake("ingest", "--configfile", TINY, *corpus)
+    assert done.returncode == 0, done.stderr
+    log = (checkout.folder / "logs/posts/ingest.log").read_text()
+    assert "posts.csv: row 301: 1 field, not 2; 1 of 301 records cannot be used (0.33%)" in log
+
+
 def test_an_unknown_prompt_character_is_named_and_the_model_is_kept(checkout: Checkout) -> None:
     model = "models={gru: {cell: gru, hidden_size: 16}}"
     arguments = ("sample", "--configfile", TINY, *with_corpus(checkout, POSTS), model)

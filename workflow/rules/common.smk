@@ -9,6 +9,7 @@ from charlm.errors import CharlmError
 from charlm.pipeline.model_dependencies import FILES, KEYS, ModelDependencies
 from charlm.code_digest import code_digest
 from charlm.text.cleaning.profiles import rules_of
+from charlm.text.sources.ingest import check_columns
 from charlm.text.sources.locations import is_remote, resolve_source
 
 # A --configfile stands alone: it replaces the demo's settings and is not merged into them.
@@ -56,8 +57,12 @@ def exists_in_store(file):
         ) from None
 
 
-# The main process checks the stores once, before any job runs.
+# The main process checks the sources once, before any job runs.
 if workflow.is_main_process:
+    try:
+        check_columns(**config["corpus"])
+    except CharlmError as error:
+        raise WorkflowError(str(error)) from None
     for source in SOURCES:
         file = source.flags.get("storage_object")
         if file is not None and not exists_in_store(file):

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator, Sequence
 
-from charlm.pipeline.config_schema import Config, Model, Section, Splits
+from charlm.pipeline.config_schema import Config, Corpus, Model, Section, Splits
 
 BASELINES = re.compile(r"ngram|kneser_ney|ppmd|xz|\d+-gram")
 """The names of the baselines in the results and the report."""
@@ -26,6 +26,13 @@ def _conflicts(config: Config) -> Iterator[str]:
             "corpus.separator: has no effect with a single text column; leave it out "
             "(it does not join documents)"
         )
+    yield from _conflicts_of_columns(config.corpus)
+    separator = config.corpus.separator
+    if re.search(r"\\[nt]", separator):
+        yield (
+            f"corpus.separator: {separator} has a backslash where a line end or a tab seems meant; "
+            f'put it in double quotes: "{separator}"'
+        )
     sections = [config.training, *config.models.values()]
     yield from _ineffective("training", config.training, "teacher_weight", ["teacher"], sections)
     names: dict[str, str] = {}
@@ -40,6 +47,23 @@ def _conflicts(config: Config) -> Iterator[str]:
             yield f"models.{name}: is the name of a baseline; rename the model"
         yield from _conflicts_of_architecture(f"models.{name}", model)
         yield from _conflicts_of_training(name, model, config)
+
+
+def _conflicts_of_columns(corpus: Corpus) -> Iterator[str]:
+    """Check that columns are numbers if, and only if, the files have no header."""
+    for key in ("text_columns", "keep_columns"):
+        for column in getattr(corpus, key):
+            number = isinstance(column, int) or (column.isascii() and column.isdigit())
+            if corpus.csv.header is None and not number:
+                yield (
+                    f"corpus.{key}: '{column}' is a name, and with 'csv.header: null' columns have "
+                    "numbers; number them from 0, as in [0]"
+                )
+            elif corpus.csv.header is not None and isinstance(column, int):
+                yield (
+                    f'corpus.{key}: {column} is a number; put it in quotes ("{column}") if it is '
+                    "a name, or set corpus.csv.header to null if there is no header"
+                )
 
 
 def _conflicts_of_architecture(place: str, model: Model) -> Iterator[str]:

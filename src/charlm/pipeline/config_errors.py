@@ -1,5 +1,6 @@
 """Describe the mistakes that pydantic finds in a configuration, in one line each."""
 
+import datetime
 import difflib
 import json
 import re
@@ -45,11 +46,18 @@ def _describe(location: Location, errors: list[ErrorDetails], schema: type[BaseM
             near = difflib.get_close_matches(str(error["input"]), choices, n=1)
             hint = f"did you mean '{near[0]}'?" if near else "choose one of these"
             return f"{key}: {given} is not one of {expected}; {hint}"
+    if any(each["type"] == "string_type" for each in errors) and _is_scalar(error["input"]):
+        return f"{key}: {given} is not text; put it in quotes{_meaning(location, schema)}"
     should = " or ".join(
         dict.fromkeys(each["msg"].replace("Input should be ", "") for each in errors)
     )
     should = re.sub(r"dictionary( or instance of \w+)?", "mapping of keys to values", should)
     return f"{key}: {given} should be {should}; change it{_meaning(location, schema)}"
+
+
+def _is_scalar(value: object) -> bool:
+    """Return whether YAML read something without quotes as a number, a date or a Boolean."""
+    return isinstance(value, bool | int | float | datetime.date)
 
 
 def _show(value: object) -> str:

@@ -10,6 +10,7 @@ from charlm.pipeline.config_schema import (
     Cleaning,
     Config,
     Corpus,
+    Csv,
     Mixture,
     Model,
     Rule,
@@ -37,6 +38,7 @@ def reference() -> str:
     parts = []
     for name, section in (
         ("corpus", Corpus),
+        ("corpus.csv", Csv),
         ("cleaning", Cleaning),
         ("cleaning.rules[]", Rule),
         ("splits", Splits),

@@ -43,6 +43,8 @@ def _from_text(value: object, annotation: object) -> object:
     options = list(_options(annotation))
     if isinstance(value, list):
         inner = [get_args(option)[0] for option in options if get_origin(option) is list]
+        if inner and str in _options(inner[0]):
+            return value
         return [_from_text(item, inner[0]) for item in value] if inner else value
     if not isinstance(value, str):
         return value
@@ -83,6 +85,55 @@ class Section(BaseModel):
         return _from_text(value, cls.model_fields[info.field_name or ""].annotation)
 
 
+class Csv(Section):
+    """How CSV and TSV files are read, with the names of `pandas.read_csv`."""
+
+    delimiter: Text | None = None
+    """character between fields; null for a comma in CSV and a tab in TSV, or what the file's
+    header shows instead"""
+    quoting: Literal["minimal", "none"] = "minimal"
+    """`none` if quotation marks are characters like any other; pandas' 0 and 3 mean the same"""
+    escapechar: Text | None = None
+    """character that makes the next one an ordinary character: the backslash in files of Spark and
+    MySQL"""
+    header: Annotated[int, Field(ge=0, le=1000)] | None = 0
+    """number of records before the header, usually 0; null if there is no header, and columns have
+    numbers from 0"""
+    comment: Text | None = None
+    """character that begins a line to skip; unlike in pandas, only at the start of a line"""
+    na_values: list[Text] = []
+    """values that stand for a missing text, such as `\\N`, in addition to those of pandas"""
+
+    @field_validator("delimiter", "escapechar", "comment")
+    @classmethod
+    def _one_character(cls, value: str | None) -> str | None:
+        if value is not None and (
+            len(value) > 1 or value.isalnum() or not value.isascii() or value in '"\r\n'
+        ):
+            if value in ("\\t", "tab"):
+                raise ValueError(f'{value} is not one character; a tab is "\\t", in double quotes')
+            raise ValueError(
+                f"'{value}' should be one ASCII character that is no letter, digit or quotation "
+                "mark; change it, or convert the file"
+            )
+        return value
+
+    @field_validator("quoting", mode="before")
+    @classmethod
+    def _read_number(cls, value: object) -> object:
+        """Accept the numbers of `csv.QUOTE_MINIMAL` and `csv.QUOTE_NONE`."""
+        if isinstance(value, bool):
+            return value
+        return {"0": "minimal", "3": "none"}.get(str(value), value)
+
+    @model_validator(mode="after")
+    def _differ(self) -> Self:
+        given = [each for each in (self.delimiter, self.escapechar, self.comment) if each]
+        if len(set(given)) < len(given):
+            raise ValueError("'delimiter', 'escapechar' and 'comment' must differ; change one")
+        return self
+
+
 class Corpus(Section):
     """The text to read, and where it is."""
 
@@ -96,11 +147,15 @@ class Corpus(Section):
     """format of the files; `auto` takes it from their names"""
     encoding: Text = "utf-8"
     """encoding of text files; a byte order mark overrides it"""
-    text_columns: Annotated[list[Text], Field(min_length=1)] = ["text"]
-    """columns with the text to model"""
+    csv: Csv = Csv()
+    """how CSV and TSV files are read"""
+    document: Literal["file", "line", "paragraph"] = "file"
+    """what one document of a plain-text file is"""
+    text_columns: Annotated[list[Text | int], Field(min_length=1)] = ["text"]
+    """columns with the text to model; numbers from 0 if `csv.header` is null"""
     separator: str = "\n\n"
     """text between the texts of several columns"""
-    keep_columns: list[Text] = []
+    keep_columns: list[Text | int] = []
     """other columns to keep beside the text"""
     max_documents: PositiveInteger | None = None
     """maximum number of documents, taken at even distances from the source; null for all"""
@@ -109,11 +164,16 @@ class Corpus(Section):
 
     @field_validator("keep_columns")
     @classmethod
-    def _no_reserved_names(cls, columns: list[str]) -> list[str]:
+    def _no_reserved_names(cls, columns: list[str | int]) -> list[str | int]:
         for name in columns:
             if name in ("doc_id", "text", "split"):
                 raise ValueError(f"'{name}' is a column that charlm adds; rename yours")
         return columns
+
+    @field_validator("csv", mode="before")
+    @classmethod
+    def _csv_may_be_empty(cls, csv: object) -> object:
+        return {} if csv is None else csv
 
 
 class Rule(Section):

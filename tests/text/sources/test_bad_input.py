@@ -48,6 +48,8 @@ NO_ENCODING = (
     "one that Python knows"
 )
 
+CLOSE = "close the quote, or set corpus.csv.quoting to none if the file does not quote"
+
 
 def too_many(
     where: str,
@@ -124,24 +126,24 @@ BAD: dict[str, Case] = {
     ),
     "semicolons": (
         "a.csv",
-        b"label;text\n1;a\n",
+        b"label;words\n1;a\n",
         {},
-        "a.csv: there is no column 'text'; the columns are 'label;text'; is ';' its delimiter? "
-        "save it as .csv with commas or .tsv with tabs",
+        "a.csv: there is no column 'text'; the columns are 'label;words'; if ';' is its delimiter, "
+        "set corpus.csv.delimiter to ';'",
     ),
     "tabs": (
         "a.csv",
-        b"label\ttext\n1\ta\n",
+        b"label\twords\n1\ta\n",
         {},
-        "a.csv: there is no column 'text'; the columns are 'label\\ttext'; is '\\t' its delimiter? "
-        "save it as .csv with commas or .tsv with tabs",
+        "a.csv: there is no column 'text'; the columns are 'label\\twords'; if '\\t' is its "
+        "delimiter, set corpus.csv.delimiter to '\\t'",
     ),
     "commas": (
         "a.tsv",
-        b"label,text\n1,a\n",
+        b"label,words\n1,a\n",
         {},
-        "a.tsv: there is no column 'text'; the columns are 'label,text'; is ',' its delimiter? "
-        "save it as .csv with commas or .tsv with tabs",
+        "a.tsv: there is no column 'text'; the columns are 'label,words'; if ',' is its delimiter, "
+        "set corpus.csv.delimiter to ','",
     ),
     "ragged": (
         "a.csv",
@@ -159,13 +161,66 @@ BAD: dict[str, Case] = {
         "a.csv",
         b'text,n\na,1\n"b,1\nc,1\n',
         {},
-        too_many("a.csv: row 2: a quote is never closed", 1, 2, "50.00"),
+        "a.csv: line 3: the quote that opens here is never closed, and takes in the last 2 lines "
+        f'(8 characters): "b,1; {CLOSE}',
     ),
     "open quote after a stray one": (
         "a.csv",
         b'text,n\n5" a,1\n"b,1\n',
         {},
-        too_many("a.csv: row 2: a quote is never closed", 1, 2, "50.00"),
+        "a.csv: line 3: the quote that opens here is never closed, and takes in the last 1 line "
+        f'(4 characters): "b,1; {CLOSE}',
+    ),
+    "open quote after many records": (
+        "a.csv",
+        GOOD + b'"Wait, she said,1\n' + GOOD,
+        {"max_rejected_fraction": 1.0},
+        "a.csv: line 1002: the quote that opens here is never closed, and takes in the last 1,002 "
+        f'lines (20,914 characters): "Wait, she said,1; {CLOSE}',
+    ),
+    "a quote that closes where another opens": (
+        "a.csv",
+        GOOD + b'"b,1\nc,2\n"d,3\n',
+        {"max_rejected_fraction": 0.001},
+        "a.csv: row 1001: the quote that opens in line 1002 takes in 3 lines (10 characters) and "
+        "then closes within a field; 1 of 1,001 records cannot be used (0.10%), which are 0.30% of "
+        "the lines and 0.07% of the characters, and corpus.max_rejected_fraction is 0.001: "
+        f"{CLOSE} or raise the limit",
+    ),
+    "quotes in a file that does not quote": (
+        "a.tsv",
+        b'n\ttext\n1\ta\n2\t"Well\n3\tc\n4\td "e" f\n',
+        {},
+        "a.tsv: row 2: the quote that opens in line 3 takes in 3 lines (15 characters) and then "
+        "closes within a field; 1 of 2 records cannot be used (50.00%), and "
+        f"corpus.max_rejected_fraction is 0.01: {CLOSE} or raise the limit",
+    ),
+    "escaped quotes": (
+        "a.csv",
+        rb"""text,n
+a,1
+"He said \"hi\" to me.",2
+""",
+        {},
+        too_many(
+            r"a.csv: row 2: \" within quotes in line 3",
+            *(1, 2, "50.00", r"set corpus.csv.escapechar to '\'"),
+        ),
+    ),
+    "an escaped quote at the end of a text": (
+        "a.csv",
+        rb"""text,n
+"He said \"hi\"",1
+""",
+        {"max_rejected_fraction": 1.0},
+        "a.csv: 'text' is empty or missing in all 1 records; name another column in "
+        "corpus.text_columns",
+    ),
+    "a column that is not there": (
+        "a.csv",
+        b"a,1\n",
+        {"csv": {"header": None}, "text_columns": [2]},
+        "a.csv: there is no column '2'; the columns are '0', '1'; number the columns from 0 to 1",
     ),
     "open quote in the header": (
         "a.csv",
@@ -250,8 +305,8 @@ BAD: dict[str, Case] = {
         "a.csv",
         b"a great film,1\na bad one,0\n",
         {},
-        "a.csv: there is no column 'text'; the columns are 'a great film', '1'; name yours in "
-        "corpus.text_columns",
+        "a.csv: there is no column 'text'; the columns are 'a great film', '1'; if it has no "
+        "header line, set corpus.csv.header to null and corpus.text_columns to [0]",
     ),
     "a zip": ("a.csv.zip", b"PK\3\4", {}, "a.csv.zip: .zip files are not supported; unpack it"),
     "a workbook": (
@@ -435,5 +490,5 @@ def test_a_text_of_more_than_a_gibibyte_is_refused(
 ) -> None:
     monkeypatch.setattr(plain_text, "utf8_chunks", lambda *_: [MORE_THAN_A_GIBIBYTE])
     records = plain_text.read_plain_text(tmp_path / "a.txt", None, REQUEST)
-    with pytest.raises(CharlmError, match="a document can have at most 1 GiB; split the file"):
+    with pytest.raises(CharlmError, match="a document can have at most 1 GiB; set corpus"):
         next(records)

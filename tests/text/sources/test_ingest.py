@@ -10,8 +10,9 @@ import pyarrow as pa
 import pytest
 
 from charlm.errors import CharlmError
+from charlm.text.sources.ingest import check_columns
 from charlm.text.sources.locations import resolve_source
-from tests.text.sources.reading import read, read_in_blocks_of, rejected, write_csv
+from tests.text.sources.reading import parquet, read, read_in_blocks_of, rejected, write_csv
 
 
 def test_the_demo_is_read_as_pandas_reads_it(tmp_path: Path) -> None:
@@ -94,11 +95,11 @@ def test_too_many_rejected_rows_are_an_error(tmp_path: Path) -> None:
 
 
 def test_a_message_counts_the_rejected_rows(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     write_csv(tmp_path / "a.csv", [[1, "x"], ["y"]])
     read(tmp_path, str(tmp_path / "a.csv"))
-    assert "1 of 2 records cannot be used (50.00%), see rejected.parquet" in capsys.readouterr().err
+    assert "1 of 2 records cannot be used (50.00%), see rejected.parquet" in caplog.text
 
 
 @pytest.mark.parametrize("threads", [1, 5])
@@ -150,3 +151,25 @@ def test_paths_in_results_are_never_absolute(tmp_path: Path) -> None:
     write_csv(tmp_path / "a.csv", [["x"], [1, "y"]])
     read(tmp_path, str(tmp_path / "a.csv"))
     assert os.fsencode(tmp_path) not in (tmp_path / "rejected.parquet").read_bytes()
+
+
+def test_the_records_of_a_broken_one_count_as_rejected(tmp_path: Path) -> None:
+    rows = "".join(f"{number},a text\n" for number in range(100))
+    (tmp_path / "a.csv").write_text(f'n,text\n{rows}1,"swallowed\n{rows}2,"swallower\n{rows}')
+    with pytest.raises(CharlmError, match=r"1 of 201 records .* 33\.\d\d% of the lines and 3"):
+        read(tmp_path, str(tmp_path / "a.csv"), max_rejected_fraction=0.3)
+    assert len(read(tmp_path, str(tmp_path / "a.csv"), max_rejected_fraction=0.4)) == 200
+
+
+def test_columns_are_checked_without_reading_records(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.csv").write_text('text,n\n"never closed,1\n')
+    (tmp_path / "b.parquet").write_bytes(parquet(words=["a"]))
+    (tmp_path / "c.txt").write_text("a")
+    check_columns(["a.csv", "c.txt", "s3://bucket/d.csv"])
+    with pytest.raises(CharlmError, match=r"^a\.csv: there is no column 'words'"):
+        check_columns("a.csv", text_columns=["words"])
+    with pytest.raises(CharlmError, match=r"^b\.parquet: there is no column 'text'"):
+        check_columns(["a.csv", "b.parquet"])

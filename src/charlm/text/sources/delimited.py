@@ -1,14 +1,14 @@
 """CSV and TSV files."""
 
 import csv
-import io
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -17,8 +17,26 @@ import pyarrow.csv as pcsv
 from charlm.text.sources import record_boundaries
 from charlm.text.sources.blocks import Block, FileBlock, join_blocks
 from charlm.text.sources.decoding import utf8_chunks, utf8_mark
+from charlm.text.sources.dialect import Dialect, Patterns, Row, open_row
+from charlm.text.sources.irregular import (
+    SCAN_BYTES,
+    OpenQuoteError,
+    Problem,
+    doubt_of_longest,
+    may_be_irregular,
+    open_quote_error,
+    problem_of,
+)
+from charlm.text.sources.layout import Layout, count_lines, read_layout
 from charlm.text.sources.record_boundaries import WrongCutError
-from charlm.text.sources.records import Records, Request, excerpt, first_reason
+from charlm.text.sources.records import (
+    MISSING,
+    Note,
+    Records,
+    Request,
+    excerpt,
+    first_reason,
+)
 from charlm.text.tables import ordered_map, utf8_buffer
 
 CSV_BYTES = 8 << 20
@@ -32,6 +50,15 @@ LINE_ENDS = (b"\r", b"\n")
 csv.field_size_limit(sys.maxsize)
 
 
+def check_delimited(path: Path, codec: str | None, request: Request, *, delimiter: str) -> None:
+    """Check the header of a CSV or TSV file.
+
+    Raises:
+        CharlmError: The file is empty, or its header is not closed or lacks a column.
+    """
+    read_layout(path, codec, request, delimiter)
+
+
 def read_delimited(
     path: Path, codec: str | None, request: Request, *, delimiter: str
 ) -> Iterator[Records]:
@@ -40,103 +67,136 @@ def read_delimited(
     Only reading everything before a record shows for sure where it starts, so the starts of blocks
     are guessed. If a block ends with a whole record, the next one must start with one. If not, the
     rest of the file is read again with a slower method; the last method is exact.
+
+    Raises:
+        CharlmError: The file is empty, its header lacks a column, or a quote is never closed.
     """
     file_size = path.stat().st_size
-    layout, done = _read_layout(path, codec, request, delimiter)
-    exact = partial(record_boundaries.exact_cut, delimiter=delimiter)
-    likely = partial(record_boundaries.likely_cut, pattern=layout.pattern, otherwise=exact)
+    layout = read_layout(path, codec, request, delimiter)
+    missing = pa.array([*MISSING.to_pylist(), *layout.dialect.na_values])
+    parser = _Parser(request, layout, layout.patterns, missing)
+    exact = partial(record_boundaries.exact_cut, dialect=layout.dialect)
+    likely = partial(record_boundaries.likely_cut, patterns=parser.patterns, otherwise=exact)
     plain = utf8_mark(path, request) if codec is None else None
+    done, line = layout.start, layout.line
 
     def cut_in_blocks() -> Iterator[Iterator[Block | FileBlock]]:
         def rest() -> Iterator[bytes]:
             return record_boundaries.skip(utf8_chunks(path, codec, request), done)
 
         if plain is not None:
-            yield record_boundaries.file_blocks(path, plain + done, CSV_BYTES, layout.pattern)
+            start = plain + done
+            yield record_boundaries.file_blocks(path, start, CSV_BYTES, parser.patterns)
         yield join_blocks(rest(), likely, request, CSV_BYTES)
         yield join_blocks(rest(), exact, request, ARROW_BYTES)
 
+    notes = [Note(None, text) for text in layout.notes]
     for method, blocks in enumerate(cut_in_blocks(), start=plain is None):
         try:
-            for size, parts in ordered_map(partial(layout.parse, exact=method == 2), blocks):
-                done += size
-                yield from parts
+            for parts in ordered_map(partial(parser.parse, exact=method == 2), blocks):
+                for records in parts:
+                    records.notes, notes = notes + records.notes, []
+                    yield records.with_lines_from(line)
+                    line += records.lines
+                    done += records.size
             request.check_size(path, file_size)
             return
         except WrongCutError:
             continue
+        except OpenQuoteError as error:
+            raise request.error(error.message(line)) from None
     raise AssertionError("an exact cut was wrong")
 
 
-def _read_layout(
-    path: Path, codec: str | None, request: Request, delimiter: str
-) -> tuple["Delimited", int]:
-    """Return the layout of a file from its header, and the offset of the first record.
-
-    Raises:
-        CharlmError: The file is empty, or its header is not closed or lacks a column.
-    """
-    cut = partial(record_boundaries.header_cut, delimiter=delimiter)
-    head = next(join_blocks(utf8_chunks(path, codec, request), cut, request), Block(b""))
-    names, end = record_boundaries.read_header(head.data, delimiter)
-    if end == len(head) and record_boundaries.is_open(head.data, delimiter):
-        raise request.error("a quote in its header line is never closed; fix that line")
-    if not names:
-        raise request.error("it is empty; give a file with a header line and documents")
-    hint = ""
-    for other in ";\t|,":
-        if len(names) == 1 and other in names[0]:
-            hint = f"is {other!r} its delimiter? save it as .csv with commas or .tsv with tabs"
-    indices = request.indices(names, hint)
-    pattern = record_boundaries.records_pattern(delimiter, len(names))
-    return Delimited(request, delimiter, len(names), indices, pattern), end
-
-
 @dataclass(frozen=True)
-class Delimited:
-    """The layout of a file.
+class _Parser:
+    """Parses the blocks of a file.
 
     Attributes:
         request: The columns to read.
-        delimiter: The character between fields.
-        width: Number of fields of a record.
-        indices: The indices of the fields to read.
-        pattern: A pattern of regular records.
+        layout: The layout of the file.
+        patterns: The patterns of its records.
+        missing: The values that stand for a missing text.
     """
 
     request: Request
-    delimiter: str
-    width: int
-    indices: Sequence[int]
-    pattern: re.Pattern[bytes]
+    layout: Layout
+    patterns: Patterns
+    missing: pa.Array
 
-    def parse(self, block: Block | FileBlock, exact: bool = False) -> tuple[int, list[Records]]:
-        """Return the size of a block and its records.
+    @property
+    def dialect(self) -> Dialect:
+        """The dialect of the file."""
+        return self.layout.dialect
+
+    @property
+    def width(self) -> int:
+        """Number of fields of a record."""
+        return len(self.layout.names)
+
+    def parse(self, block: Block | FileBlock, exact: bool = False) -> list[Records]:
+        """Return the records of a block.
 
         Raises:
             WrongCutError: The block does not end at a record boundary, or, unless `exact`, it is
                 too large to be read record by record.
+            OpenQuoteError: A quote is open at the end of the file.
         """
         size = len(block)
-        parts = self._parse_with_arrow(block)
+        signs = self._signs_in(block)
+        suspicious = signs.commented
+        if self.layout.irregular or self.dialect.mark == "\t" or signs.escaped:
+            suspicious = suspicious or may_be_irregular(block, self.dialect, self.patterns)
+        parts = None if suspicious else self._parse_with_arrow(block)
         if parts is not None:
-            counts = [len(part[0]) for part in parts]
-            return size, [
-                self.request.records(count, np.arange(count), part, missing=True)
-                for count, part in zip(counts, parts, strict=True)
-            ]
+            # Only a record of several lines can be several records.
+            single_lines = sum(len(part[0]) for part in parts) == signs.lines
+            if single_lines or not may_be_irregular(block, self.dialect, self.patterns):
+                return self._records_of(parts, size, signs.lines)
         if size <= ARROW_BYTES or exact:
-            return size, [self._parse_one_by_one(Block(block.data, block.last))]
+            return [self._parse_one_by_one(Block(block.data, block.last))]
         # Usually few records are wrong, all in one half. A block that cannot be halved is read
         # again in smaller blocks, since records read one by one take a hundred times their size in
         # memory.
         data, middle = block.data, size // 2
         window = data[middle : middle + record_boundaries.GUESS_BYTES[0]]
-        found = record_boundaries.likely_start(window, self.pattern)
+        found = record_boundaries.likely_start(window, self.patterns)
         if not found:
             raise WrongCutError
-        halves = Block(data[: middle + found]), Block(data[middle + found :], block.last)
-        return size, [records for half in halves for records in self.parse(half)[1]]
+        start = self.parse(Block(data[: middle + found]))
+        try:
+            return start + self.parse(Block(data[middle + found :], block.last))
+        except OpenQuoteError as error:
+            raise error.after(sum(records.lines for records in start)) from None
+
+    def _signs_in(self, block: Block | FileBlock) -> "_Signs":
+        """Look for signs that some records need a closer look than Arrow's."""
+        lines, escaped, commented, before = 0, False, False, b"\n"
+        comment = (self.dialect.comment or "").encode()
+        escapes = self.dialect.quotes and not self.dialect.escapechar
+        with block.open() as file:
+            # Memory that is used again is much faster than new memory.
+            while chunk := file.read(SCAN_BYTES):
+                joined = before + chunk
+                lines += count_lines(joined) - count_lines(before)
+                # Python finds a single byte fastest.
+                escaped = escaped or (escapes and b"\\" in joined and b'\\"' in joined)
+                if comment and not commented:
+                    commented = any(end + comment in joined for end in LINE_ENDS)
+                before = chunk[-1:]
+        return _Signs(lines, escaped, commented)
+
+    def _records_of(self, parts: list[list[pa.Array]], size: int, lines: int) -> list[Records]:
+        """Join the text columns of the batches that Arrow read from a block."""
+        result = [self.request.collect(0, [], [], missing=self.missing)]
+        for part in parts:
+            count = len(part[0])
+            records = self.request.records(count, np.arange(count), part, missing=self.missing)
+            doubts = doubt_of_longest(part, self.dialect.mark, self.width)
+            records.notes += [Note(place, doubt) for place, doubt in doubts]
+            result.append(records)
+        result[-1].size, result[-1].lines = size, lines
+        return result[len(result) > 1 :]
 
     def _parse_with_arrow(self, block: Block | FileBlock) -> list[list[pa.Array]] | None:
         """Return the requested columns of each batch that Arrow reads; see `_parse_one_by_one`.
@@ -145,14 +205,16 @@ class Delimited:
         or the last record may not end with the block. Arrow treats quotes as the `csv` module does.
         """
         names = [str(index) for index in range(self.width)]
-        wanted = [names[index] for index in self.indices]
+        wanted = [names[index] for index in self.layout.indices]
+        if self.dialect.escapechar:
+            block = Block(self._with_null_marks(block.data), block.last)
         # Small pieces halve Arrow's time, but a record must fit into one.
         for piece in dict.fromkeys([min(ARROW_BYTES, len(block)), len(block)]):
             try:
                 table = pcsv.read_csv(
                     block.open(),
                     pcsv.ReadOptions(use_threads=False, block_size=piece, column_names=names),
-                    pcsv.ParseOptions(delimiter=self.delimiter, newlines_in_values=True),
+                    self.dialect.arrow_options(),
                     pcsv.ConvertOptions(
                         include_columns=list(dict.fromkeys([*wanted, names[-1]])),
                         column_types={names[-1]: pa.binary()} | dict.fromkeys(wanted, pa.string()),
@@ -171,35 +233,97 @@ class Delimited:
             return None if "\0" in low or last.endswith(LINE_ENDS) else parts
         return None
 
+    def _with_null_marks(self, data: bytes) -> bytes:
+        r"""Escape fields such as `\N` that `na_values` lists, so that they keep their backslash."""
+        escape = self.dialect.escapechar
+        if not escape:
+            return data
+        for value in self.dialect.na_values:
+            if value.startswith(escape):
+                mark, field = re.escape(self.dialect.mark), re.escape(value)
+                alone = rf"{field}(?<![^{mark}\r\n]{field})(?=[{mark}\r\n])"
+                data = re.sub(alone.encode(), re.escape(escape).encode() + rb"\g<0>", data)
+        return data
+
     def _parse_one_by_one(self, block: Block) -> Records:
         """Return the records of a block as the `csv` module reads them, with the rejected ones.
 
         Raises:
             WrongCutError: A quote is open at the end of a block that is not the last.
+            OpenQuoteError: A quote is open at the end of the last block.
         """
-        text = block.data.decode("utf-8", "surrogateescape")
-        # The added line is a row of its own or, if a quote is open, the end of the last field.
-        reader = csv.reader(io.StringIO(f"{text}end\n", newline=""), delimiter=self.delimiter)
-        *rows, last = filter(None, reader)
-        is_open = last != ["end"]
-        if is_open and not block.last:
-            raise WrongCutError
-        rejected: list[tuple[int, str, str]] = []
-        usable: list[tuple[int, list[str]]] = []
+        text = self._with_null_marks(block.data).decode("utf-8", "surrogateescape")
+        *rows, last = self.dialect.rows(f"{text}end\n")
+        if found := open_row(last):
+            if not block.last:
+                raise WrongCutError
+            if self.dialect.quotes and found.values[-1].endswith(("\r", "\n")):
+                raise open_quote_error(found)
+            rows.append(found)
+        result = _Rows(self)
         for place, row in enumerate(rows):
-            values = [row[index] for index in self.indices] if len(row) == self.width else []
-            if len(row) != self.width:
-                reason: str | None = f"{len(row)} field{'s'[: len(row) != 1]}, not {self.width}"
-            else:
-                reason = first_reason(values, self.request)
-            if reason:
-                rejected.append((place, reason, excerpt(self.delimiter.join(row))))
-            else:
-                usable.append((place, values))
-        if is_open:
-            shown = excerpt(self.delimiter.join(last).removesuffix("end\n"))
-            rejected.append((len(rows), "a quote is never closed", shown))
-        return self.request.collect(len(rows) + is_open, usable, rejected, missing=True)
+            result.add(place, row, text[row.start : row.end])
+        columns = [
+            pa.array([values[index] for _, values in result.usable], pa.string())
+            for index in range(len(self.layout.indices))
+        ]
+        for index, doubt in doubt_of_longest(columns, self.dialect.mark, self.width):
+            result.notes.append(Note(result.usable[index][0], doubt))
+        records = self.request.collect(
+            len(rows), result.usable, result.rejected, missing=self.missing
+        )
+        records.size, records.lines = len(block), count_lines(block.data)
+        records.lost_size, records.lost_lines = result.lost_size, result.lost_lines
+        records.notes, records.numbered = result.notes, result.numbered
+        records.advice = result.advice
+        return records
+
+
+class _Signs(NamedTuple):
+    """What the bytes of a block show."""
+
+    lines: int
+    """Number of line ends."""
+    escaped: bool
+    r"""Whether there is a `\"` although there is no escape character."""
+    commented: bool
+    """Whether a line may be a comment."""
+
+
+class _Rows:
+    """The records of a block, sorted into usable and rejected ones."""
+
+    def __init__(self, parser: _Parser) -> None:
+        self._parser = parser
+        self.usable: list[tuple[int, list[str]]] = []
+        self.rejected: list[tuple[int, str, str]] = []
+        self.numbered: dict[int, int] = {}
+        self.notes: list[Note] = []
+        self.lost_size = self.lost_lines = 0
+        self.advice = ""
+
+    def add(self, place: int, row: Row, raw: str) -> None:
+        """Add a record, given its text in the file."""
+        parser, width = self._parser, self._parser.width
+        fits = len(row.values) == width
+        values = [row.values[index] for index in parser.layout.indices] if fits else []
+        problem = problem_of(row, raw, parser.dialect, parser.patterns)
+        if isinstance(problem, Problem):
+            reason: str | None = problem.reason
+            self.numbered[len(self.rejected)] = problem.line
+            self.advice = self.advice or problem.advice
+        elif not fits:
+            reason = f"{len(row.values)} field{'s'[: len(row.values) != 1]}, not {width}"
+        else:
+            reason = first_reason(values, parser.request)
+            if problem and not reason:
+                self.notes.append(Note(place, problem))
+        if reason:
+            self.rejected.append((place, reason, excerpt(parser.dialect.mark.join(row.values))))
+            self.lost_size += len(raw.encode("utf-8", "surrogateescape"))
+            self.lost_lines += row.lines
+            return
+        self.usable.append((place, values))
 
 
 def _low_characters(texts: pa.Array) -> set[str]:

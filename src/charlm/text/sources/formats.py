@@ -8,10 +8,10 @@ from pathlib import Path
 import pyarrow as pa
 
 from charlm.errors import CharlmError
-from charlm.text.sources.delimited import read_delimited
+from charlm.text.sources.delimited import check_delimited, read_delimited
 from charlm.text.sources.json_lines import read_json_lines
 from charlm.text.sources.locations import PACKAGES, check_digest
-from charlm.text.sources.parquet import read_parquet
+from charlm.text.sources.parquet import check_parquet, read_parquet
 from charlm.text.sources.plain_text import read_plain_text
 from charlm.text.sources.records import Records, Request, one_line
 
@@ -43,6 +43,14 @@ READERS: dict[str, Callable[[Path, str | None, Request], Iterator[Records]]] = {
 }
 
 
+CHECKS: dict[str, Callable[[Path, str | None, Request], None]] = {
+    "csv": partial(check_delimited, delimiter=","),
+    "tsv": partial(check_delimited, delimiter="\t"),
+    "parquet": check_parquet,
+}
+"""The formats whose files begin or end with the names of their columns."""
+
+
 def read_file(path: Path, request: Request, format: str) -> Iterator[Records]:
     """Yield the records of a file, block by block, in order.
 
@@ -54,6 +62,27 @@ def read_file(path: Path, request: Request, format: str) -> Iterator[Records]:
     Raises:
         CharlmError: The format is unknown, or the file cannot be read.
     """
+    format, codec = _format_of(path, request, format)
+    if request.name in map("package:{}".format, PACKAGES):
+        check_digest(path, request)
+    with _one_line_errors(request):
+        yield from READERS[format](path, codec, request)
+
+
+def check_file(path: Path, request: Request, format: str) -> None:
+    """Check that a file has the requested columns, if its format has names of columns.
+
+    Raises:
+        CharlmError: The format is unknown, or the file cannot be read or lacks a column.
+    """
+    format, codec = _format_of(path, request, format)
+    if format in CHECKS:
+        with _one_line_errors(request):
+            CHECKS[format](path, codec, request)
+
+
+def _format_of(path: Path, request: Request, format: str) -> tuple[str, str | None]:
+    """Return the format and the compression of a file; see `read_file`."""
     ending = path.suffix.lower()
     codec = {".gz": "gzip", ".zst": "zstd"}.get(ending)
     if format == "auto":
@@ -69,10 +98,7 @@ def read_file(path: Path, request: Request, format: str) -> Iterator[Records]:
         raise CharlmError(
             f"corpus.format: unknown format {format!r}; expected one of auto, {', '.join(READERS)}"
         )
-    if request.name in map("package:{}".format, PACKAGES):
-        check_digest(path, request)
-    with _one_line_errors(request):
-        yield from READERS[format](path, codec, request)
+    return format, codec
 
 
 @contextmanager

@@ -1,10 +1,10 @@
 """Stage `ingest`: the documents of tables and texts of any format, as one table."""
 
-import sys
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -13,10 +13,16 @@ import pyarrow as pa
 from charlm.errors import CharlmError
 from charlm.progress import progress
 from charlm.text.sources.decoding import check_encoding
-from charlm.text.sources.formats import read_file
-from charlm.text.sources.locations import named_files
+from charlm.text.sources.dialect import Dialect
+from charlm.text.sources.formats import check_file, read_file
+from charlm.text.sources.locations import is_remote, named_files
 from charlm.text.sources.records import UNDECODABLE, Records, Request, one_line
 from charlm.text.tables import TableWriter, output
+
+log = logging.getLogger(__name__)
+
+CHECKED_FILES = 100
+"""Number of files whose columns are checked before any job starts."""
 
 REJECTED = pa.schema(
     [
@@ -35,11 +41,13 @@ def ingest(
     *,
     format: str = "auto",
     encoding: str = "utf-8",
-    text_columns: Sequence[str] = ("text",),
+    text_columns: Sequence[str | int] = ("text",),
     separator: str = "\n\n",
-    keep_columns: Sequence[str] = (),
+    keep_columns: Sequence[str | int] = (),
     max_documents: int | None = None,
     max_rejected_fraction: float = 0.01,
+    csv: Mapping[str, Any] | None = None,
+    document: str = "file",
     paths: Sequence[str | Path] | None = None,
 ) -> None:
     """Write `documents` (doc_id int64, text string, kept columns) and `rejected` as Parquet.
@@ -53,11 +61,15 @@ def ingest(
         rejected: The table of unusable records to write.
         format: `csv`, `tsv`, `jsonl`, `parquet`, `text`, or `auto`: by the file's suffix.
         encoding: Encoding of text files without a byte order mark.
-        text_columns: Columns whose texts are joined by `separator`; ignored for plain text.
+        text_columns: Columns whose texts are joined by `separator`; ignored for plain text. They
+            are numbers, from 0, if a CSV file has no header.
         separator: The string between the texts of several columns.
         keep_columns: Other columns to keep.
         max_documents: Take at most this many of the documents with text, evenly spaced.
-        max_rejected_fraction: Raise an error if a larger fraction of the records is rejected.
+        max_rejected_fraction: Raise an error if a larger fraction of the records, of their lines or
+            of their characters is rejected.
+        csv: The fields of `Dialect` for CSV and TSV files.
+        document: What is one document of plain text: the `file`, a `line` or a `paragraph`.
         paths: Local copies of the source's files, if they are remote.
 
     Raises:
@@ -68,8 +80,12 @@ def ingest(
     if paths is not None:
         files = [(name, Path(path)) for (name, _), path in zip(files, paths, strict=True)]
     check_encoding(encoding)
-    columns = tuple(text_columns), tuple(dict.fromkeys(keep_columns))
-    requests = [(path, Request(name, *columns, separator, encoding)) for name, path in files]
+    columns = tuple(map(str, text_columns)), tuple(dict.fromkeys(map(str, keep_columns)))
+    dialect = dialect_of(csv)
+    requests = [
+        (path, Request(name, *columns, separator, encoding, dialect, document))
+        for name, path in files
+    ]
     chosen = None
     if max_documents is not None:
         chosen = _evenly_spaced(_read(requests, format), max_documents)
@@ -103,7 +119,43 @@ def ingest(
                         f"{one_line(error)}; convert them to the same types"
                     ) from None
         where = files[0][0] if len(files) == 1 else f"{files[0][0]} and {len(files) - 1} more"
-        counts.check(where, text_columns, max_rejected_fraction)
+        counts.check(where, columns[0], max_rejected_fraction)
+
+
+def dialect_of(csv: Mapping[str, Any] | None) -> Dialect:
+    """Return the dialect that the settings `corpus.csv` describe."""
+    settings = dict(csv or {})
+    return Dialect(**settings | {"na_values": tuple(settings.get("na_values", ()))})
+
+
+def check_columns(
+    source: str | Sequence[str],
+    *,
+    format: str = "auto",
+    encoding: str = "utf-8",
+    text_columns: Sequence[str | int] = ("text",),
+    keep_columns: Sequence[str | int] = (),
+    csv: Mapping[str, Any] | None = None,
+    **_: object,
+) -> None:
+    """Check that the local files of a source have the columns, without reading their records.
+
+    Args:
+        source: Paths, globs or `package:NAME`; see `resolve_source`.
+        format: As in `ingest`.
+        encoding: As in `ingest`.
+        text_columns: As in `ingest`.
+        keep_columns: As in `ingest`.
+        csv: As in `ingest`.
+
+    Raises:
+        CharlmError: One of the first `CHECKED_FILES` files cannot be read or lacks a column.
+    """
+    check_encoding(encoding)
+    columns = tuple(map(str, text_columns)), tuple(map(str, keep_columns))
+    local = [(name, path) for name, path in named_files(source) if not is_remote(name)]
+    for name, path in local[:CHECKED_FILES]:
+        check_file(path, Request(name, *columns, "", encoding, dialect_of(csv)), format)
 
 
 class _Part(NamedTuple):
@@ -162,27 +214,50 @@ class _Counts:
     total: int = 0
     with_text: int = 0
     unusable: int = 0
+    lines: int = 0
+    unusable_lines: int = 0
+    size: int = 0
+    unusable_size: int = 0
+    advice: str = ""
+    """How to read the unusable records, if a reader knows."""
     first_unusable: tuple[str, int, str] | None = None
     """The name of its file, its row and the reason."""
+    notes: dict[tuple[str, str], tuple[int | None, int]] = field(default_factory=dict)
+    """By file and text: the first row, and the number of notes."""
 
     def add(self, part: _Part, with_text: int) -> None:
         """Count the records of a part, `with_text` of which have a text."""
-        rejected = part.records.rejected
-        if rejected and self.first_unusable is None:
-            place, reason, _ = rejected[0]
+        records = part.records
+        advised = records.advice and not self.advice
+        if records.rejected and (advised or self.first_unusable is None):
+            # Name a record for which there is advice, if there is one.
+            place, reason, _ = records.rejected[min(records.numbered, default=0)]
             self.first_unusable = (part.name, part.first_row + place, reason)
-        self.total += part.records.total
+        self.total += records.total
         self.with_text += with_text
-        self.unusable += len(rejected)
+        self.unusable += len(records.rejected)
+        self.lines += records.lines
+        self.unusable_lines += records.lost_lines
+        self.size += records.size
+        self.unusable_size += records.lost_size
+        self.advice = self.advice or records.advice
+        for note in records.notes:
+            row = None if note.place is None else part.first_row + note.place
+            first, count = self.notes.get((part.name, note.text), (row, 0))
+            self.notes[part.name, note.text] = first, count + 1
 
     def check(self, where: str, text_columns: Sequence[str], max_fraction: float) -> None:
-        """Check that there are records with text; report the number of unusable ones.
+        """Check that there are records with text; log notes and the number of unusable records.
 
         Raises:
             CharlmError: There is no text, or a larger fraction than `max_fraction` is unusable.
         """
         if self.total == 0:
             raise CharlmError(f"{where}: it has no records; give a file with documents")
+        for (name, text), (row, count) in self.notes.items():
+            place = "" if row is None else f"row {row}: "
+            more = f" ({count:,} such records)" if count > 1 else ""
+            log.warning("%s: %s%s%s", name, place, text, more)
         if self.first_unusable:
             self._report_unusable(*self.first_unusable, max_fraction)
         if self.with_text == 0:
@@ -194,13 +269,19 @@ class _Counts:
 
     def _report_unusable(self, name: str, row: int, reason: str, max_fraction: float) -> None:
         fraction = self.unusable / self.total
+        of_lines = self.unusable_lines / max(1, self.lines)
+        of_text = self.unusable_size / max(1, self.size)
+        largest = max(fraction, of_lines, of_text)
         share = f"{self.unusable:,} of {self.total:,} records cannot be used ({fraction:.2%})"
-        if self.unusable > max_fraction * self.total:
-            fix = "fix the source"
-            if reason.startswith(UNDECODABLE):
-                fix = "set corpus.encoding (to cp1252, for example)"
+        if largest > 2 * fraction:
+            share += f", which are {of_lines:.2%} of the lines and {of_text:.2%} of the characters"
+        fix = self.advice or "fix the source"
+        if reason.startswith(UNDECODABLE):
+            fix = "set corpus.encoding (to cp1252, for example)"
+        if largest > max_fraction:
             raise CharlmError(
                 f"{name}: row {row}: {reason}; {share}, and corpus.max_rejected_fraction is "
                 f"{max_fraction:g}: {fix} or raise the limit"
             )
-        print(f"{name}: row {row}: {reason}; {share}, see rejected.parquet", file=sys.stderr)
+        advice = f"; {self.advice}" if self.advice else ""
+        log.warning("%s: row %s: %s; %s, see rejected.parquet%s", name, row, reason, share, advice)

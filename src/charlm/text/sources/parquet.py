@@ -28,6 +28,12 @@ def read_parquet(path: Path, codec: str | None, request: Request) -> Iterator[Re
     return ordered_map(partial(_parse_batch, request=request), batches)
 
 
+def check_parquet(path: Path, codec: str | None, request: Request) -> None:
+    """Check that a Parquet file has the requested columns, unless it is compressed as a whole."""
+    if codec is None:
+        request.indices(pq.read_schema(path).names)
+
+
 def _unpacked(path: Path, codec: str) -> IO[bytes]:
     """Decompress a file into a temporary one, since Parquet is read from its end."""
     unpacked = tempfile.TemporaryFile()  # noqa: SIM115 - its reader closes it

@@ -3,9 +3,10 @@
 import difflib
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import reduce
 from pathlib import Path
+from typing import NamedTuple, Self
 
 import numpy as np
 import pyarrow as pa
@@ -13,6 +14,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from charlm.errors import CharlmError
+from charlm.text.sources.dialect import Dialect
 from charlm.text.tables import utf8_buffer
 
 # fmt: off
@@ -23,13 +25,19 @@ MISSING = pa.array(
 # fmt: on
 """Values that `pandas.read_csv` treats as missing."""
 
-LONGEST_MISSING = max(map(len, MISSING.to_pylist()))
-
 UNDECODABLE = "bytes that do not decode"
 """The start of the reason for which such records are rejected."""
 
 UNUSABLE = re.compile("[\0\ud800-\udfff]")
 """NUL, and surrogates, which stand for bytes that could not be decoded."""
+
+
+class Note(NamedTuple):
+    """Something that the user should know about a record or, if `place` is None, a file."""
+
+    place: int | None
+    """The index of the record."""
+    text: str
 
 
 @dataclass
@@ -42,6 +50,13 @@ class Records:
         text: The texts of the usable records, null if missing.
         kept: The other columns of the usable records.
         rejected: Index, reason and excerpt of each unusable record.
+        size: The size of the records in bytes; 0 if the reader does not say.
+        lines: Their number of lines; 0 if the reader does not say.
+        lost_size: The size of the unusable records in bytes.
+        lost_lines: Their number of lines.
+        notes: What the user should know about usable records.
+        advice: How to read the unusable records, if that is known.
+        numbered: For a reason with `{line}`, by its index: number of lines before that line.
     """
 
     total: int
@@ -49,6 +64,23 @@ class Records:
     text: pa.Array
     kept: list[pa.Array]
     rejected: list[tuple[int, str, str]]
+    size: int = 0
+    lines: int = 0
+    lost_size: int = 0
+    lost_lines: int = 0
+    notes: list[Note] = field(default_factory=list)
+    advice: str = ""
+    numbered: dict[int, int] = field(default_factory=dict)
+
+    def with_lines_from(self, first: int) -> Self:
+        """Fill in the line numbers of the reasons; `first` lines are before these records."""
+        for index, line in self.numbered.items():
+            place, reason, text = self.rejected[index]
+            self.rejected[index] = place, reason.format(line=first + line + 1), text
+        return self
+
+
+DEFAULT_DIALECT = Dialect()
 
 
 @dataclass(frozen=True)
@@ -61,6 +93,8 @@ class Request:
         keep_columns: The other columns to read.
         separator: The string between the texts of several columns.
         encoding: The encoding of a text file without a byte order mark.
+        dialect: The dialect of CSV and TSV files.
+        document: What is one document of a plain-text file: the `file`, a `line` or a `paragraph`.
     """
 
     name: str
@@ -68,6 +102,8 @@ class Request:
     keep_columns: tuple[str, ...]
     separator: str
     encoding: str
+    dialect: Dialect = DEFAULT_DIALECT
+    document: str = "file"
 
     @property
     def columns(self) -> list[str]:
@@ -115,7 +151,7 @@ class Request:
         total: int,
         places: NDArray[np.int64],
         columns: list[pa.Array],
-        missing: bool = False,
+        missing: pa.Array | None = None,
         rejected: Sequence[tuple[int, str, str]] = (),
     ) -> Records:
         """Join the text columns of the usable records.
@@ -124,13 +160,13 @@ class Request:
             total: Number of records, usable or not.
             places: The indices of the usable records, shape (usable,).
             columns: The columns of the usable records, text columns first.
-            missing: Whether to replace the values that pandas treats as missing by null.
+            missing: The values to replace by null, if any.
             rejected: Index, reason and excerpt of each unusable record.
         """
         texts = columns[: len(self.text_columns) or 1]
         kept = columns[len(texts) :]
-        if missing:
-            texts = [_without_missing(text) for text in texts]
+        if missing is not None:
+            texts = [_without_missing(text, missing) for text in texts]
         if len(texts) > 1:
             none = reduce(pc.and_, [text.is_null() for text in texts])
             # Arrow drops rows in which all values are null, so give these a text for now.
@@ -146,7 +182,7 @@ class Request:
         total: int,
         usable: Sequence[tuple[int, Sequence[str | None]]],
         rejected: Sequence[tuple[int, str, str]],
-        missing: bool = False,
+        missing: pa.Array | None = None,
     ) -> Records:
         """Join the text columns of records given as pairs of index and values; see `records`."""
         columns = [
@@ -157,12 +193,12 @@ class Request:
         return self.records(total, places, columns, missing, rejected)
 
 
-def _without_missing(texts: pa.Array) -> pa.Array:
-    """Replace the values that pandas treats as missing by null."""
+def _without_missing(texts: pa.Array, missing: pa.Array) -> pa.Array:
+    """Replace the values that stand for a missing text by null."""
     ends, _ = utf8_buffer(texts)
-    if (np.diff(ends) > LONGEST_MISSING).all():
+    if (np.diff(ends) > pc.max(pc.binary_length(missing)).as_py()).all():
         return texts
-    found = pc.is_in(texts, MISSING)
+    found = pc.is_in(texts, missing)
     return pc.if_else(found, None, texts) if pc.any(found).as_py() else texts
 
 
