@@ -165,7 +165,7 @@ class TrainingSettings(Settings):
 class SplitSettings(Settings):
     """How documents are split into training, validation and test text: the keys of `splits`."""
 
-    method: Literal["document", "contiguous"] = "document"
+    method: Literal["auto", "document", "contiguous"] = "auto"
     validation: float = 0.05
     test: float = 0.05
     key: str = "charlm"

@@ -21,6 +21,7 @@ from tests.report.conftest import (
     report_of,
     write_comparison,
     write_json,
+    write_sizes,
 )
 
 from charlm.pipeline.config import resolve
@@ -120,7 +121,17 @@ def test_clock_values_are_in_one_section_only(results: Path) -> None:
     assert without.sub("", other) == without.sub("", page)
 
 
-def test_without_held_out_text_the_page_says_so(results: Path) -> None:
+@pytest.mark.parametrize(
+    ("splits", "advice"),
+    [
+        ({"validation": 0, "test": 0}, "set splits.validation or splits.test above 0."),
+        ({"method": "document"}, "give more documents, or set splits.method to auto: of so few"),
+        ({}, "give more text: so few characters leave none to hold out."),
+    ],
+)
+def test_without_held_out_text_the_page_says_so_and_what_to_do(
+    results: Path, splits: dict[str, Any], advice: str
+) -> None:
     _without_validation(results)
     for model in ("lstm", "gru"):
         path = results / "models" / model / "metrics.json"
@@ -131,9 +142,19 @@ def test_without_held_out_text_the_page_says_so(results: Path) -> None:
     for model in ("lstm", "gru"):
         path = results / "models" / model / "document_scores.parquet"
         pq.write_table(pq.read_table(path).slice(0, 0), path)
-    text = Elements(report_of(results)).text
+    text = " ".join(Elements(report_of(results, splits=splits)).text.split())
     assert "No text was held out" in text
+    assert advice in text
     assert "No documents were held out" in text
+
+
+@pytest.mark.parametrize(("characters", "little"), [(19_999, True), (20_000, False)])
+def test_scores_of_little_text_are_called_that(
+    results: Path, characters: int, little: bool
+) -> None:
+    write_sizes(results, [("train", characters - 500), ("test", 500)], 2)
+    text = " ".join(Elements(report_of(results)).text.split())
+    assert ("19,999 characters, 500 of them held out, so these scores mean" in text) == little
 
 
 def test_without_validation_text_the_scores_are_those_of_the_test_text(results: Path) -> None:

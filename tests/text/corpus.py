@@ -20,7 +20,7 @@ from charlm.text.splits import NAMES
 from charlm.text.tokens import TokenSplit
 from charlm.text.vocabulary import Vocabulary
 
-SPLITS = SplitSettings(validation=0.1, test=0.1)
+SPLITS = SplitSettings(method="document", validation=0.1, test=0.1)
 CLEANED = ("corpus.parquet", "cleaning.tsv", "cleaning_examples.json")
 """What `clean` writes."""
 
@@ -104,7 +104,7 @@ def build(folder: Path, **options: Any) -> Vocabulary:
     return Vocabulary.load(folder / "vocabulary.json")
 
 
-def encoded(folder: Path, one_stream: bool = False) -> dict[str, TokenSplit]:
+def encoded(folder: Path, one_stream: bool | None = False) -> dict[str, TokenSplit]:
     """Encode the corpus in a folder with its vocabulary; return the splits."""
     places = (folder / name for name in ("corpus.parquet", "vocabulary.json", "tokens"))
     encode(*places, one_stream=one_stream)

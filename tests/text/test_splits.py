@@ -1,6 +1,8 @@
 """Splits: by a hash of the document that no other document changes, or by position, exactly."""
 
 import hashlib
+import logging
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +20,7 @@ from charlm.text.splits import (
     pieces,
     split_by_hash,
     split_by_position,
+    split_documents,
 )
 
 
@@ -120,3 +123,61 @@ def test_contiguous_splits_lose_nothing(lengths: list[int], validation: float, t
     first = int(total * (10 - round(10 * validation) - round(10 * test)) / 10)
     second = int(total * (10 - round(10 * test)) / 10)
     assert list(totals.values()) == [first, second - first, total - second]
+
+
+TRAIN, VALIDATION, TEST = 2**63, 2**62, 0
+"""Hashes of documents that fall into each split."""
+
+QUARTERS = SplitSettings(validation=0.25, test=0.25)
+
+
+def method_of(sizes: dict[int, int], settings: SplitSettings = QUARTERS) -> str:
+    """Return how documents are split, given the hash and the length of one in each split."""
+    prints = np.array([[number, 0] for number in sizes], np.uint64)
+    return split_documents(prints, np.array(list(sizes.values())), settings).method
+
+
+@pytest.mark.parametrize(
+    ("sizes", "method"),
+    [
+        ({TRAIN: 30_000, VALIDATION: 2_000, TEST: 2_000}, "document"),
+        ({TRAIN: 30_000, VALIDATION: 1_999, TEST: 2_000}, "contiguous"),
+        ({TRAIN: 30_000, VALIDATION: 2_000}, "contiguous"),
+        ({TRAIN: 1_999, VALIDATION: 9_000, TEST: 9_000}, "contiguous"),
+        ({TRAIN: 1_000_000}, "contiguous"),
+        ({TRAIN: 940_000, VALIDATION: 40_000, TEST: 20_000}, "document"),
+        ({TRAIN: 940_001, VALIDATION: 40_000, TEST: 19_999}, "contiguous"),
+        ({TRAIN: 1}, "document"),
+    ],
+)
+def test_auto_splits_contiguously_if_a_part_would_be_tiny(
+    sizes: dict[int, int], method: str
+) -> None:
+    assert method_of(sizes) == method
+    for explicit in ("document", "contiguous"):
+        assert method_of(sizes, replace(QUARTERS, method=explicit)) == explicit
+
+
+def test_half_of_a_small_fraction_is_not_tiny() -> None:
+    little = SplitSettings(validation=0.01, test=0)
+    assert method_of({TRAIN: 995_000, TEST: 5_000}, little) == "document"
+    assert method_of({TRAIN: 995_001, TEST: 4_999}, little) == "contiguous"
+
+
+def test_auto_says_how_much_is_held_out(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    assert method_of({TRAIN: 19_000, VALIDATION: 900}) == "contiguous"
+    assert caplog.messages == [
+        "splits.method auto: split contiguously, since a split by document would hold out 900 "
+        "characters (4.5%) for validation and 0 characters (0.0%) for test; held out: 4,975 "
+        "characters (25.0%) for validation and 4,975 characters (25.0%) for test",
+        "the corpus has only 19,900 characters, so its scores mean little; give more text",
+    ]
+
+
+def test_nothing_is_said_of_enough_text_or_none_held_out(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    method_of({TRAIN: 16_000, VALIDATION: 2_000, TEST: 2_000})
+    assert method_of({TRAIN: 10}, SplitSettings(validation=0, test=0)) == "document"
+    method_of({TRAIN: 10}, replace(QUARTERS, method="document"))
+    assert not caplog.messages

@@ -68,7 +68,7 @@ def run_chain(folder: Path, texts: str | list[str], **settings: Any) -> Path:
     splits = SplitSettings(**config["splits"])
     clean_documents(results, splits=splits, **config["cleaning"])
     build_vocabulary(corpus, vocabulary, **config["vocabulary"])
-    encode(corpus, vocabulary, tokens, one_stream=splits.method == "contiguous")
+    encode(corpus, vocabulary, tokens)
     scores = results / "baseline_scores.parquet"
     baseline(vocabulary, tokens, baselines, scores)
     folders = {name: results / "models" / name for name in config["models"]}
@@ -145,7 +145,11 @@ def test_a_degenerate_text_gets_a_report(
     [
         ("a", {"splits": TENTHS}, "corpus.parquet: too few characters to split contiguously (1)"),
         ("ab", {"splits": TENTHS}, "tokens/train.npy: fewer than two tokens"),
-        (["aaaa", "aaaa"], {"splits": LARGE}, "too few documents to split (1)"),
+        (
+            ["aaaa", "aaaa"],
+            {"splits": {**LARGE, "method": "document"}},
+            "too few documents to split (1)",
+        ),
         (["<b></b>"] * 9, {}, "corpus.parquet: cleaning leaves no text"),
         ("   ", {}, "corpus.parquet: cleaning leaves no text"),
         ("", {}, "'text' is empty or missing in all 1 records"),

@@ -42,6 +42,13 @@ def test_a_wrong_setting_ends_the_run_before_any_job(
     assert not (checkout.folder / "results/tiny").exists()
 
 
+def test_a_source_with_a_name_in_braces_ends_the_run_before_any_job(checkout: Checkout) -> None:
+    (checkout.folder / "{x}.csv").write_text("text\nhello\n")
+    corpus = with_corpus(checkout, source="{x}.csv")
+    printed = run(checkout, "--configfile", TINY, *corpus, "--dry-run")
+    assert "{x}.csv: Snakemake takes names in braces for wildcards; rename the file" in printed
+
+
 def test_a_configfile_stands_alone(checkout: Checkout) -> None:
     (checkout.folder / "mine.yaml").write_text("corpus: {name: mine, source: 'posts.csv'}\n")
     (checkout.folder / "posts.csv").write_text("text\nhello\n")

@@ -3,6 +3,7 @@ import os.path
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
+from snakemake.io import contains_wildcard
 
 from charlm.pipeline.config import resolve
 from charlm.errors import CharlmError
@@ -38,6 +39,10 @@ def user_files(files):
     for file in filter(None, files):
         if is_remote(str(file)):
             found.append(storage(file))
+        elif contains_wildcard(str(file)):
+            raise WorkflowError(
+                f"{file}: Snakemake takes names in braces for wildcards; rename the file or folder"
+            )
         else:
             found.append(local(Path(file).absolute() if PREFIX else file))
     return found

@@ -14,8 +14,6 @@ rule encode:
     resources:
         mem_mb=1024,
     params:
-        # Other stages read this from the tokens.
-        one_stream=config["splits"]["method"] == "contiguous",
         code=code_of("encode"),
     script:
         "../scripts/encode.py"

@@ -11,7 +11,6 @@ def main(snakemake: Snakemake) -> None:
         snakemake.input.corpus,
         snakemake.input.vocabulary,
         snakemake.output.tokens,
-        one_stream=snakemake.params.one_stream,
     )
 
 

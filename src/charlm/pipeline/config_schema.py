@@ -235,9 +235,10 @@ class Cleaning(Section):
 class Splits(Section):
     """How the documents are split into training, validation and test text."""
 
-    method: Literal["document", "contiguous"] = "document"
+    method: Literal["auto", "document", "contiguous"] = "auto"
     """`document` assigns whole documents by a hash of their content; `contiguous` cuts the text
-    into three parts, one after the other"""
+    into three parts, one after the other; `auto` is `document`, or `contiguous` if a part would be
+    empty or tiny (below 2 % or 2,000 characters)"""
     validation: Fraction = 0.05
     """fraction of the text for validation"""
     test: Fraction = 0.05

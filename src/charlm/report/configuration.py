@@ -8,6 +8,7 @@ import yaml
 
 from charlm.report.html import is_control
 from charlm.report.results import Configuration
+from charlm.text.sources.locations import local_path
 
 
 def as_yaml(config: Configuration) -> str:
@@ -33,13 +34,14 @@ def as_yaml(config: Configuration) -> str:
 def without_folders(source: str | Sequence[str]) -> str | list[str]:
     """Return the source with absolute paths cut to their file names, since folders are private.
 
-    >>> without_folders(["/home/ada/texts.csv", "data/more.csv"])
-    ['texts.csv', 'data/more.csv']
+    >>> without_folders(["/home/ada/texts.csv", "file:///home/ada/a.csv", "data/b.csv"])
+    ['texts.csv', 'a.csv', 'data/b.csv']
     """
     if isinstance(source, str):
         return _without_folders(source)
     return [_without_folders(entry) for entry in source]
 
 
-def _without_folders(path: str) -> str:
-    return Path(path).name if Path(path).is_absolute() else path
+def _without_folders(entry: str) -> str:
+    path = local_path(entry)
+    return Path(path).name if Path(path).is_absolute() else entry

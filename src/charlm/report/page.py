@@ -27,6 +27,7 @@ from charlm.report.ranking import bar_scale, find_differences, rank, seed_rows
 from charlm.report.results import Results
 from charlm.report.samples import sample_to_quote, samples_by_prompt, summarize_memorization
 from charlm.report.symbols import read_vocabulary
+from charlm.text.splits import LITTLE_TEXT
 
 
 def render(results: Results) -> str:
@@ -50,6 +51,8 @@ def render(results: Results) -> str:
         source=without_folders(config["corpus"]["source"]),
         sizes=sizes,
         splits=split_rows(sizes),
+        split_settings=config["splits"],
+        little_text=LITTLE_TEXT,
         split=results.split,
         ranking=ranking,
         bar_scale=bar_scale(ranking),

@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 from charlm.errors import CharlmError
 from charlm.files import write_text
 from charlm.progress import progress
-from charlm.text.splits import NAMES
+from charlm.text.splits import NAMES, split_method
 from charlm.text.symbols import UnsignedArray, split_graphemes, utf8_pieces
 from charlm.text.tables import TableWriter, column, ordered_map, output, row_groups
 from charlm.text.tokens import SUMMARY
@@ -25,7 +25,11 @@ from charlm.text.vocabulary import Vocabulary
 
 
 def encode(
-    corpus: str | Path, vocabulary: str | Path, folder: str | Path, *, one_stream: bool
+    corpus: str | Path,
+    vocabulary: str | Path,
+    folder: str | Path,
+    *,
+    one_stream: bool | None = None,
 ) -> None:
     """Write `{split}.npy` and `{split}.documents.parquet` for each split, and `summary.json`.
 
@@ -44,11 +48,13 @@ def encode(
         vocabulary: The file `vocabulary.json`.
         folder: The folder to write.
         one_stream: Whether a split is to be read as one stream, as a contiguous split is; otherwise
-            each document is read from a fresh state.
+            each document is read from a fresh state. None: as `clean` split the corpus.
 
     Raises:
         CharlmError: A symbol is unknown and the vocabulary has no id for unknown symbols.
     """
+    if one_stream is None:
+        one_stream = split_method(corpus) == "contiguous"
     symbols = Vocabulary.load(vocabulary)
     folder = Path(folder)
     characters, documents = Counter[str](), Counter[str]()

@@ -1,22 +1,134 @@
 """The split of each document: by a hash of its text, or by its position in the whole text."""
 
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
 from fractions import Fraction
 from hashlib import blake2b
 from itertools import pairwise
 from math import ceil
+from pathlib import Path
+from typing import Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from charlm.errors import CharlmError
 from charlm.settings import SplitSettings
 
 NAMES = ("train", "validation", "test")
 
+Method: TypeAlias = Literal["document", "contiguous"]
+
+TINY_FRACTION = Fraction("0.02")
+"""Fraction of the text below which a split is tiny."""
+TINY_CHARACTERS = 2_000
+"""Number of characters below which a split is tiny."""
+LITTLE_TEXT = 20_000
+"""Number of characters of a whole corpus below which scores mean little."""
+
+METADATA_KEY = "split_method"
+"""The key in the footer of `corpus.parquet` of the method by which it was split."""
+
+
+def split_method(corpus: str | Path) -> Method:
+    """Return the method by which `clean` split a corpus.
+
+    Raises:
+        CharlmError: The corpus is missing or damaged.
+    """
+    try:
+        metadata = pq.read_metadata(corpus).metadata or {}
+    except (OSError, pa.ArrowException):
+        raise CharlmError(f"{corpus}: it is missing or damaged; delete it and run again") from None
+    return "contiguous" if metadata.get(METADATA_KEY.encode()) == b"contiguous" else "document"
+
 
 def fingerprint(utf8: bytes | memoryview, *, key: str) -> bytes:
     """Return the keyed BLAKE2b hash (RFC 7693) of a UTF-8 text, 16 bytes."""
     return blake2b(utf8, key=key.encode("utf-8")[:64], digest_size=16).digest()
+
+
+@dataclass(frozen=True)
+class Split:
+    """The split of each document, an index into `NAMES`, and where documents are cut."""
+
+    method: Method
+    numbers: npt.NDArray[np.int8]
+    cuts: dict[int, list[int]]
+    """For each document that reaches into another split; see `split_by_position`."""
+
+
+def split_documents(
+    fingerprints: npt.NDArray[np.uint64],
+    characters: npt.NDArray[np.int64],
+    settings: SplitSettings,
+) -> Split:
+    """Split documents as the settings say, and log how much is held out if that is little.
+
+    The method `auto` splits by document, or by position if a split would be tiny otherwise.
+
+    Args:
+        fingerprints: As for `split_by_hash`.
+        characters: Number of characters of each document, 0 if it is dropped.
+        settings: The method, and the fractions of the splits.
+
+    Raises:
+        CharlmError: The fractions leave nothing to train on.
+    """
+    contiguous = Split("contiguous", *split_by_position(characters, settings))
+    by_document = Split("document", split_by_hash(fingerprints, settings), {})
+    split = contiguous if settings.method == "contiguous" else by_document
+    sizes = _sizes(split, characters)
+    if settings.method == "auto" and _any_tiny(sizes, settings):
+        others = _sizes(contiguous, characters)
+        if others[0]:
+            logging.info(
+                "splits.method auto: split contiguously, since a split by document would hold out "
+                f"{_held_out(sizes)}; held out: {_held_out(others)}"
+            )
+            split, sizes = contiguous, others
+    if any(sizes[1:]) and sum(sizes) < LITTLE_TEXT:
+        logging.warning(
+            f"the corpus has only {sum(sizes):,} characters, so its scores mean little; "
+            "give more text"
+        )
+    return split
+
+
+def _any_tiny(sizes: Sequence[int], settings: SplitSettings) -> bool:
+    """Return whether a split is too small, given the number of characters of each.
+
+    A split is not too small because the configuration asks for little: half of that is enough.
+    """
+    validation, test = _fractions(settings)
+    if not validation + test:
+        return False  # nothing is to be held out
+    return any(
+        size < TINY_CHARACTERS or size < min(TINY_FRACTION, fraction / 2) * sum(sizes)
+        for size, fraction in zip(sizes, (1 - validation - test, validation, test), strict=True)
+        if fraction
+    )
+
+
+def _held_out(sizes: Sequence[int]) -> str:
+    """Describe how much is held out."""
+    return " and ".join(
+        f"{size:,} characters ({size / max(1, sum(sizes)):.1%}) for {name}"
+        for name, size in zip(NAMES[1:], sizes[1:], strict=True)
+    )
+
+
+def _sizes(split: Split, characters: npt.NDArray[np.int64]) -> list[int]:
+    """Return the number of characters in each split."""
+    sizes = [int(characters[split.numbers == number].sum()) for number in range(len(NAMES))]
+    for row, offsets in split.cuts.items():
+        sizes[split.numbers[row]] -= int(characters[row])
+        for name, start, end in pieces(int(characters[row]), offsets):
+            sizes[NAMES.index(name)] += end - start
+    return sizes
 
 
 def split_by_hash(

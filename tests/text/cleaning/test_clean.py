@@ -12,7 +12,8 @@ import pytest
 from charlm.errors import CharlmError
 from charlm.settings import SplitSettings
 from charlm.text.cleaning.profiles import RuleSettings
-from tests.text.corpus import CLEANED, SPLITS, clean_documents, clean_texts
+from charlm.text.splits import split_method
+from tests.text.corpus import CLEANED, SPLITS, build, clean_documents, clean_texts, encoded
 
 NOTHING_LEFT = "corpus.parquet: cleaning leaves no text; fix cleaning.rules or corpus.source"
 TOO_FEW = r"too few documents to split \(\d+\): none is left to train on; give more documents"
@@ -140,10 +141,10 @@ def contents(folder: Path) -> list[bytes]:
     return [(folder / name).read_bytes() for name in CLEANED]
 
 
-@pytest.mark.parametrize("method", ["document", "contiguous"])
+@pytest.mark.parametrize("method", ["auto", "document", "contiguous"])
 @pytest.mark.parametrize("shards", [2, 5, 40])
 def test_any_number_of_shards_gives_the_same_bytes(
-    many_row_groups: Path, shards: int, method: Literal["document", "contiguous"]
+    many_row_groups: Path, shards: int, method: Literal["auto", "document", "contiguous"]
 ) -> None:
     splits = replace(SPLITS, method=method)
     clean_documents(many_row_groups, rules=[NEAR], splits=splits)
@@ -193,8 +194,26 @@ def test_contiguous_splits_do_not_count_what_was_dropped(tmp_path: Path) -> None
 
 def test_documents_are_split_by_the_hash_of_their_clean_text(tmp_path: Path) -> None:
     texts = [f"document {number}<br>" for number in range(200)]
-    splits = SplitSettings(validation=0.3, test=0.1, key="a key")
+    splits = SplitSettings(method="document", validation=0.3, test=0.1, key="a key")
     table, _ = clean_texts(tmp_path, texts, splits=splits)
     expected = [split_of(text, splits) for text in table["text"].to_pylist()]
     assert table["text"][0].as_py() == "document 0"
     assert table["split"].to_pylist() == expected
+
+
+@pytest.mark.parametrize("method", ["auto", "document", "contiguous"])
+def test_the_corpus_says_how_it_was_split(
+    tmp_path: Path, method: Literal["auto", "document", "contiguous"]
+) -> None:
+    texts = [f"document {number}" for number in range(50)]
+    clean_texts(tmp_path, texts, splits=replace(SPLITS, method=method))
+    expected = "document" if method == "document" else "contiguous"
+    assert split_method(tmp_path / "corpus.parquet") == expected
+    build(tmp_path)
+    assert encoded(tmp_path, one_stream=None)["train"].one_stream == (expected == "contiguous")
+
+
+def test_a_damaged_corpus_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "corpus.parquet").write_bytes(b"PAR1")
+    with pytest.raises(CharlmError, match=r"corpus.parquet: it is missing or damaged"):
+        split_method(tmp_path / "corpus.parquet")

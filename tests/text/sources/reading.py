@@ -50,4 +50,10 @@ def parquet(**columns: Sequence[object]) -> bytes:
     return content
 
 
+def zstd_frame(content: bytes, window_log: int) -> bytes:
+    """Return a zstd frame (RFC 8878) with one raw block and a window of 2 ** `window_log` bytes."""
+    block = (len(content) << 3 | 1).to_bytes(3, "little") + content
+    return b"\x28\xb5\x2f\xfd" + bytes([0, window_log - 10 << 3]) + block
+
+
 GOOD = b"text,n\n" + b"".join(b"a line of text %d,1\n" % number for number in range(1000))

@@ -12,7 +12,7 @@ from charlm.text.sources import plain_text
 from charlm.text.sources.blocks import join_blocks
 from charlm.text.sources.formats import read_file
 from charlm.text.sources.records import Request
-from tests.text.sources.reading import GOOD, parquet, read
+from tests.text.sources.reading import GOOD, parquet, read, zstd_frame
 
 
 def gz(data: bytes) -> bytes:
@@ -330,7 +330,27 @@ a,1
         "a.csv.gz",
         GOOD,
         {},
-        "a.csv.gz: damaged or cut off: zlib inflate failed: incorrect header check; replace it",
+        "a.csv.gz: damaged or cut off: Not a gzipped file (b'te'); replace it",
+    ),
+    "zstd with a long window": (
+        "a.csv.zst",
+        zstd_frame(GOOD, window_log=31),
+        {},
+        "a.csv.zst: its zstd window is longer than 128 MiB; unpack it with `zstd -d --long=31 "
+        "a.csv.zst` and read the unpacked file",
+    ),
+    "gzip with a wrong checksum": (
+        "a.csv.gz",
+        gz(GOOD)[:-8] + bytes(8),
+        {},
+        "a.csv.gz: damaged or cut off: CRC check failed 0x0 != 0x8365b92e; replace it",
+    ),
+    "gzip with damaged content": (
+        "a.csv.gz",
+        gz(GOOD)[:10] + b"\xff" * 100,
+        {},
+        "a.csv.gz: damaged or cut off: Error -3 while decompressing data: invalid block type; "
+        "replace it",
     ),
     "no zstd": (
         "a.csv.zst",
@@ -343,7 +363,8 @@ a,1
         "a.csv.gz",
         gz(GOOD)[:-500],
         {},
-        "a.csv.gz: damaged or cut off: Truncated compressed stream; replace it",
+        "a.csv.gz: damaged or cut off: Compressed file ended before the end-of-stream marker was "
+        "reached; replace it",
     ),
     "zstd cut off": (
         "a.csv.zst",
@@ -386,9 +407,9 @@ a,1
     ),
     "Parquet of lists": (
         "a.parquet",
-        parquet(text=[["a"]]),
+        parquet(text=[[1]]),
         {},
-        "a.parquet: column 'text' does not hold text: Unsupported cast from list<element: string> "
+        "a.parquet: column 'text' does not hold text: Unsupported cast from list<element: int64> "
         "to utf8 using function cast_string; name a column of strings",
     ),
     "Parquet without rows": (
@@ -407,7 +428,22 @@ a,1
         "a.json",
         b'[{"text": "a"}]',
         {},
-        "a.json: it is a single JSON array; write one object per line",
+        "a.json: it is a single JSON array; write one object per line, as in "
+        "`jq -c '.[]' a.json > lines.jsonl`",
+    ),
+    "a JSON object over several lines": (
+        "a.json",
+        b'{\n  "text": "a",\n  "n": {\n    "m": 1\n  }\n}\n{\n  "text": "b"\n}\n',
+        {},
+        "a.json: its first JSON object spans several lines; write one object per line, as in "
+        "`jq -c . a.json > lines.jsonl`",
+    ),
+    "a long JSON object over several lines": (
+        "a.json",
+        b'{"text": "a",\n "n": [' + b"1,\n" * 200_000 + b"1]}\n",
+        {},
+        "a.json: its first JSON object spans several lines; write one object per line, as in "
+        "`jq -c . a.json > lines.jsonl`",
     ),
     "JSON without the key": (
         "a.jsonl",

@@ -11,7 +11,7 @@ import pytest
 from charlm.errors import CharlmError
 from charlm.text.sources import decoding
 from charlm.text.sources.records import Request
-from tests.text.sources.reading import GOOD, parquet, read, rejected
+from tests.text.sources.reading import GOOD, parquet, read, rejected, zstd_frame
 
 
 @pytest.mark.parametrize("ending", ["gz", "zst"])
@@ -33,6 +33,19 @@ def test_compressed_files(tmp_path: Path, kind: str, ending: str) -> None:
 def test_a_gzip_file_of_several_members(tmp_path: Path) -> None:
     (tmp_path / "a.csv.gz").write_bytes(gzip.compress(b"text\none\n") + gzip.compress(b"two\n"))
     assert read(tmp_path, str(tmp_path / "a.csv.gz"))["text"].to_pylist() == ["one", "two"]
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_a_gzip_file_padded_with_zeros(tmp_path: Path, kind: str) -> None:
+    content = b"text\none\n" if kind == "csv" else parquet(text=["one"])
+    path = tmp_path / f"a.{kind}.gz"
+    path.write_bytes(gzip.compress(content) + bytes(512))
+    assert read(tmp_path, str(path))["text"].to_pylist() == ["one"]
+
+
+def test_a_zstd_window_of_128_mib(tmp_path: Path) -> None:
+    (tmp_path / "a.csv.zst").write_bytes(zstd_frame(b"text\none\n", window_log=27))
+    assert read(tmp_path, str(tmp_path / "a.csv.zst"))["text"].to_pylist() == ["one"]
 
 
 @pytest.mark.parametrize(

@@ -57,6 +57,28 @@ def test_a_tilde_is_the_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert resolve_source("~/a.csv") == [tmp_path / "a.csv"]
 
 
+@pytest.mark.parametrize("start", ["file://", "file://localhost", "file:"])
+def test_an_address_of_a_file_is_its_path(tmp_path: Path, start: str) -> None:
+    for name in ("my posts.csv", "100%41.csv"):
+        write_csv(tmp_path / name, [[1, "x"]])
+    assert resolve_source(f"{start}{tmp_path}/my%20posts.csv") == [tmp_path / "my posts.csv"]
+    assert resolve_source(f"{start}{tmp_path}/100%41.csv") == [tmp_path / "100%41.csv"]
+    assert len(resolve_source(f"{start}{tmp_path}/*.csv")) == 2
+
+
+def test_an_address_of_a_file_may_be_relative(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "data").mkdir()
+    write_csv(tmp_path / "data/a.csv", [[1, "x"]])
+    write_csv(tmp_path / "file:b.csv", [[1, "x"]])
+    assert resolve_source("file://data/a.csv") == [Path("data/a.csv")]
+    assert resolve_source("file:b.csv") == [Path("file:b.csv")]
+    with pytest.raises(CharlmError, match=r"^b.csv: there is no such file"):
+        resolve_source("file://b.csv")
+
+
 def test_a_changed_data_package_is_refused(tmp_path: Path) -> None:
     changed = tmp_path / "a.csv"
     changed.write_bytes(GOOD)

@@ -19,7 +19,7 @@ from charlm.text.cleaning.left_over import LEFT_OVER, PREFIX
 from charlm.text.cleaning.profiles import RuleSettings, rules_of
 from charlm.text.cleaning.rules import DocumentRule
 from charlm.text.duplicates import nearly_repeated, repeated
-from charlm.text.splits import NAMES, pieces, split_by_hash, split_by_position
+from charlm.text.splits import METADATA_KEY, NAMES, pieces, split_documents
 from charlm.text.tables import TableWriter, column, output, row_groups
 
 Booleans = npt.NDArray[np.bool_]
@@ -70,16 +70,13 @@ def clean(
     rows += [(PREFIX + rule.name, matches, 0, number) for rule, (matches, number) in left_over]
     if not characters[keep].any():
         raise CharlmError(f"{corpus}: cleaning leaves no text; fix cleaning.rules or corpus.source")
-    cuts: dict[int, list[int]] = {}
-    if splits.method == "contiguous":
-        split_numbers, cuts = split_by_position(np.where(keep, characters, 0), splits)
-    else:
-        split_numbers = split_by_hash(fingerprints, splits)
-    if not characters[keep & (split_numbers == 0)].any():
-        raise _nothing_to_train_on(corpus, keep, characters, splits)
+    split = split_documents(fingerprints, np.where(keep, characters, 0), splits)
+    if not characters[keep & (split.numbers == 0)].any():
+        raise _nothing_to_train_on(corpus, keep, characters, splits.method)
     with output(corpus) as temporary, TableWriter(temporary) as writer:
-        for table in _corpus_tables(parts, keep, split_numbers, cuts):
+        for table in _corpus_tables(parts, keep, split.numbers, split.cuts):
             writer.add(table)
+        writer.add_metadata(METADATA_KEY, split.method)
     lines = ["rule\tmatches\tcharacters_removed\tdocuments"]
     lines += ["\t".join(map(str, row)) for row in rows]
     files.write_text(summary, "\n".join(lines) + "\n")
@@ -129,12 +126,13 @@ def _dropped(
 
 
 def _nothing_to_train_on(
-    corpus: str | Path, keep: Booleans, characters: Integers, splits: SplitSettings
+    corpus: str | Path, keep: Booleans, characters: Integers, method: str
 ) -> CharlmError:
     """Return the error of a corpus without training text."""
-    if splits.method == "contiguous":
+    if method != "document":
+        how = "contiguously " if method == "contiguous" else ""
         return CharlmError(
-            f"{corpus}: too few characters to split contiguously "
+            f"{corpus}: too few characters to split {how}"
             f"({int(characters[keep].sum()):,}): none is left to train on; give more text or lower "
             "splits.validation and splits.test"
         )

@@ -5,9 +5,8 @@ import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import pyarrow as pa
-
 from charlm.errors import CharlmError
+from charlm.text.sources.compression import decompressed
 from charlm.text.sources.records import Request
 
 READ_BYTES = 1 << 18
@@ -61,12 +60,12 @@ def utf8_chunks(path: Path, codec: str | None, request: Request) -> Iterator[byt
     """
     with path.open("rb") as file:
         size = os.fstat(file.fileno()).st_size
-        stream = pa.CompressedInputStream(file, codec) if codec else file
-        start: bytes = stream.read(4)
+        stream = decompressed(file, codec)
+        start = stream.read(4)
         encoding, mark = _encoding(start, request)
         start = start[mark:]
         recode = _recoder(encoding)
-        chunk: bytes = start + stream.read(READ_BYTES)
+        chunk = start + stream.read(READ_BYTES)
         _check_text(chunk, encoding, request)
         while chunk:
             yield recode(chunk, False)

@@ -1,5 +1,6 @@
 """The formats of source files, and their readers."""
 
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -8,10 +9,11 @@ from pathlib import Path
 import pyarrow as pa
 
 from charlm.errors import CharlmError
+from charlm.text.sources.compression import CODECS, TOO_LONG_WINDOW
 from charlm.text.sources.delimited import check_delimited, read_delimited
 from charlm.text.sources.json_lines import read_json_lines
 from charlm.text.sources.locations import PACKAGES, check_digest
-from charlm.text.sources.parquet import check_parquet, read_parquet
+from charlm.text.sources.parquet import check_parquet, kept_types, read_parquet
 from charlm.text.sources.plain_text import read_plain_text
 from charlm.text.sources.records import Records, Request, one_line
 
@@ -62,7 +64,7 @@ def read_file(path: Path, request: Request, format: str) -> Iterator[Records]:
     Raises:
         CharlmError: The format is unknown, or the file cannot be read.
     """
-    format, codec = _format_of(path, request, format)
+    format, codec = _format_and_codec(path, request, format)
     if request.name in map("package:{}".format, PACKAGES):
         check_digest(path, request)
     with _one_line_errors(request):
@@ -75,16 +77,29 @@ def check_file(path: Path, request: Request, format: str) -> None:
     Raises:
         CharlmError: The format is unknown, or the file cannot be read or lacks a column.
     """
-    format, codec = _format_of(path, request, format)
+    format, codec = _format_and_codec(path, request, format)
     if format in CHECKS:
         with _one_line_errors(request):
             CHECKS[format](path, codec, request)
 
 
-def _format_of(path: Path, request: Request, format: str) -> tuple[str, str | None]:
-    """Return the format and the compression of a file; see `read_file`."""
+def read_kept_types(path: Path, request: Request, format: str) -> list[tuple[pa.DataType, bool]]:
+    """Return the type of each column to keep of a file, and whether the column has values.
+
+    Raises:
+        CharlmError: As `read_file`.
+    """
+    format, codec = _format_and_codec(path, request, format)
+    if format != "parquet":
+        return [(pa.string(), True)] * len(request.keep_columns)
+    with _one_line_errors(request):
+        return kept_types(path, codec, request)
+
+
+def _format_and_codec(path: Path, request: Request, format: str) -> tuple[str, str | None]:
+    """Return the format of a file, a key of `READERS`, and its compression."""
     ending = path.suffix.lower()
-    codec = {".gz": "gzip", ".zst": "zstd"}.get(ending)
+    codec = CODECS.get(ending)
     if format == "auto":
         plain = Path(path.stem).suffix.lower() if codec else ending
         if plain in UNREADABLE:
@@ -112,5 +127,10 @@ def _one_line_errors(request: Request) -> Iterator[None]:
         raise request.error("permission denied; change its permissions") from None
     except UnicodeError as error:
         raise request.error(f"cannot be decoded: {one_line(error)}; set corpus.encoding") from None
-    except (OSError, EOFError, pa.ArrowException) as error:
+    except (OSError, EOFError, zlib.error, pa.ArrowException) as error:
+        if TOO_LONG_WINDOW in str(error):
+            raise request.error(
+                "its zstd window is longer than 128 MiB; unpack it with "
+                f"`zstd -d --long=31 {request.name}` and read the unpacked file"
+            ) from None
         raise request.error(f"damaged or cut off: {one_line(error)}; replace it") from None

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,6 +12,8 @@ import pyarrow as pa
 
 from charlm.errors import CharlmError
 from charlm.progress import progress
+from charlm.text.sources.column_types import common_types, with_types
+from charlm.text.sources.columns import Keys
 from charlm.text.sources.decoding import check_encoding
 from charlm.text.sources.dialect import Dialect
 from charlm.text.sources.formats import check_file, read_file
@@ -86,6 +88,7 @@ def ingest(
         (path, Request(name, *columns, separator, encoding, dialect, document))
         for name, path in files
     ]
+    types = common_types(requests, format)
     chosen = None
     if max_documents is not None:
         chosen = _evenly_spaced(_read(requests, format), max_documents)
@@ -97,11 +100,12 @@ def ingest(
     ):
         rejects.add(REJECTED.empty_table())
         counts = _Counts()
+        keys = _KeysOfSource()
         with progress(None, "ingest", " records") as bar:
             for part in _read(requests, format):
                 if part.records.rejected:
                     rejects.add(part.rejected_table())
-                table = part.table(columns[1])
+                table = part.table(requests[0][1].keep_columns)
                 with_text = len(table) - part.records.text.null_count
                 if chosen is not None:
                     low, high = np.searchsorted(
@@ -110,15 +114,17 @@ def ingest(
                     table = table.filter(part.records.text.is_valid())
                     table = table.take(pa.array(chosen[low:high] - counts.with_text))
                 counts.add(part, with_text)
+                keys.add(part)
                 bar.update(part.records.total)
                 try:
-                    writer.add(table)
+                    writer.add(with_types(table, types))
                 except (pa.ArrowInvalid, pa.ArrowNotImplementedError, ValueError) as error:
                     raise CharlmError(
                         f"{part.name}: its columns differ from the first file's: "
                         f"{one_line(error)}; convert them to the same types"
                     ) from None
         where = files[0][0] if len(files) == 1 else f"{files[0][0]} and {len(files) - 1} more"
+        keys.check(replace(requests[0][1], name=where))
         counts.check(where, columns[0], max_rejected_fraction)
 
 
@@ -208,6 +214,42 @@ def _evenly_spaced(parts: Iterator[_Part], most: int) -> npt.NDArray[np.int64]:
 
 
 @dataclass
+class _KeysOfSource:
+    """The keys of all files; a column may be missing from some records and files, but not all."""
+
+    everywhere: Keys = field(default_factory=Keys)
+    in_files: dict[str, Keys] = field(default_factory=dict)
+    all_columns: bool = False
+    """Whether there is a file with a header, which has all columns."""
+
+    def add(self, part: _Part) -> None:
+        """Add the keys of a part."""
+        keys = part.records.keys
+        if keys is None:
+            self.all_columns = True
+        else:
+            self.everywhere.add(keys)
+            self.in_files.setdefault(part.name, Keys()).add(keys)
+
+    def check(self, request: Request) -> None:
+        """Check that each column occurs; report files without any text column.
+
+        Raises:
+            CharlmError: A column does not occur.
+        """
+        found, others = self.everywhere.found, self.everywhere.others
+        if others and not self.all_columns and not found.issuperset(request.columns):
+            request.indices([*others, *(found - others.keys())])
+        texts = " or ".join(map(repr, request.text_columns))
+        for name, keys in self.in_files.items():
+            if keys.others and keys.found.isdisjoint(request.text_columns):
+                log.warning(
+                    f"{name}: no record has {texts}, so it adds no text; leave it out of "
+                    "corpus.source or name its column in corpus.text_columns"
+                )
+
+
+@dataclass
 class _Counts:
     """Counts of the records read so far, and where the first unusable one is."""
 
@@ -224,6 +266,8 @@ class _Counts:
     """The name of its file, its row and the reason."""
     notes: dict[tuple[str, str], tuple[int | None, int]] = field(default_factory=dict)
     """By file and text: the first row, and the number of notes."""
+    replaced: int = 0
+    """Number of characters that were replaced by U+FFFD."""
 
     def add(self, part: _Part, with_text: int) -> None:
         """Count the records of a part, `with_text` of which have a text."""
@@ -245,6 +289,7 @@ class _Counts:
             row = None if note.place is None else part.first_row + note.place
             first, count = self.notes.get((part.name, note.text), (row, 0))
             self.notes[part.name, note.text] = first, count + 1
+        self.replaced += records.replaced
 
     def check(self, where: str, text_columns: Sequence[str], max_fraction: float) -> None:
         """Check that there are records with text; log notes and the number of unusable records.
@@ -258,6 +303,11 @@ class _Counts:
             place = "" if row is None else f"row {row}: "
             more = f" ({count:,} such records)" if count > 1 else ""
             log.warning("%s: %s%s%s", name, place, text, more)
+        if self.replaced:
+            log.warning(
+                f"{where}: {self.replaced:,} lone surrogate{'s'[: self.replaced != 1]} (halves of "
+                "characters such as emoji) became U+FFFD"
+            )
         if self.first_unusable:
             self._report_unusable(*self.first_unusable, max_fraction)
         if self.with_text == 0:

@@ -3,8 +3,10 @@
 import glob
 import importlib.metadata
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
+from urllib.parse import unquote
 
 from charlm.errors import CharlmError
 from charlm.files import sha256_of
@@ -34,7 +36,19 @@ def resolve_source(source: str | Sequence[str]) -> list[Path | str]:
 
 def is_remote(entry: str) -> bool:
     """Return whether an entry of `corpus.source` is the address of an object in a store."""
-    return "://" in entry
+    return "://" in entry and not entry.startswith("file:")
+
+
+def local_path(entry: str) -> str:
+    """Return the path of a `file:` address, and any other entry unchanged.
+
+    >>> local_path("file:///home/ada/my%20posts.csv")
+    '/home/ada/my posts.csv'
+    """
+    path = re.sub(r"^file:(//(localhost(?=/))?)?", "", entry)
+    if path == entry or os.path.lexists(entry):
+        return entry
+    return path if os.path.lexists(path) else unquote(path)
 
 
 def named_files(source: str | Sequence[str]) -> list[tuple[str, Path]]:
@@ -51,7 +65,7 @@ def named_files(source: str | Sequence[str]) -> list[tuple[str, Path]]:
                 )
             files.append((entry, Path(entry)))
             continue
-        entry = os.path.expanduser(entry)
+        entry = os.path.expanduser(local_path(entry))
         # A path that exists is not a pattern: a file may be called "notes [old].csv".
         found = [entry] if os.path.lexists(entry) else sorted(glob.glob(entry, recursive=True))
         paths = [Path(name) for name in found if len(found) == 1 or not os.path.isdir(name)]

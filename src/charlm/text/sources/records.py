@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from charlm.errors import CharlmError
+from charlm.text.sources.columns import Keys, look_alike, same_name
 from charlm.text.sources.dialect import Dialect
 from charlm.text.tables import utf8_buffer
 
@@ -57,6 +58,8 @@ class Records:
         notes: What the user should know about usable records.
         advice: How to read the unusable records, if that is known.
         numbered: For a reason with `{line}`, by its index: number of lines before that line.
+        keys: The keys of the records if these need not have all columns.
+        replaced: Number of characters that were replaced by U+FFFD.
     """
 
     total: int
@@ -71,6 +74,8 @@ class Records:
     notes: list[Note] = field(default_factory=list)
     advice: str = ""
     numbered: dict[int, int] = field(default_factory=dict)
+    keys: Keys | None = None
+    replaced: int = 0
 
     def with_lines_from(self, first: int) -> Self:
         """Fill in the line numbers of the reasons; `first` lines are before these records."""
@@ -134,17 +139,22 @@ class Request:
         """
         if not self.text_columns:
             raise self.error("name the column that holds the text in corpus.text_columns")
-        for column in self.columns:
-            if column not in names:
+        found = [column if column in names else same_name(column, names) for column in self.columns]
+        for column, name in zip(self.columns, found, strict=True):
+            if name is None:
                 near = difflib.get_close_matches(column, names, 1, 0.5)
                 if not hint:
                     key = "text_columns" if column in self.text_columns else "keep_columns"
-                    hint = f"did you mean {near[0]!r}?" if near else f"name yours in corpus.{key}"
+                    hint = (
+                        f"did you mean {near[0]!r}{look_alike(near[0], column)}?"
+                        if near
+                        else f"name yours in corpus.{key}"
+                    )
                 known = ", ".join(repr(name[:80]) for name in names[:50])
                 raise self.error(f"there is no column {column!r}; the columns are {known}; {hint}")
-            if list(names).count(column) > 1:
+            if list(names).count(name) > 1:
                 raise self.error(f"there are two columns {column!r}; rename one of them")
-        return [list(names).index(column) for column in self.columns]
+        return [list(names).index(name) for name in found if name is not None]
 
     def records(
         self,

@@ -1,0 +1,22 @@
+"""Compressed files as streams."""
+
+import gzip
+from typing import IO, cast
+
+import pyarrow as pa
+
+CODECS = {".gz": "gzip", ".zst": "zstd"}
+"""The compression that each file ending stands for."""
+
+TOO_LONG_WINDOW = "Frame requires too much memory"
+"""What Arrow says of a zstd window of more than 128 MiB, as `zstd --long=31` writes."""
+
+
+def decompressed(file: IO[bytes], codec: str | None) -> IO[bytes]:
+    """Return the content of an open file: `gzip`, `zstd` or None for one that is not compressed.
+
+    Unlike Arrow, the `gzip` module reads files that are padded with zeros, as gunzip does.
+    """
+    if codec == "gzip":
+        return cast(IO[bytes], gzip.GzipFile(fileobj=file))
+    return pa.CompressedInputStream(file, codec) if codec else file
