@@ -146,6 +146,8 @@ def test_infinite_numbers_and_nan_are_errors_everywhere(value: str, text: str) -
             values |= CORPUS
         if section == "csv":
             section, place, values = "corpus", "corpus.csv", CORPUS | {"csv": values}
+        if section == "mixture":
+            section, place, values = "model", "models.a.mixture", {"mixture": values}
         line = line_of(models={"a": values}) if section == "model" else line_of(**{section: values})
         assert f"config: {place}.{key}" in line, (section, key)
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.pipeline.test_config import CORPUS, line_of
+from tests.pipeline.test_config import line_of
 
 ONE_PROCESS = "'minutes' needs a single process"
 
@@ -70,8 +70,6 @@ def test_a_setting_of_the_text_without_effect_is_an_error() -> None:
     contiguous = {"method": "contiguous", "key": "another"}
     assert "splits.key: has no effect" in line_of(splits=contiguous)
     assert not line_of(splits=contiguous | {"method": "document"})
-    assert "corpus.separator: has no effect" in line_of(corpus=CORPUS | {"separator": ""})
-    assert not line_of(corpus=CORPUS | {"separator": "", "text_columns": ["title", "text"]})
 
 
 def test_an_expert_that_is_listed_twice_is_an_error() -> None:

@@ -15,7 +15,7 @@ CONFIG = {
         "profile": "none",
         "rules": [{"name": "</style><b>", "pattern": "^MM", "replacement": "VM"}],
     },
-    "splits": {"validation": 0.3, "test": 0.3},
+    "splits": {"method": "document", "validation": 0.3, "test": 0.3},
     "models": {"lstm": {"cell": "lstm", "hidden_size": 16, "embedding_size": 8}},
     "training": {"steps": 4, "batch_size": 2, "sequence_length": 16},
     "sampling": {

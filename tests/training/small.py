@@ -137,7 +137,11 @@ def stop_after(
 
 def outputs(folder: Path) -> dict[str, bytes]:
     """Return the content of all files of a model that do not hold times."""
-    return {path.name: path.read_bytes() for path in folder.iterdir() if path.name != "timing.json"}
+    return {
+        path.name: path.read_bytes()
+        for path in folder.iterdir()
+        if path.is_file() and path.name != "timing.json"
+    }
 
 
 def checkpoints(folder: Path, name: str = "m") -> list[Path]:

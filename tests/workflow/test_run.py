@@ -178,12 +178,14 @@ def test_a_setting_of_one_model_reruns_only_that_model(tiny_copy: Checkout) -> N
     preset = tiny_copy.folder / TINY
     preset.write_text(preset.read_text().replace("cell: gru\n", "cell: gru\n    clip_norm: 0.5\n"))
     done = tiny_copy.snakemake("train", "--dry-run", *CONFIG)
-    assert re.findall(r"wildcards: model=(\w+)", done.stdout + done.stderr) == ["gru"]
+    assert set(re.findall(r"wildcards: model=(\w+)", done.stdout + done.stderr)) == {"gru"}
 
 
 def test_charlm_train_makes_the_same_model_as_the_rule(tiny_copy: Checkout, results: Path) -> None:
     shutil.rmtree(tiny_copy.folder / "results/tiny/models/lstm")
     shutil.rmtree(tiny_copy.folder / ".snakemake")
+    # Snakemake takes a benchmark for an output, and compares its time with those of the inputs.
+    shutil.rmtree(tiny_copy.folder / "logs")
 
     def charlm_command(*arguments: str) -> bytes:
         return subprocess.run(

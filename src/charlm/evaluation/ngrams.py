@@ -78,7 +78,8 @@ def ngram_costs(
     order = 0
     while True:
         order += 1
-        grams = np.concatenate([*scored.preceded_grams(order)]) >> scored.oldest_bits
+        none = np.zeros(0, np.uint64)
+        grams = np.concatenate([none, *scored.preceded_grams(order)]) >> scored.oldest_bits
         # Neighbours in sorted order are found near one another in the counts.
         by_gram = np.argsort(grams)
         highest = kneser_ney.copy()

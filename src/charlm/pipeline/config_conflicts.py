@@ -21,11 +21,6 @@ def find_conflicts(config: Config) -> list[str]:
 def _conflicts(config: Config) -> Iterator[str]:
     if config.splits.method == "contiguous" and config.splits.key != Splits().key:
         yield "splits.key: has no effect with 'method: contiguous'; leave it out"
-    if len(config.corpus.text_columns) == 1 and _is_set(config.corpus, "separator"):
-        yield (
-            "corpus.separator: has no effect with a single text column; leave it out "
-            "(it does not join documents)"
-        )
     yield from _conflicts_of_columns(config.corpus)
     separator = config.corpus.separator
     if re.search(r"\\[nt]", separator):

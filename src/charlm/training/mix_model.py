@@ -57,8 +57,12 @@ def mix_model(
     """
     network_folder, folder = Path(network_folder), Path(folder)
     started = time.perf_counter()
+    training = read_description(network_folder)["training"]
+    # Another engine rounds differently, and the gate's weights with it.
     network, vocabulary = load_model(
-        network_folder, device=choose_device(device, "training.device")
+        network_folder,
+        engine=training["engine"],
+        device=choose_device(device, "training.device"),
     )
     assert isinstance(network, Network)
     model: Network | Mixture = network
@@ -79,8 +83,7 @@ def mix_model(
         model,
         vocabulary=vocabulary,
         architecture=replace(architecture, mixture=mixture),
-        training=read_description(network_folder)["training"]
-        | {"gate_learned_on": gate_learned_on},
+        training=training | {"gate_learned_on": gate_learned_on},
     )
 
 

@@ -69,8 +69,8 @@ def likely_cut(block: bytes, *, patterns: Patterns, otherwise: Callable[[bytes],
 
     Args:
         block: Bytes that begin with a record.
-        patterns: The patterns of the file's records.
-        otherwise: Gives the result if no such record is found.
+        patterns: The patterns of regular records.
+        otherwise: Called for the result if there is no such record.
     """
     for size in GUESS_BYTES:
         if start := likely_start(block[-size:], patterns):
