@@ -29,8 +29,10 @@ def resolved(file: str) -> JsonObject:
     if file.endswith(".json"):
         try:
             config: JsonObject = json.loads(Path(file).read_text(encoding="utf-8-sig"))
-            if config["corpus"]["name"] and config["vocabulary"] and all(
-                isinstance(model["training"], dict) for model in config["models"].values()
+            if (
+                config["corpus"]["name"]
+                and config["vocabulary"]
+                and all(isinstance(model["training"], dict) for model in config["models"].values())
             ):
                 return config
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError):

@@ -1,7 +1,6 @@
 """`charlm sample`: sample text from a model."""
 
 import json
-from dataclasses import replace
 from itertools import tee
 from typing import TYPE_CHECKING
 
@@ -109,10 +108,7 @@ def command(
             write(piece)
         write("\n")
         return
-    requests = (
-        replace(first, seed=seed + count) for first in firsts for count in range(num_samples)
-    )
-    again, drawn = tee(requests)
+    again, drawn = tee(each for first in firsts for each in first.repeated(num_samples))
     for request, text in zip(again, trained.texts(drawn), strict=True):
         if as_json:
             write(json.dumps(sample_record(request, text), ensure_ascii=False) + "\n")

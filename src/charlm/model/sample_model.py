@@ -52,19 +52,19 @@ def sample_model(
     """
     model = load(model_folder, device=choose_device(device, "training.device"))
     requests = [
-        SampleRequest(
+        request
+        for prompt in (read_prompts(prompts_file) if prompts_file else prompts)
+        for temperature in temperatures
+        for request in SampleRequest(
             prompt,
             length=length,
             temperature=temperature,
             top_k=top_k,
             top_p=top_p,
-            seed=seed + number,
+            seed=seed,
             stop=stop,
             on_unknown=on_unknown,
-        )
-        for prompt in (read_prompts(prompts_file) if prompts_file else prompts)
-        for temperature in temperatures
-        for number in range(num_samples)
+        ).repeated(num_samples)
     ]
     records = map(sample_record, requests, model.draw(requests))
     write_text(samples, "".join(json.dumps(each, ensure_ascii=False) + "\n" for each in records))

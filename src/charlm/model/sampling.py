@@ -2,8 +2,8 @@
 
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import KW_ONLY, dataclass
-from typing import Literal, TypeAlias, get_args
+from dataclasses import KW_ONLY, dataclass, replace
+from typing import Literal, Self, TypeAlias, get_args
 
 import numpy as np
 import torch
@@ -65,6 +65,11 @@ class SampleRequest:
                 raise CharlmError(f"sampling.{name}: {getattr(self, name)!r} is not {expected}")
         check_unicode(self.prompt, "sampling.prompts")
         check_unicode(self.stop or "", "sampling.stop")
+
+    def repeated(self, num_samples: int) -> Iterator[Self]:
+        """Yield this request several times, with the seeds `seed`, `seed` + 1 and so on."""
+        for number in range(num_samples):
+            yield replace(self, seed=self.seed + number)
 
 
 class Sampler:

@@ -76,21 +76,17 @@ class TrainedModel:
         """
         if num_samples < 1:
             raise CharlmError(f"sampling.num_samples: {num_samples} is not 1 or more")
-        return self.draw(
-            [
-                SampleRequest(
-                    prompt,
-                    length=length,
-                    temperature=temperature,
-                    top_k=top_k,
-                    top_p=top_p,
-                    seed=seed + number,
-                    stop=stop,
-                    on_unknown=on_unknown,
-                )
-                for number in range(num_samples)
-            ]
+        request = SampleRequest(
+            prompt,
+            length=length,
+            temperature=temperature,
+            top_k=top_k,
+            top_p=top_p,
+            seed=seed,
+            stop=stop,
+            on_unknown=on_unknown,
         )
+        return self.draw(list(request.repeated(num_samples)))
 
     def stream(
         self,
