@@ -1,4 +1,4 @@
-# Each target runs a command that you can also type; see README.md.
+# Each target runs a command that you can also type; see README.md and CONTRIBUTING.md.
 PYTHON ?= python3
 PIP = .venv/bin/python -m pip install --disable-pip-version-check --constraint requirements.lock
 

@@ -13,7 +13,7 @@ def test_a_machine_without_slurm_is_an_error(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(CharlmError, match=r"^Slurm: this machine has no sinfo; run on"):
+    with pytest.raises(CharlmError, match=r"^Slurm: sinfo is not installed here; run on"):
         check_cluster([])
 
 

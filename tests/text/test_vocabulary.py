@@ -68,14 +68,18 @@ def test_a_file_that_is_not_a_vocabulary_is_refused(tmp_path: Path, content: byt
     path.write_bytes(content)
     with pytest.raises(CharlmError) as error:
         Vocabulary.load(path)
-    assert str(error.value) == f"{path}: not a vocabulary; run `snakemake encode` again"
+    command = "snakemake --cores all --forcerun vocabulary encode"
+    assert str(error.value) == f"{path}: not a vocabulary; make it again: `{command}`"
 
 
 def test_a_vocabulary_that_is_missing_is_an_error(tmp_path: Path) -> None:
     path = tmp_path / "vocabulary.json"
     with pytest.raises(CharlmError) as error:
         Vocabulary.load(path)
-    assert str(error.value) == f"{path}: No such file or directory; run `snakemake encode` first"
+    assert (
+        str(error.value)
+        == f"{path}: No such file or directory; run `snakemake --cores all encode` first"
+    )
 
 
 def test_an_unknown_character_without_an_id_is_an_error(tmp_path: Path) -> None:

@@ -1,1 +1,1 @@
-"""What the workflow needs beside its stages: configuration, logs, clusters, records."""
+"""The workflow's own needs, besides its stages: configuration, logs, clusters, records."""

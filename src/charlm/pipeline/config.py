@@ -20,7 +20,7 @@ def resolve(values: Mapping[str, object], file: str = "config") -> JsonObject:
     """Check a configuration and fill in its defaults.
 
     Args:
-        values: What the user wrote, as read from YAML and changed by `--config`.
+        values: The user's configuration: the YAML file with the changes of `--config`.
         file: The name of the configuration, for errors.
 
     Returns:

@@ -60,7 +60,7 @@ def _show(value: object) -> str:
         try:
             text = json.dumps(value, ensure_ascii=False, default=str)
         except ValueError:
-            text = "this number"  # with more digits than Python prints
+            text = "this number"  # it has more digits than Python prints
     return text if len(text) <= 60 else text[:57] + "..."
 
 

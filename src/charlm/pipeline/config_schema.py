@@ -103,7 +103,7 @@ class Corpus(Section):
     keep_columns: list[Text] = []
     """other columns to keep beside the text"""
     max_documents: PositiveInteger | None = None
-    """maximum number of documents, taken at even distances from the source; null for all"""
+    """maximum number of documents, evenly spaced over the source; null for all"""
     max_rejected_fraction: Annotated[float, Field(ge=0, le=1)] = 0.01
     """fraction of unusable rows above which the run stops"""
 
@@ -176,7 +176,7 @@ class Vocabulary(Section):
     min_count: PositiveInteger = 1
     """rarer symbols become the unknown symbol; bytes are never unknown"""
     fit_on: Literal["train", "all"] = "train"
-    """text from which the symbols are taken"""
+    """splits whose symbols make up the vocabulary"""
     end_of_document: bool = True
     """end each document with a special symbol"""
 

@@ -64,7 +64,7 @@ class ModelDependencies:
                 yield key, folder
 
     def check(self, file: str) -> None:
-        """Raise an error if it is already known that a model cannot use its dependencies.
+        """Check what can be known before training: that the models to depend on can be used.
 
         Args:
             file: The name of the configuration, for errors.

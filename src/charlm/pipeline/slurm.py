@@ -29,7 +29,7 @@ def check_cluster(partitions: Iterable[str]) -> None:
     """
     if shutil.which("sinfo") is None:
         raise CharlmError(
-            "Slurm: this machine has no sinfo; run on a login node of the cluster, "
+            "Slurm: sinfo is not installed here; run on a login node of the cluster, "
             "or without --profile profiles/slurm"
         )
     asked = subprocess.run(

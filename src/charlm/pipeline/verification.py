@@ -66,7 +66,7 @@ class Record:
         entities: Its entities by `@id`.
         hashes: The SHA-256 of each file, by its path relative to the folder.
         digest: The digest that the record states.
-        intact: Whether that is its digest.
+        intact: Whether the record has the digest that it states.
 
     Raises:
         CharlmError: The folder holds no record, or one that cannot be read.

@@ -1,1 +1,1 @@
-"""The text stages: documents are read, cleaned, split and encoded."""
+"""The text stages: documents are read, cleaned, split and encoded as tokens."""

@@ -117,7 +117,7 @@ def _count_in_table(
         present = np.flatnonzero(numbers)
         if any(name(code) not in known for code in present.tolist()):
             first = np.empty(len(numbers), np.int64)
-            # Of several assignments to one index the last stays: in reverse order, the first.
+            # The last assignment to an index wins; in reverse order, that is the first occurrence.
             first[codes[::-1]] = np.arange(len(codes))[::-1]
             present = present[np.argsort(first[present])]
         for code in present.tolist():

@@ -56,9 +56,14 @@ class Vocabulary:
         try:
             return cls.from_dict(json.loads(Path(path).read_bytes()))
         except OSError as error:
-            raise CharlmError(f"{path}: {error.strerror}; run `snakemake encode` first") from None
+            raise CharlmError(
+                f"{path}: {error.strerror}; run `snakemake --cores all encode` first"
+            ) from None
         except (ValueError, KeyError, TypeError, RecursionError):
-            raise CharlmError(f"{path}: not a vocabulary; run `snakemake encode` again") from None
+            raise CharlmError(
+                f"{path}: not a vocabulary; make it again: "
+                "`snakemake --cores all --forcerun vocabulary encode`"
+            ) from None
 
     @classmethod
     def from_dict(cls, content: Mapping[str, object]) -> Self:
@@ -167,7 +172,7 @@ class Vocabulary:
         else:
             ids = self.lookup(memoryview(text.encode("utf-8")))
         if (ids == len(self)).any():
-            raise CharlmError(f"{self.describe_missing(text)}; use symbols that it has")
+            raise CharlmError(f"{self.describe_missing(text)}; use symbols of the vocabulary")
         return ids.astype(self.dtype, copy=False)
 
     def decode(self, ids: Iterable[SupportsInt]) -> str:

@@ -40,7 +40,7 @@ def test_the_count_of_matches_is_the_number_of_replacements(
         ({"name": "r", "pattern": "a", "replacement": r"\1"}, "only has 0 parenthesized"),
         ({"name": "r", "pattern": "(a{1000}){1000}"}, "invalid repetition size"),
         *[
-            ({"name": "r", "pattern": pattern}, f"hours on a long text of '{text}")
+            ({"name": "r", "pattern": pattern}, f"hours on a long run of '{text}")
             for pattern, text in {
                 "<[^>]*>|<": "<<<",
                 "(?s)a.*b|a": "aaa",

@@ -88,7 +88,7 @@ def _clean_table(
     key: str,
     sketched: bool,
 ) -> _Cleaned:
-    """Clean a row group; collect examples only if it is the first of its shard, number 0."""
+    """Clean a row group; collect examples only from the first one (number 0) of the shard."""
     number, table = numbered
     # 64-bit offsets, since a replacement can make a text much longer.
     texts = column(table, "text").cast(pa.large_string()).fill_null(missing)

@@ -77,7 +77,7 @@ def _matches(pattern: str, texts: pa.Array, counts: pa.Array) -> int:
     """Return the number of matches that are replaced in all texts; `counts` are Arrow's."""
     if not ANCHOR.search(pattern) and not pc.match_substring_regex("", pattern).as_py():
         return int(pc.sum(counts).as_py())
-    # Arrow searches on in the rest of a text, where `^` matches again. So replace each match by
+    # After a match, Arrow searches the rest of a text, where `^` matches again. So replace each by
     # itself and a space, and count the spaces added.
     longer = pc.replace_substring_regex(texts, pattern, r"\0 ")
     return int(pc.sum(pc.binary_length(longer)).as_py() - pc.sum(pc.binary_length(texts)).as_py())
@@ -98,7 +98,7 @@ def check_rule(rule: TextRule) -> None:
         ) from None
     if text := quadratic_text(rule.pattern):
         raise CharlmError(
-            f"cleaning.rules: rule {rule.name!r}: it would take hours on a long text of {text!r}; "
+            f"cleaning.rules: rule {rule.name!r}: it would take hours on a long run of {text!r}; "
             "split it into two rules, or exclude the character it starts with ([^<>]* for [^>]*)"
         )
 

@@ -9,7 +9,7 @@ MOST = 3
 """Maximum number of examples of a rule."""
 
 BEFORE, AFTER = 20, 40
-"""Characters shown before a change, and from it on."""
+"""Number of characters shown before a change, and from the change on."""
 
 
 class Example(TypedDict):

@@ -88,9 +88,10 @@ def _decoded(reference: str) -> str:
 
 
 def _compose(text: str) -> tuple[str, int]:
-    """Return the text in NFC, and 1 if that changes it.
+    """Return the text in NFC, and 1 if it changed, else 0.
 
-    A letter keeps 30 marks, as in Unicode's stream-safe format: more would stall a normalizer.
+    A letter keeps at most 30 marks, as in Unicode's stream-safe format: more would
+    slow a normalizer down.
     """
     safe = STACKED_MARKS.sub(r"\1", text, concurrent=True)
     # Arrow's normalizer, not Python's: the lock file fixes its version of Unicode.

@@ -15,7 +15,7 @@ READ_BYTES = 1 << 18
 
 BYTE_ORDER_MARKS = (
     (codecs.BOM_UTF8, "utf-8"),
-    (codecs.BOM_UTF32_LE, "utf-32-le"),  # before UTF-16's, its prefix
+    (codecs.BOM_UTF32_LE, "utf-32-le"),  # comes before UTF-16's mark, which is a prefix of it
     (codecs.BOM_UTF32_BE, "utf-32-be"),
     (codecs.BOM_UTF16_LE, "utf-16-le"),
     (codecs.BOM_UTF16_BE, "utf-16-be"),

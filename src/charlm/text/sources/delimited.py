@@ -142,7 +142,8 @@ class Delimited:
         """Return the requested columns of each batch that Arrow reads; see `_parse_one_by_one`.
 
         Return None if a record does not have `width` fields, a text is not UTF-8 or contains a NUL,
-        or the last record may not end with the block. Arrow treats quotes as the `csv` module does.
+        or the last record might continue beyond the block. Arrow treats quotes as the `csv` module
+        does.
         """
         names = [str(index) for index in range(self.width)]
         wanted = [names[index] for index in self.indices]

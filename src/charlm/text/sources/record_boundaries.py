@@ -84,7 +84,7 @@ def likely_cut(
     Args:
         block: Bytes that begin with a record.
         pattern: The pattern of regular records; see `records_pattern`.
-        otherwise: Gives the result if no such record is found.
+        otherwise: Called for the result if there is no such record.
     """
     for size in GUESS_BYTES:
         if start := likely_start(block[-size:], pattern):
