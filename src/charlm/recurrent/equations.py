@@ -14,7 +14,7 @@ the cell state, the forget gate f how much of the cell state stays, and the outp
 of it the hidden state shows.
 
 As in PyTorch, a layer's weights are stacked by gate: ``weight_ih = [W_i; W_f; W_g; W_o]`` for an
-LSTM and ``[W_r; W_z; W_n]`` for a GRU, ``weight_hh`` and the two biases likewise.
+LSTM and ``[W_r; W_z; W_n]`` for a GRU. ``weight_hh`` and the two biases have the same order.
 
 Shapes: inputs (T, B, I), states (B, H), weight_ih (G·H, I), weight_hh (G·H, H), biases (G·H,), with
 T steps, B examples, I input features, H hidden units and G gates (4 in an LSTM, 3 in a GRU).

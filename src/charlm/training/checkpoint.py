@@ -80,8 +80,8 @@ class Checkpoints:
     def save(self, snapshot: Snapshot) -> None:
         """Write a checkpoint and delete all but the last `KEPT` of this training.
 
-        This also deletes those of other trainings and damaged ones, which nobody needs once there
-        is a new one. If the checkpoint cannot be written, because the disk is full for example,
+        It also deletes damaged checkpoints and those of other trainings, which the new one
+        supersedes. If the checkpoint cannot be written, because the disk is full for example,
         the earlier ones are kept and training goes on.
         """
         header = {

@@ -29,7 +29,7 @@ class Streams:
     Args:
         tokens: The training text, one-dimensional; may be memory-mapped.
         batch_size: Number of streams. It is reduced if the text is too short.
-        sequence_length: Tokens per stream and step. It is reduced likewise.
+        sequence_length: Tokens per stream and step. Reduced in the same way.
         seed: Seed of the offsets.
 
     Raises:

@@ -60,7 +60,7 @@ class BackwardArguments(NamedTuple):
     d_outputs: Tensor  # (T, B, H) float32
     d_gates: Tensor  # result, (T, B, 4, H) dtype: gradients of the gates' arguments
     d_hidden: Tensor  # (B, H) float32: gradient of the final state, then of the initial one
-    d_cell: Tensor | None  # (B, H) float32, likewise; None in a GRU
+    d_cell: Tensor | None  # (B, H) float32: the same of the cell state; None in a GRU
 
 
 class ProductArguments(NamedTuple):
