@@ -39,8 +39,8 @@ def read_settings(config: Path | None, model: str | None) -> tuple[Architecture,
     """Return the settings of a model of a configuration, by default of its first model."""
     if config is None:
         return (
-            Architecture(hidden_size=512, output_dropout=0.4),
-            TrainingSettings(sequence_length=64),
+            Architecture(hidden_size=512, embedding_size=128, output_dropout=0.4),
+            TrainingSettings(batch_size=64, sequence_length=64, learning_rate=3e-3),
         )
     models = json.loads(config.read_text(encoding="utf-8"))["models"]
     settings = models[model or next(iter(models))]

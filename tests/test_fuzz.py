@@ -106,7 +106,8 @@ def test_generate(
         assert len(texts) == number
         assert texts[0] == "".join(models[unit].stream(prompt, **arguments))
         request = SampleRequest(prompt, **arguments)
-        assert models[unit].draw([request]) == texts[:1] == ["".join(models[unit].pieces(request))]
+        (drawn,) = models[unit].draw([request])
+        assert drawn.text == texts[0] == "".join(models[unit].pieces(request))
         assert not request.stop or request.stop not in texts[0]
         assert asdict(request)["prompt"] == prompt
 

@@ -40,18 +40,17 @@ def write_corpus(folder: Path) -> None:
 def train(folder: Path, name: str, engine: str, device: str) -> None:
     """Train a small model of two layers with every kind of dropout."""
     how = {"engine": engine, "device": device, "steps": STEPS, "checkpoint_every": 40}
+    size = {"batch_size": 32, "sequence_length": 64, "learning_rate": 3e-3, "average": 0.9}
     train_model(
         folder / "vocabulary.json",
         folder / "tokens",
         folder / name,
         folder / "checkpoints" / name,
         architecture=Architecture(
-            hidden_size=HIDDEN_SIZE, num_layers=2, embedding_dropout=0.1, layer_dropout=0.1,
-            output_dropout=0.1, weight_dropout=0.1,
+            hidden_size=HIDDEN_SIZE, embedding_size=128, num_layers=2, embedding_dropout=0.1,
+            layer_dropout=0.1, output_dropout=0.1, weight_dropout=0.1,
         ),
-        training=TrainingSettings.from_mapping(
-            how | {"batch_size": 32, "sequence_length": 64, "average": 0.9}, "bits"
-        ),
+        training=TrainingSettings.from_mapping(how | size, "bits"),
         code="",
     )  # fmt: skip
 

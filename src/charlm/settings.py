@@ -11,6 +11,9 @@ from typing import Literal, Self, TypeGuard, Union, get_args, get_origin, get_ty
 
 from charlm.errors import CharlmError
 
+Auto = Literal["auto"]
+"""A value that depends on the training text; see `charlm.training.automatic`."""
+
 Cell = Literal["lstm", "gru"]
 Device = Literal["auto", "cpu", "cuda", "mps"]
 EngineName = Literal["auto", "reference", "fused", "torch"]
@@ -119,9 +122,9 @@ class Architecture(Settings):
     cell: Cell = "lstm"
     members: int = 1
     mixture: MixtureSettings | None = MixtureSettings()
-    hidden_size: int | Literal["vocabulary"] = 512
+    hidden_size: int | Literal["vocabulary"] | Auto = "auto"
     num_layers: int = 1
-    embedding_size: int = 128
+    embedding_size: int | Auto = "auto"
     one_hot: bool = False
     tie_weights: bool = False
     embedding_dropout: float = 0.0
@@ -138,11 +141,11 @@ class TrainingSettings(Settings):
     seed: int = 0
     steps: int | None = None
     minutes: float | None = None
-    epochs: float = 10.0
-    batch_size: int = 64
-    sequence_length: int = 128
+    epochs: float | Auto = "auto"
+    batch_size: int | Auto = "auto"
+    sequence_length: int | Auto = "auto"
     optimizer: OptimizerName = "adamw"
-    learning_rate: float = 3.0e-3
+    learning_rate: float | Auto = "auto"
     schedule: ScheduleName = "cosine"
     warmup_steps: int = 100
     weight_decay: float = 0.01
@@ -153,8 +156,8 @@ class TrainingSettings(Settings):
     processes: int = 1
     engine: EngineName = "auto"
     validate_every: int | None = None
-    keep: Literal["last", "best"] = "last"
-    patience: int | None = None
+    keep: Literal["last", "best"] | Auto = "auto"
+    patience: int | Auto | None = "auto"
     checkpoint_every: int = 200
     init_from: str | None = None
     teacher: str | None = None

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from charlm.model.contexts import Contexts
-from charlm.model.experts import NAMES, Experts, count_experts, expert_list
+from charlm.model.contexts import Contexts, Reading
+from charlm.model.experts import NAMES, Experts, Opinions, count_experts, expert_list
 from charlm.model.kneser_ney import Integers
 
 SYMBOLS = 6
@@ -74,6 +74,11 @@ def kneser_ney(counted: list[int], end: int | None, order: int, history: list[in
     return probability
 
 
+def opinions(experts: Experts, reading: Reading) -> Opinions:
+    """Return the opinions of the experts alone."""
+    return experts(reading, torch.empty(reading.lags[0].numel(), 0, SYMBOLS))
+
+
 @pytest.mark.parametrize("level", range(1, ORDER + 1))
 def test_levels_are_kneser_ney_models(contexts: Contexts, experts: Experts, level: int) -> None:
     counted = text(500, 0).tolist()
@@ -81,7 +86,7 @@ def test_levels_are_kneser_ney_models(contexts: Contexts, experts: Experts, leve
     start = [END] if contexts.end_of_document is not None else []
     tokens = torch.tensor(start + read)[:, None]
     reading, _ = contexts.read(tokens, contexts.initial_state(1))
-    found = experts(reading).logits[:, level - 1].exp()
+    found = opinions(experts, reading).logits[:, level - 1].exp()
     for place in range(len(start), len(tokens)):
         expected = kneser_ney(
             counted, contexts.end_of_document, level, read[: place + 1 - len(start)]
@@ -92,15 +97,35 @@ def test_levels_are_kneser_ney_models(contexts: Contexts, experts: Experts, leve
 def test_predictions_are_distributions(contexts: Contexts, experts: Experts) -> None:
     tokens = torch.from_numpy(text(100, 1).astype(np.int64))[:, None]
     reading, _ = contexts.read(tokens, contexts.initial_state(1))
-    logits = experts(reading).logits
+    logits = opinions(experts, reading).logits
     assert logits.shape == (100, len(expert_list(NAMES, ORDER)), SYMBOLS)
     torch.testing.assert_close(logits.exp().sum(-1), torch.ones(logits.shape[:2]))
+
+
+def test_repeated_contexts_are_predicted_like_others(contexts: Contexts, experts: Experts) -> None:
+    tokens = torch.from_numpy(text(300, 1).astype(np.int64))[:, None]
+    reading, state = contexts.read(tokens, contexts.initial_state(1))
+    at_once = opinions(experts, reading)
+    state = contexts.initial_state(1)
+    for place, token in enumerate(tokens):
+        reading, state = contexts.read(token[None], state)
+        alone = opinions(experts, reading)
+        torch.testing.assert_close(alone.logits[0], at_once.logits[place])
+        torch.testing.assert_close(alone.features[0], at_once.features[place])
+
+
+def test_other_models_come_first(contexts: Contexts, experts: Experts) -> None:
+    reading, _ = contexts.read(torch.tensor([[3], [1]]), contexts.initial_state(1))
+    others = torch.randn(2, 3, SYMBOLS)
+    logits, _ = experts(reading, others)
+    assert torch.equal(logits[:, :3], others)
+    assert torch.equal(logits[:, 3:], opinions(experts, reading).logits)
 
 
 def test_features_are_counts_of_the_context(contexts: Contexts, experts: Experts) -> None:
     counted = text(500, 0).tolist()
     reading, _ = contexts.read(torch.tensor([[3]]), contexts.initial_state(1))
-    features = experts(reading).features[0].expm1()
+    features = opinions(experts, reading).features[0].expm1()
     following = {after for before, after in pairwise(counted) if before == 3}
     assert features[3].round() == len(following)
     assert features[2].round() >= len(following)
@@ -117,15 +142,17 @@ def test_counts_fit_their_budget(contexts: Contexts) -> None:
     half = count(whole / 2)
     assert whole / 4 < size(half) <= whole / 2
     reading, _ = contexts.read(torch.tensor([[3], [1]]), contexts.initial_state(1))
-    torch.testing.assert_close(half(reading).logits.exp().sum(-1), torch.ones(2, len(half.experts)))
+    torch.testing.assert_close(
+        opinions(half, reading).logits.exp().sum(-1), torch.ones(2, len(half.experts))
+    )
 
 
 def test_a_budget_below_all_counts_leaves_a_uniform_distribution(contexts: Contexts) -> None:
     experts = count_experts(contexts, expert_list(NAMES, ORDER), text(200, 0), budget=1)
     reading, _ = contexts.read(torch.tensor([[3], [1]]), contexts.initial_state(1))
-    opinions = experts(reading)
-    torch.testing.assert_close(opinions.logits.exp(), torch.full_like(opinions.logits, 1 / SYMBOLS))
-    assert not opinions.features.any()
+    logits, features = opinions(experts, reading)
+    torch.testing.assert_close(logits.exp(), torch.full_like(logits, 1 / SYMBOLS))
+    assert not features.any()
 
 
 @pytest.mark.parametrize("order", [3, 5, 10])

@@ -26,17 +26,17 @@ def test_a_seed_gives_one_text_whatever_else_is_in_the_batch(
     architecture: Architecture, end_of_document: bool, prompt: str
 ) -> None:
     model = make_trained(architecture, end_of_document=end_of_document)
-    alone = model.generate(prompt, length=30, seed=5)
+    alone = model.generate(prompt, length=30, seed=5, end=False)
     assert len(alone) == 1
     assert len(alone[0]) == 30
-    assert alone == model.generate(prompt, length=30, seed=5)
-    assert model.generate(prompt, length=30, seed=3, num_samples=20)[2] == alone[0]
-    request = SampleRequest(prompt, length=30, seed=5)
+    assert alone == model.generate(prompt, length=30, seed=5, end=False)
+    assert model.generate(prompt, length=30, seed=3, num_samples=20, end=False)[2] == alone[0]
+    request = SampleRequest(prompt, length=30, seed=5, end=False)
     others = [SampleRequest("a feed" * n**2, length=10 + n, seed=n) for n in range(BATCH_SIZE)]
-    assert model.draw([*others, request])[-1] == alone[0]
-    assert model.draw([request, *others])[0] == alone[0]
-    assert "".join(model.stream(prompt, length=30, seed=5)) == alone[0]
-    assert model.generate(prompt, length=30, seed=6) != alone
+    assert model.draw([*others, request])[-1].text == alone[0]
+    assert model.draw([request, *others])[0].text == alone[0]
+    assert "".join(model.stream(prompt, length=30, seed=5, end=False)) == alone[0]
+    assert model.generate(prompt, length=30, seed=6, end=False) != alone
 
 
 @pytest.mark.parametrize("cell", ["lstm", "gru"])
@@ -87,7 +87,9 @@ def test_texts_after_different_prompts_do_not_become_the_same() -> None:
     assert isinstance(model.model, CharacterLanguageModel)
     for parameter in model.model.recurrent.parameters():
         parameter.data.mul_(0.2)  # a short memory: equal random numbers would soon give equal texts
-    first, second = (model.generate(prompt, length=150, seed=5)[0] for prompt in ("a", "b"))
+    first, second = (
+        model.generate(prompt, length=150, seed=5, end=False)[0] for prompt in ("a", "b")
+    )
     same = [one == other for one, other in zip(first, second, strict=True)]
     assert sum(same[-100:]) < 40
 
@@ -139,17 +141,32 @@ def test_unknown_characters_can_be_replaced_or_skipped() -> None:
 @pytest.mark.parametrize("end_of_document", [True, False])
 def test_a_sample_ends_before_its_stop_text(end_of_document: bool) -> None:
     model = make_trained(end_of_document=end_of_document)
-    whole = model.generate("abc", length=200, seed=4)[0]
+    whole = model.generate("abc", length=200, seed=4, end=False)[0]
     for stop in (whole[60], whole[60:62], whole[60:65], whole[0]):
         expected = whole[: whole.index(stop)]
-        assert model.generate("abc", length=200, seed=4, stop=stop) == [expected]
-        assert "".join(model.stream("abc", length=200, seed=4, stop=stop)) == expected
+        assert model.generate("abc", length=200, seed=4, end=False, stop=stop) == [expected]
+        assert "".join(model.stream("abc", length=200, seed=4, end=False, stop=stop)) == expected
         others = [SampleRequest("a" * n, length=150, seed=n) for n in range(5)]
-        request = SampleRequest("abc", length=200, seed=4, stop=stop)
-        assert model.draw([*others, request])[-1] == expected
+        request = SampleRequest("abc", length=200, seed=4, end=False, stop=stop)
+        assert model.draw([*others, request])[-1].text == expected
     never = "".join(reversed(whole[:9]))
-    assert model.generate("abc", length=200, seed=4, stop=never) == [whole]
-    assert "".join(model.stream("abc", length=200, seed=4, stop=never)) == whole
+    assert model.generate("abc", length=200, seed=4, end=False, stop=never) == [whole]
+    assert "".join(model.stream("abc", length=200, seed=4, end=False, stop=never)) == whole
+
+
+def test_the_end_of_a_document_ends_a_sample() -> None:
+    model = make_trained()
+    requests = [SampleRequest("a", length=60, seed=seed) for seed in range(12)]
+    samples = model.draw(requests)
+    assert {sample.finish_reason for sample in samples} == {"end", "length"}
+    for request, sample in zip(requests, samples, strict=True):
+        assert (len(sample.text) == 60) == (sample.finish_reason == "length")
+        assert "<end_of_document>" not in sample.text
+        assert "".join(model.pieces(request)) == sample.text
+        endless = model.draw([replace(request, end=False)])[0]
+        assert (len(endless.text), endless.finish_reason) == (60, "length")
+        stopped = model.draw([replace(request, stop=sample.text[:1] or "a")])[0]
+        assert stopped.finish_reason == ("stop" if sample.text else "end")
 
 
 def test_a_stop_text_in_the_prompt_has_no_effect() -> None:

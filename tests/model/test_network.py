@@ -20,15 +20,15 @@ def make_network(architecture: Architecture = SMALL) -> CharacterLanguageModel:
 
 
 def test_a_network_has_the_default_sizes_and_no_dropout() -> None:
-    model = CharacterLanguageModel(8, Architecture(num_layers=2))
+    model = CharacterLanguageModel(8, Architecture(hidden_size=8, embedding_size=4, num_layers=2))
     assert model.training
     tokens = random_tokens(5, 3)
     first, second = model(tokens)[0], model(tokens)[0]
     assert (first == second).all()
     assert (first == model.eval()(tokens)[0]).all()
     assert model.embedding is not None
-    assert model.embedding.weight.shape == (8, 128)
-    assert model.output.weight.shape == (8, 512)
+    assert model.embedding.weight.shape == (8, 4)
+    assert model.output.weight.shape == (8, 8)
     assert isinstance(model.recurrent, LSTM)
     assert not model.locked_dropout
 

@@ -37,7 +37,7 @@ def test_streamed_pieces_add_up_to_the_text_in_other_units(unit: Unit) -> None:
     special = {"unknown": None, "end_of_document": None}
     vocabulary = Vocabulary(symbols, [1] * len(symbols), special, unit)
     torch.manual_seed(0)
-    network = CharacterLanguageModel(len(vocabulary), Architecture(hidden_size=8))
+    network = CharacterLanguageModel(len(vocabulary), Architecture(hidden_size=8, embedding_size=4))
     model = TrainedModel(network.eval(), vocabulary)
     for seed in range(3):
         text = model.generate("東", length=60, seed=seed)[0]

@@ -99,7 +99,7 @@ def untrained() -> Mixture:
 
 def trained(tokens: Integers) -> Mixture:
     mixture = untrained()
-    train_gate(mixture, tokens, end_of_document=END, seed=1)
+    train_gate(mixture, tokens, seed=1)
     return mixture
 
 

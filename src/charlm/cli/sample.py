@@ -37,6 +37,12 @@ if TYPE_CHECKING:
 )
 @click.option("--stop", metavar="TEXT", help="End a sample before this text.")
 @click.option(
+    "--end/--no-end",
+    default=True,
+    show_default=True,
+    help="Whether the end of a document ends a sample; otherwise it is never drawn.",
+)
+@click.option(
     "--seed", type=int, default=0, show_default=True, help="Seed of each prompt's first sample."
 )
 @click.option(
@@ -66,6 +72,7 @@ def command(
     top_k: int | None,
     top_p: float | None,
     stop: str | None,
+    end: bool,
     seed: int,
     num_samples: int,
     on_unknown: "OnUnknown",
@@ -95,6 +102,7 @@ def command(
             top_p=top_p,
             seed=seed,
             stop=stop,
+            end=end,
             on_unknown=on_unknown,
         )
         for each in ([prompt or ""] if prompts is None else read_prompts(prompts))
@@ -109,8 +117,8 @@ def command(
         write("\n")
         return
     again, drawn = tee(each for first in firsts for each in first.repeated(num_samples))
-    for request, text in zip(again, trained.texts(drawn), strict=True):
+    for request, sample in zip(again, trained.samples(drawn), strict=True):
         if as_json:
-            write(json.dumps(sample_record(request, text), ensure_ascii=False) + "\n")
+            write(json.dumps(sample_record(request, sample), ensure_ascii=False) + "\n")
         else:
-            write(f"{request.prompt}{text}\n\n")
+            write(f"{request.prompt}{sample.text}\n\n")

@@ -1,5 +1,6 @@
 """Experts: predictions from counts of what followed each context in the training text."""
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
@@ -15,7 +16,7 @@ from charlm.model.kneser_ney import CountTable, Integers, different_places, gram
 CHUNK = 1 << 18
 """Symbols of the training text that are read at a time."""
 
-LOGITS = 1 << 24
+LOGITS = 1 << 22
 """Log-probabilities of all experts that are held at a time."""
 
 CONTEXTS = 1 << 27
@@ -30,16 +31,18 @@ class Expert:
         context: Returns the hash of the context after each symbol of a reading, int64.
         general: The expert that predicts where this one has not seen a context, by name; None for
             a uniform distribution.
+        nested: Whether the context determines that of the general expert.
     """
 
     context: Callable[[Reading], Tensor]
     general: str | None
+    nested: bool = False
 
 
 def _suffix(length: int) -> Expert:
     """Return the expert of the last `length` symbols, a level of an n-gram model."""
     general = f"ngram{length}" if length else None
-    return Expert(lambda reading: reading.suffix(length), general)
+    return Expert(lambda reading: reading.suffix(length), general, nested=True)
 
 
 WORD_EXPERTS = {
@@ -143,21 +146,40 @@ class Experts(nn.Module):
         assert isinstance(table, CountTable)
         return table
 
-    def forward(self, reading: Reading) -> Opinions:
-        """Return the opinions after each symbol of a reading of shape (L, B), N = L B."""
-        vocabulary_size = self.contexts.vocabulary_size
-        opinions: dict[str | None, Tensor] = {}
+    def forward(self, reading: Reading, others: Tensor) -> Opinions:
+        """Return the opinions after each symbol of a reading of shape (L, B), N = L B.
+
+        Args:
+            reading: The contexts.
+            others: Log-probabilities of other models, which come first, float32 (N, M, V).
+        """
+        places, first, vocabulary_size = others.shape
+        logits = others.new_empty(places, first + len(self.experts), vocabulary_size)
+        logits[:, :first] = others
+        uniform = others.new_full((1, vocabulary_size), -math.log(vocabulary_size))
+        opinions: dict[str | None, Tensor] = {None: uniform.expand(places, vocabulary_size)}
         features = []
-        for name, expert in self.experts.items():
+        for number, (name, expert) in enumerate(self.experts.items(), first):
             context = _shortened(expert.context(reading)).flatten()
-            general = opinions.get(expert.general)
-            if general is None:
-                shape = (len(context), vocabulary_size)
-                uniform = -torch.tensor(vocabulary_size, dtype=torch.float32).log()
-                general = uniform.to(context.device).expand(shape)
-            opinions[name], known = self.table(name).forward(context, general)
-            features.append(known)
-        return Opinions(torch.stack(list(opinions.values()), 1), torch.cat(features, 1))
+            general, opinions[name] = opinions[expert.general], logits[:, number]
+            predict = self._predict_once if expert.nested else self._predict
+            features.append(predict(name, context, general, opinions[name]))
+        return Opinions(logits, torch.cat(features, 1))
+
+    def _predict(self, name: str, context: Tensor, general: Tensor, result: Tensor) -> Tensor:
+        return self.table(name).predict(context, general, result)
+
+    def _predict_once(self, name: str, context: Tensor, general: Tensor, result: Tensor) -> Tensor:
+        """Predict after each different context once, if many are the same."""
+        different, index = torch.unique(context, return_inverse=True)
+        if len(different) > len(context) // 2:
+            return self._predict(name, context, general, result)
+        places = torch.arange(len(context), device=context.device)
+        place = torch.empty_like(different, dtype=torch.int64).scatter_(0, index, places)
+        once = general.new_empty(len(different), general.shape[1])
+        features = self._predict(name, different, general[place], once)
+        result.copy_(once[index])
+        return features[index]
 
 
 def count_experts(

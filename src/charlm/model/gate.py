@@ -1,5 +1,7 @@
 """The gate: weighs what several experts predict, place by place."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
@@ -21,23 +23,23 @@ class Gate(nn.Module):
         p(w) ∝ product over k of p_k(w)^(a_k(f)),   a(f) = a_0 + A tanh(B f + b),
 
     a product of experts (Hinton 2002, doi:10.1162/089976602760128018) with the weights of a mixing
-    network (Mahoney 2005, Florida Tech. CS-2005-16). At first all experts weigh the same.
+    network (Mahoney 2005, Florida Tech. CS-2005-16).
 
     Args:
-        experts: Number of experts K.
+        weights: The first weight of each of the K experts.
         features: Number of features F.
     """
 
     mean: Tensor
     scale: Tensor
 
-    def __init__(self, experts: int, features: int) -> None:
+    def __init__(self, weights: Sequence[float], features: int) -> None:
         super().__init__()
         self.register_buffer("mean", torch.zeros(features, dtype=torch.float32))
         self.register_buffer("scale", torch.ones(features, dtype=torch.float32))
-        self.constant = nn.Parameter(torch.full((experts,), 1 / experts, dtype=torch.float32))
+        self.constant = nn.Parameter(torch.tensor(weights, dtype=torch.float32))
         self.hidden = nn.Linear(features, HIDDEN, dtype=torch.float32)
-        self.output = nn.Linear(HIDDEN, experts, bias=False, dtype=torch.float32)
+        self.output = nn.Linear(HIDDEN, len(weights), bias=False, dtype=torch.float32)
         nn.init.zeros_(self.output.weight)
 
     def standardize(self, features: Tensor) -> None:

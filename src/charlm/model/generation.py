@@ -26,7 +26,7 @@ def generate_tokens(
     """Yield the next token of each sample, step by step.
 
     A sample's token is None in steps in which the sample's prompt is still being read, and after
-    the sample has ended.
+    the sample has ended. The symbol that ends a document ends its sample.
 
     Args:
         model: The model, in evaluation mode.
@@ -118,10 +118,12 @@ class _Sample:
         return self._written[written] if written < len(self._written) else 0
 
     def write(self, token: int) -> None:
-        """Append a token; the sample ends if it completes the stop text."""
+        """Append a token; the sample ends if it ends the document or completes the stop text."""
         self._written.append(token)
         self.remaining -= 1
-        if self._stop:
+        if token == self._vocabulary.end_of_document:
+            self.remaining = 0
+        elif self._stop:
             # No token is shorter than a byte.
             end = self._written[-len(self._stop.encode("utf-8")) :]
             if self._stop in self._vocabulary.decode(end):

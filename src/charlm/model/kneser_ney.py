@@ -140,20 +140,22 @@ class CountTable(nn.Module):
         """The size of the arrays when saved."""
         return sum(getattr(self, name).nbytes for name in self.ARRAYS)
 
-    def forward(self, contexts: Tensor, general: Tensor) -> tuple[Tensor, Tensor]:
+    def predict(self, contexts: Tensor, general: Tensor, result: Tensor) -> Tensor:
         """Predict the symbol after each context.
 
         Args:
             contexts: int32 of shape (N,).
             general: Log-probabilities after the more general context h', float32 of shape (N, V).
+            result: Receives the log-probabilities, float32 of shape (N, V).
 
         Returns:
-            Log-probabilities, float32 of shape (N, V), and the logarithms of one plus the count of
-            each context and of one plus the number of different symbols after it, (N, 2).
+            The logarithms of one plus the count of each context and of one plus the number of
+            different symbols after it, float32 of shape (N, 2).
         """
         features = general.new_zeros(len(general), 2)
         if not len(self.contexts):
-            return general, features
+            result.copy_(general)
+            return features
         index = torch.searchsorted(self.contexts, contexts).clamp(max=len(self.contexts) - 1)
         rows = (self.contexts[index] == contexts).nonzero()[:, 0]
         index = index[rows]
@@ -163,12 +165,11 @@ class CountTable(nn.Module):
         place += (self._first[index] - number.cumsum(0) + number)[owner]
         backoff = general.new_zeros(len(general))
         backoff[rows] = self._log_backoff[index]
-        result = general + backoff[:, None]
-        seen = rows[owner] * general.shape[1] + self.symbols[place].long()
-        flat = result.view(-1)
-        flat[seen] = torch.logaddexp(flat[seen], self._log_seen[place])
+        result.copy_(general).add_(backoff[:, None])
+        seen = rows[owner], self.symbols[place].long()
+        result[seen] = torch.logaddexp(result[seen], self._log_seen[place])
         features[rows] = self._features[index]
-        return result, features
+        return features
 
 
 def _narrow(array: Integers) -> Tensor:

@@ -19,7 +19,8 @@ SUMMARIES = 5
 class Mixture(LanguageModel):
     """A network, and experts that were counted in its training text, weighed by a gate.
 
-    The network generalizes; the experts remember what the text holds only once or twice.
+    The network generalizes; the experts remember what the text holds only once or twice. Before
+    the gate is trained, the network and those experts that no other falls back on weigh the same.
 
     Args:
         network: The network.
@@ -28,10 +29,13 @@ class Mixture(LanguageModel):
 
     def __init__(self, network: Network, experts: Experts) -> None:
         super().__init__()
-        number = len(experts.experts)
+        # A text that is too short to learn more from still gets sensible weights.
+        fallbacks = {expert.general for expert in experts.experts.values()}
+        first = [True, *(name not in fallbacks for name in experts.experts)]
         self.network = network
         self.experts = experts
-        self.gate = Gate(1 + number, SUMMARIES + 2 * number)
+        weights = [decides / sum(first) for decides in first]
+        self.gate = Gate(weights, SUMMARIES + 2 * len(experts.experts))
         self.vocabulary_size = network.vocabulary_size
 
     @property
@@ -102,10 +106,10 @@ class Mixture(LanguageModel):
         longest n-gram, how far apart these two are, and what the experts know.
         """
         network = functional.log_softmax(logits, -1)
-        counted, known = self.experts(reading)
-        ngram = counted[:, self.experts.longest]
+        together, known = self.experts(reading, network[:, None])
+        ngram = together[:, 1 + self.experts.longest]
         both = torch.stack([network, ngram], 1)
         entropy = -(both.exp() * both).sum(-1)
         difference = (network.exp() - ngram.exp()).abs().sum(-1, keepdim=True)
         features = torch.cat([entropy, both.amax(-1), difference, known], 1)
-        return Opinions(torch.cat([network[:, None], counted], 1), features)
+        return Opinions(together, features)

@@ -41,12 +41,13 @@ class CharacterLanguageModel(LanguageModel):
         precision: Precision = "float32",
     ) -> None:
         super().__init__()
+        hidden_size, embedding_size = architecture.hidden_size, architecture.embedding_size
+        if hidden_size == "auto" or embedding_size == "auto":
+            raise ValueError(
+                "hidden_size or embedding_size is 'auto'; call automatic_architecture first"
+            )
         self.vocabulary_size = vocabulary_size
-        self.hidden_size = (
-            vocabulary_size
-            if architecture.hidden_size == "vocabulary"
-            else architecture.hidden_size
-        )
+        self.hidden_size = vocabulary_size if hidden_size == "vocabulary" else hidden_size
         self.embedding_dropout = architecture.embedding_dropout
         self.output_dropout = architecture.output_dropout
         self.locked_dropout = architecture.locked_dropout
@@ -54,7 +55,6 @@ class CharacterLanguageModel(LanguageModel):
 
         # The kernels expect float32, whatever the caller's default dtype.
         float32 = torch.float32
-        embedding_size = architecture.embedding_size
         self.embedding = None
         if architecture.one_hot:
             embedding_size = vocabulary_size

@@ -10,7 +10,7 @@ from charlm.errors import CharlmError
 from charlm.files import write_text
 from charlm.model.devices import choose_device
 from charlm.model.sampling import OnUnknown, SampleRequest
-from charlm.model.trained_model import load
+from charlm.model.trained_model import Continuation, load
 
 log = logging.getLogger(__name__)
 
@@ -24,6 +24,8 @@ class SampleRecord(TypedDict):
     top_p: float | None
     seed: int
     text: str
+    finish_reason: str
+    """`end` of the document, `stop` text, or `length` limit."""
 
 
 def sample_model(
@@ -38,6 +40,7 @@ def sample_model(
     num_samples: int,
     seed: int,
     stop: str | None,
+    end: bool,
     on_unknown: OnUnknown,
     prompts_file: str | Path | None,
     device: str = "auto",
@@ -63,15 +66,16 @@ def sample_model(
             top_p=top_p,
             seed=seed,
             stop=stop,
+            end=end,
             on_unknown=on_unknown,
         ).repeated(num_samples)
     ]
     records = map(sample_record, requests, model.draw(requests))
     write_text(samples, "".join(json.dumps(each, ensure_ascii=False) + "\n" for each in records))
-    log.info("%d samples of %d symbols", len(requests), length)
+    log.info("%d samples of up to %d symbols", len(requests), length)
 
 
-def sample_record(request: SampleRequest, text: str) -> SampleRecord:
+def sample_record(request: SampleRequest, sample: Continuation) -> SampleRecord:
     """Return the record of a sample in `samples.jsonl`."""
     return {
         "prompt": request.prompt,
@@ -79,7 +83,8 @@ def sample_record(request: SampleRequest, text: str) -> SampleRecord:
         "top_k": request.top_k,
         "top_p": request.top_p,
         "seed": request.seed,
-        "text": text,
+        "text": sample.text,
+        "finish_reason": sample.finish_reason,
     }
 
 

@@ -33,6 +33,7 @@ class SampleRequest:
             (nucleus sampling, Holtzman et al. 2020, arXiv:1904.09751).
         seed: Seed of the sample's random numbers, which depend on the prompt as well.
         stop: The sample ends before this text.
+        end: Whether the end of a document ends the sample; otherwise it is never drawn.
         on_unknown: What to do with characters of the prompt that are not in the vocabulary: raise
             an `error`, `replace` them by the unknown symbol, or `skip` them.
 
@@ -48,6 +49,7 @@ class SampleRequest:
     top_p: float | None = None
     seed: int = 0
     stop: str | None = None
+    end: bool = True
     on_unknown: OnUnknown = "error"
 
     def __post_init__(self) -> None:
@@ -75,7 +77,7 @@ class SampleRequest:
 class Sampler:
     """Draws a token for each row of a batch, each with the settings of its own request.
 
-    Special symbols are never drawn.
+    The unknown symbol is never drawn.
     """
 
     def __init__(self, requests: Sequence[SampleRequest], vocabulary: Vocabulary) -> None:
@@ -90,8 +92,12 @@ class Sampler:
         self._top_p = torch.tensor(
             [[request.top_p or 1.0] for request in requests], dtype=torch.float64
         )
-        special = (vocabulary.unknown, vocabulary.end_of_document)
-        self._never_drawn = [token for token in special if token is not None]
+        self._never_drawn = torch.zeros(len(requests), size, dtype=torch.bool)
+        if vocabulary.unknown is not None:
+            self._never_drawn[:, vocabulary.unknown] = True
+        if vocabulary.end_of_document is not None:
+            endless = torch.tensor([not request.end for request in requests])
+            self._never_drawn[:, vocabulary.end_of_document] = endless
 
     def draw(self, logits: Tensor, uniform: Tensor) -> list[int]:
         """Draw a token for each row, by inverse transform sampling.
@@ -101,7 +107,7 @@ class Sampler:
             uniform: Random numbers from [0, 1), float64 of shape (rows,): positions in the
                 cumulative distribution of the symbols, the likeliest first.
         """
-        logits[:, self._never_drawn] = -torch.inf
+        logits.masked_fill_(self._never_drawn, -torch.inf)
         ordered, tokens = torch.sort(logits / self._temperature, descending=True, stable=True)
         probability = torch.softmax(ordered, dim=1)
         probability_above = probability.cumsum(1) - probability

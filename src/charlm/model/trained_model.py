@@ -4,6 +4,7 @@ import codecs
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -18,6 +19,18 @@ from charlm.model.store import load_model
 from charlm.progress import progress
 from charlm.text.symbols import check_unicode
 from charlm.text.vocabulary import Vocabulary
+
+
+class Continuation(NamedTuple):
+    """The text of a sample, and why it ends.
+
+    Attributes:
+        text: The text, without the prompt.
+        finish_reason: `end` of the document, `stop` text, or `length` limit.
+    """
+
+    text: str
+    finish_reason: Literal["end", "stop", "length"]
 
 
 def load(folder: str | Path, *, device: str | torch.device = "cpu") -> "TrainedModel":
@@ -52,6 +65,7 @@ class TrainedModel:
         seed: int = 0,
         num_samples: int = 1,
         stop: str | None = None,
+        end: bool = True,
         on_unknown: OnUnknown = "error",
     ) -> list[str]:
         """Return continuations of `prompt`, without the prompt itself.
@@ -61,13 +75,14 @@ class TrainedModel:
 
         Args:
             prompt: The text to continue.
-            length: Number of symbols to write.
+            length: Maximum number of symbols to write.
             temperature: Divides the logits; 0 always takes the likeliest symbol.
             top_k: Draw from this many likeliest symbols only.
             top_p: Draw from the likeliest symbols whose probabilities add up to this.
             seed: Seed of the first sample.
             num_samples: Number of samples.
             stop: A sample ends before this text.
+            end: Whether the end of a document ends a sample; otherwise it is never drawn.
             on_unknown: What to do with characters of the prompt that are not in the vocabulary:
                 `error`, `replace` or `skip`.
 
@@ -84,9 +99,10 @@ class TrainedModel:
             top_p=top_p,
             seed=seed,
             stop=stop,
+            end=end,
             on_unknown=on_unknown,
         )
-        return self.draw(list(request.repeated(num_samples)))
+        return [sample.text for sample in self.draw(list(request.repeated(num_samples)))]
 
     def stream(
         self,
@@ -98,6 +114,7 @@ class TrainedModel:
         top_p: float | None = None,
         seed: int = 0,
         stop: str | None = None,
+        end: bool = True,
         on_unknown: OnUnknown = "error",
     ) -> Iterator[str]:
         """Return an iterator over the pieces of one sample, as they are drawn.
@@ -113,6 +130,7 @@ class TrainedModel:
                 top_p=top_p,
                 seed=seed,
                 stop=stop,
+                end=end,
                 on_unknown=on_unknown,
             )
         )
@@ -122,7 +140,7 @@ class TrainedModel:
         decoder = codecs.getincrementaldecoder("utf-8")("replace")
         held_back = ""  # it might be the beginning of the stop text
         for (token,) in generate_tokens(self.model, self.vocabulary, [request]):
-            if token is not None:
+            if token is not None and token != self.vocabulary.end_of_document:
                 if self.vocabulary.unit == "byte":
                     held_back += decoder.decode(bytes([token]))
                 else:
@@ -134,18 +152,18 @@ class TrainedModel:
         held_back += decoder.decode(b"", final=True)
         yield _before(request.stop, held_back)
 
-    def draw(self, requests: Sequence[SampleRequest]) -> list[str]:
-        """Return the text of each request, and show progress meanwhile."""
+    def draw(self, requests: Sequence[SampleRequest]) -> list[Continuation]:
+        """Return the sample of each request, and show progress meanwhile."""
         total = sum(request.length for request in requests)
         with progress(total, "sampling", unit="symbol") as bar:
-            return list(self.texts(requests, bar.update))
+            return list(self.samples(requests, bar.update))
 
-    def texts(
+    def samples(
         self,
         requests: Iterable[SampleRequest],
         on_step: Callable[[int], object] = lambda drawn: None,
-    ) -> Iterator[str]:
-        """Yield the text of each request, drawing a batch at a time.
+    ) -> Iterator[Continuation]:
+        """Yield the sample of each request, drawing a batch at a time.
 
         Args:
             requests: The samples to draw.
@@ -160,7 +178,15 @@ class TrainedModel:
                         written[row].append(token)
                 on_step(sum(token is not None for token in tokens))
             for request, tokens_of_one in zip(batch, written, strict=True):
-                yield _before(request.stop, self.vocabulary.decode(tokens_of_one))
+                yield self._continuation(request, tokens_of_one)
+
+    def _continuation(self, request: SampleRequest, tokens: list[int]) -> Continuation:
+        if tokens[-1:] == [self.vocabulary.end_of_document]:
+            return Continuation(self.vocabulary.decode(tokens[:-1]), "end")
+        text = self.vocabulary.decode(tokens)
+        if request.stop and request.stop in text:
+            return Continuation(_before(request.stop, text), "stop")
+        return Continuation(text, "length")
 
     def score(self, text: str) -> float:
         """Return the nats per character of `text`, read as a document of its own.

@@ -88,14 +88,15 @@ def _conflicts_of_training(name: str, model: Model, config: Config) -> Iterator[
             f"{place('minutes', 'processes')}: 'minutes' needs a single process; give 'steps' or "
             "'epochs', or leave out 'processes'"
         )
-    if settings["batch_size"] % settings["processes"]:
+    batch_size = settings["batch_size"]
+    if batch_size != "auto" and batch_size % settings["processes"]:
         yield (
-            f"{place('batch_size', 'processes')}: a 'batch_size' of {settings['batch_size']} "
+            f"{place('batch_size', 'processes')}: a 'batch_size' of {batch_size} "
             f"cannot be shared evenly among {settings['processes']} processes; change one of them"
         )
     if not config.splits.validation:
         for key, value in (("keep", "best"), ("optimizer", "ntasgd"), ("patience", None)):
-            if settings[key] == value if value else settings[key]:
+            if settings[key] == value if value else settings[key] not in (None, "auto"):
                 setting = f"{key}: {value}" if value else key
                 yield (
                     f"{place(key)}: '{setting}' needs validation text; raise splits.validation "

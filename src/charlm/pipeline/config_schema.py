@@ -19,6 +19,7 @@ from pydantic import (
 )
 
 from charlm.pipeline.json_object import JsonObject
+from charlm.settings import Auto
 
 PositiveInteger = Annotated[int, Field(ge=1, lt=2**63)]
 Size = Annotated[int, Field(ge=1, le=1_000_000)]
@@ -279,17 +280,18 @@ class Training(Section):
     """number of weight updates; if null, `minutes` or `epochs` applies"""
     minutes: PositiveNumber | None = None
     """training time in minutes, if `steps` is null; not exactly reproducible"""
-    epochs: PositiveNumber = 10.0
-    """number of passes over the training text, if `steps` and `minutes` are null"""
-    batch_size: PositiveInteger = 64
+    epochs: PositiveNumber | Auto = "auto"
+    """number of passes over the training text, if `steps` and `minutes` are null; `auto` depends on
+    the length of the text, as do the other keys that are `auto`"""
+    batch_size: PositiveInteger | Auto = "auto"
     """number of streams of text that are read in parallel"""
-    sequence_length: PositiveInteger = 128
+    sequence_length: PositiveInteger | Auto = "auto"
     """symbols of each stream per step, the length of truncated backpropagation through time"""
     optimizer: Literal["adamw", "rmsprop", "sgd", "ntasgd"] = "adamw"
     """`rmsprop` is the notebook's with corrected constants; `sgd` has momentum 0.9; `ntasgd`
     averages the weights once the validation loss stops falling"""
-    learning_rate: PositiveNumber = 3.0e-3
-    """highest learning rate"""
+    learning_rate: PositiveNumber | Auto = "auto"
+    """highest learning rate; `auto` depends on the optimizer as well"""
     schedule: Literal["cosine", "step", "constant"] = "cosine"
     """decay of the learning rate after the warm-up; `step` divides it by ten after 60 % and 85 % of
     the steps"""
@@ -312,11 +314,12 @@ class Training(Section):
     """implementation of the recurrent layers; `auto` is the fastest for the device"""
     validate_every: PositiveInteger | None = None
     """steps between two validations; null for a tenth of all steps"""
-    keep: Literal["last", "best"] = "last"
-    """weights to save: the last ones, or those with the lowest validation loss"""
-    patience: PositiveInteger | None = None
+    keep: Literal["auto", "last", "best"] = "auto"
+    """weights to save: the last ones, or those with the lowest validation loss; `auto` is `best` if
+    there is validation text"""
+    patience: PositiveInteger | Auto | None = "auto"
     """number of validations without a new lowest loss after which training stops; null for no early
-    stopping"""
+    stopping; `auto` is 3 if there is validation text"""
     checkpoint_every: PositiveInteger = 200
     """steps between two checkpoints"""
     init_from: Text | None = None
@@ -360,11 +363,11 @@ class Model(Training):
     mixture: Mixture | None = Mixture()
     """experts that predict beside the network: counts of the training text, weighed by a gate;
     null for the network alone"""
-    hidden_size: Size | Literal["vocabulary"] = 512
+    hidden_size: Size | Literal["auto", "vocabulary"] = "auto"
     """width of the recurrent state; `vocabulary` for the size of the vocabulary"""
     num_layers: Few = 1
     """number of recurrent layers"""
-    embedding_size: Size = 128
+    embedding_size: Size | Auto = "auto"
     """width of the symbol embeddings"""
     one_hot: bool = False
     """use one-hot symbols instead of learned embeddings"""
@@ -386,7 +389,8 @@ class Model(Training):
     def _sizes_fit(self) -> Self:
         if self.one_hot and self.tie_weights:
             raise ValueError("'tie_weights' needs an embedding; leave out 'one_hot'")
-        if self.tie_weights and self.embedding_size != self.hidden_size:
+        sizes = {self.embedding_size, self.hidden_size} - {"auto"}
+        if self.tie_weights and len(sizes) > 1:
             raise ValueError("'tie_weights' needs 'embedding_size' equal to 'hidden_size'")
         return self
 
@@ -421,6 +425,8 @@ class Sampling(Section):
     """maximum number of symbols per sample"""
     stop: Text | None = None
     """end a sample before this text"""
+    end: bool = True
+    """whether the end of a document ends a sample; otherwise it is never drawn"""
     num_samples: PositiveInteger = 1
     """number of samples for each prompt and temperature"""
     seed: Seed = 0

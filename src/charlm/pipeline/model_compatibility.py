@@ -29,6 +29,7 @@ def _shape(architecture: JsonObject, symbols: int | None) -> dict[str, object]:
     shape = {key: architecture[key] for key in keys}
     if shape["hidden_size"] == "vocabulary":
         shape["hidden_size"] = symbols
+    shape = {key: None if value == "auto" else value for key, value in shape.items()}
     if shape["one_hot"]:
         shape["embedding_size"] = None
     return shape

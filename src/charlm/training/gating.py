@@ -23,6 +23,10 @@ BATCH_SIZE = 256
 """Places that decide on an update."""
 
 LEARNING_RATE = 1e-2
+SLOW_BELOW = 3000
+"""A shorter text lowers the learning rate in proportion: the gate then stays near where it began.
+"""
+
 WEIGHT_DECAY = 0.1
 
 UPDATES = 600
@@ -30,8 +34,12 @@ UPDATES = 600
 
 MAX_EPOCHS = 8
 
+LEAST = 2000
+"""Symbols of validation text that suffice for a gate."""
+
 TAIL = 0.05
-"""Fraction of the training text that the gate learns on where there is no test split."""
+"""Fraction of the training text that the gate learns on otherwise; at least `LEAST` symbols, unless
+that is more than a fifth."""
 
 
 @dataclass(frozen=True)
@@ -54,8 +62,9 @@ def split_gate_text(tokens: str | Path, end_of_document: int | None) -> GateText
 
     A gate that is trained on text which the experts have counted believes them, and fails on any
     other. So it learns on the validation split, whose own score is then that of a text the model
-    has seen. Without a test split the validation split is needed for an honest score, and the gate
-    learns on the end of the training split, which is kept from the network.
+    has seen. Without a test split the validation split is needed for an honest score, and a tiny
+    one teaches little. The gate then learns on the end of the training split, which is kept from
+    the network.
 
     Args:
         tokens: The folder of the encoded splits.
@@ -64,18 +73,17 @@ def split_gate_text(tokens: str | Path, end_of_document: int | None) -> GateText
     train, validation, test = (
         TokenSplit.load(tokens, name).tokens for name in ("train", "validation", "test")
     )
-    if len(validation) > 1 and len(test):
+    if len(validation) >= LEAST and len(test):
         return GateText(train, validation, "validation")
-    cut = round(len(train) * (1 - TAIL))
+    tail = max(TAIL, min(LEAST / max(1, len(train)), 0.2))
+    cut = round(len(train) * (1 - tail))
     if end_of_document is not None:
         ends = np.flatnonzero(train[:cut] == end_of_document)
-        cut = int(ends[-1]) + 1 if len(ends) and ends[-1] > cut * (1 - TAIL) else cut
+        cut = int(ends[-1]) + 1 if len(ends) and ends[-1] > cut * (1 - tail) else cut
     return GateText(train[:cut], train[cut:], "train_tail")
 
 
-def train_gate(
-    mixture: Mixture, tokens: Integers, *, end_of_document: int | None, seed: int
-) -> None:
+def train_gate(mixture: Mixture, tokens: Integers, *, seed: int) -> None:
     """Train a mixture's gate on a text that neither its network nor its experts have seen.
 
     Network and experts stay as they are.
@@ -83,12 +91,10 @@ def train_gate(
     Args:
         mixture: The mixture, whose gate is new.
         tokens: The text, of shape (T,); fewer than two symbols leave the gate as it is.
-        end_of_document: The symbol that ends a document; predicting it does not count.
         seed: Of the order of the places.
     """
     if len(tokens) < 2:
         return
-    ignored = -1 if end_of_document is None else end_of_document
     streams = max(1, min(STREAMS, (len(tokens) - 1) // LENGTH))
     length = (len(tokens) - 1) // streams
     text = np.stack([tokens[n * length : (n + 1) * length + 1] for n in range(streams)], 1)
@@ -96,6 +102,7 @@ def train_gate(
     at_a_time = min(LENGTH, max(1, mixture.experts.places // streams))
     updates = math.ceil(length / at_a_time) * math.ceil(at_a_time * streams / BATCH_SIZE)
     epochs = min(MAX_EPOCHS, math.ceil(UPDATES / updates))
+    highest_rate = LEARNING_RATE * min(1, len(tokens) / SLOW_BELOW)
     optimizer = Optimizer("adamw", mixture.gate, WEIGHT_DECAY)
     generator = torch.Generator().manual_seed(seed)
     update = 0
@@ -109,13 +116,12 @@ def train_gate(
                 mixture.gate.standardize(opinions.features)
             expected = part[1:].flatten()
             order = torch.randperm(len(expected), generator=generator).to(expected.device)
-            order = order[expected[order] != ignored]
             for first in range(0, len(order), BATCH_SIZE):
                 places = order[first : first + BATCH_SIZE]
                 chosen = Opinions(opinions.logits[places], opinions.features[places])
                 loss = functional.nll_loss(mixture.gate.forward(chosen), expected[places])
                 mixture.gate.zero_grad()
                 torch.autograd.backward(loss)
-                rate = LEARNING_RATE * 0.5 * (1 + math.cos(math.pi * update / (epochs * updates)))
+                rate = highest_rate * 0.5 * (1 + math.cos(math.pi * update / (epochs * updates)))
                 optimizer.step(rate)
                 update += 1

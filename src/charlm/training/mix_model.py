@@ -112,8 +112,7 @@ def mix(
     torch.manual_seed(seed)
     mixture = Mixture(network, count_experts(contexts, experts, text.counted, budget))
     mixture.to(network.device)
-    end_of_document = vocabulary.end_of_document
-    train_gate(mixture, text.gate, end_of_document=end_of_document, seed=seed)
+    train_gate(mixture, text.gate, seed=seed)
     if len(text.counted) < len(train):
         mixture.experts = count_experts(contexts, experts, train, budget).to(network.device)
     log.info("%d experts of %.1f MB", len(experts), mixture.experts.bytes / 1e6)

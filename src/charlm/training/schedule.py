@@ -10,6 +10,9 @@ from charlm.training.settings import validation_interval
 
 log = logging.getLogger(__name__)
 
+FEW_UPDATES = 500
+"""Fewer updates than these give noise, whatever the text."""
+
 
 @dataclass(frozen=True)
 class Schedule:
@@ -30,6 +33,7 @@ class Schedule:
         """Return the schedule of a training on a text that is read in `steps_per_epoch` steps."""
         steps = settings.steps
         if steps is None and settings.minutes is None:
+            assert settings.epochs != "auto"
             steps = max(1, round(settings.epochs * steps_per_epoch))
         if steps is None:
             log.warning("a training of %s minutes cannot be repeated", settings.minutes)
@@ -37,6 +41,18 @@ class Schedule:
         else:
             every = validation_interval(settings.validate_every, steps)
         return cls(settings, steps, every)
+
+    def log_updates(self, steps_per_epoch: int) -> None:
+        """Log the number of updates, if it is known; warn of too few."""
+        if self.steps is None:
+            return
+        log.info("%d updates in %.1f epochs", self.steps, self.steps / steps_per_epoch)
+        if self.steps < FEW_UPDATES:
+            log.warning(
+                "%d updates are few for a good model; raise training.epochs, or lower "
+                "training.batch_size and training.sequence_length",
+                self.steps,
+            )
 
     def ends_at(self, step: int, seconds: float) -> bool:
         """Return whether training ends after `step` steps that took `seconds`."""
@@ -78,6 +94,7 @@ def learning_rate_at(
     >>> [learning_rate_at(step, settings, steps=10) for step in (0, 5, 6, 9)]
     [1.0, 1.0, 0.1, 0.01]
     """
+    assert settings.learning_rate != "auto"
     warmup = settings.warmup_steps
     if steps is not None:
         warmup = min(warmup, steps // 10)

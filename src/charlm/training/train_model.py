@@ -6,7 +6,7 @@ import os
 import shutil
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from itertools import product
 from pathlib import Path
 
@@ -16,11 +16,12 @@ from charlm.code_digest import code_digest
 from charlm.errors import CharlmError
 from charlm.files import write_text
 from charlm.model.devices import choose_device, choose_precision, widest_float
-from charlm.model.store import save_model
+from charlm.model.store import read_architecture, save_model
 from charlm.recurrent import Precision
 from charlm.settings import Architecture, TrainingSettings
 from charlm.text.tokens import TokenSplit
 from charlm.text.vocabulary import Vocabulary
+from charlm.training.automatic import automatic_architecture, automatic_training
 from charlm.training.averaging import WeightAverage
 from charlm.training.checkpoint import Checkpoints, fingerprint_of
 from charlm.training.gating import split_gate_text
@@ -101,10 +102,18 @@ def run_job(job: TrainingJob) -> None:
     text = TokenSplit.load(job.tokens, "train")
     if job.mixed:
         text = text.head(len(split_gate_text(job.tokens, vocabulary.end_of_document).counted))
+    validation_text = TokenSplit.load(job.tokens, "validation")
+    origin = read_architecture(training.init_from)[0] if training.init_from else None
+    job = replace(
+        job,
+        architecture=automatic_architecture(job.architecture, len(text.tokens), origin),
+        training=automatic_training(job.training, len(text.tokens), len(validation_text.tokens)),
+    )
+    training = job.located_settings()
     trainer = make_trainer(
         vocabulary,
         text,
-        TokenSplit.load(job.tokens, "validation"),
+        validation_text,
         architecture=job.architecture,
         training=training,
         device=device,
@@ -140,6 +149,8 @@ def make_trainer(
             from cannot be used.
     """
     processes = Processes()
+    assert training.batch_size != "auto"
+    assert training.sequence_length != "auto"
     streams = Streams(
         text.tokens,
         batch_size=training.batch_size,
@@ -152,6 +163,7 @@ def make_trainer(
             f"{processes.count} processes; choose another batch_size"
         )
     schedule = Schedule.of(training, streams.steps_per_epoch)
+    schedule.log_updates(streams.steps_per_epoch)
     if len(validation_text.tokens) < 2 and (training.keep == "best" or training.patience):
         raise CharlmError(
             "training: 'keep: best' and 'patience' need validation text; "

@@ -112,6 +112,7 @@ class Trainer:
         if self.validation_is_due:
             return False
         history, patience = self.state.history, self.settings.patience
+        assert patience != "auto"
         if patience and history and len(history) - 1 - best_row(history) >= patience:
             return True
         return self.schedule.ends_at(self.state.step, self.state.seconds)
