@@ -70,7 +70,10 @@ def test_missing_values_take_their_defaults() -> None:
     ("values", "message"),
     [
         ({"hidden": 3}, "a.json: unknown key 'hidden'; remove it"),
-        ({"hidden_size": 1.5}, "a.json.hidden_size: expected int or 'vocabulary' or 'auto', got 1.5"),
+        (
+            {"hidden_size": 1.5},
+            "a.json.hidden_size: expected int or 'vocabulary' or 'auto', got 1.5",
+        ),
         ({"members": True}, "a.json.members: expected int, got True"),
         ({"cell": "rnn"}, "a.json.cell: expected 'lstm' or 'gru', got 'rnn'"),
         ({"one_hot": 1}, "a.json.one_hot: expected bool, got 1"),

@@ -76,7 +76,7 @@ def kneser_ney(counted: list[int], end: int | None, order: int, history: list[in
 
 def opinions(experts: Experts, reading: Reading) -> Opinions:
     """Return the opinions of the experts alone."""
-    return experts(reading, torch.empty(reading.lags[0].numel(), 0, SYMBOLS))
+    return experts.forward(reading, torch.empty(reading.lags[0].numel(), 0, SYMBOLS))
 
 
 @pytest.mark.parametrize("level", range(1, ORDER + 1))

@@ -22,7 +22,7 @@ def test_keys_that_are_left_out_take_the_defaults() -> None:
         "lstm": "lstm",
         "gru": "gru",
     }
-    assert resolved["models"]["lstm"]["training"]["batch_size"] == 64
+    assert resolved["models"]["lstm"]["training"]["batch_size"] == "auto"
 
 
 @pytest.mark.parametrize(
@@ -80,7 +80,10 @@ def test_keys_that_are_left_out_take_the_defaults() -> None:
             {"cleaning": {"rules": [{"name": "x", "builtin": "nfc", "pattern": "a"}]}},
             "cleaning.rules.0: a rule needs either 'pattern' or 'builtin'",
         ),
-        ({"models": {"a": {"tie_weights": True}}}, "'tie_weights' needs 'embedding_size' equal"),
+        (
+            {"models": {"a": {"tie_weights": True, "hidden_size": 8, "embedding_size": 4}}},
+            "'tie_weights' needs 'embedding_size' equal",
+        ),
         (
             {"corpus": CORPUS | {"text_columns": [False]}},
             "text_columns.0: false is not text; put it",

@@ -151,7 +151,7 @@ ARCHITECTURES: list[dict[str, Any]] = [
     {"hidden_size": 16},
     {"hidden_size": "vocabulary"},
     {"embedding_size": 8},
-    {"one_hot": True, "embedding_size": 128},
+    {"one_hot": True, "embedding_size": "auto"},
 ]
 
 

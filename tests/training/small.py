@@ -29,7 +29,10 @@ SMALL = {
     "steps": 12,
     "batch_size": 4,
     "sequence_length": 16,
+    "learning_rate": 3e-3,
     "checkpoint_every": 5,
+    "keep": "last",
+    "patience": None,
     "device": "cpu",
     "mixture": None,
 }

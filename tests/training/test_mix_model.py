@@ -31,7 +31,7 @@ def write_test_split(folder: Path) -> None:
 
 @pytest.mark.parametrize("source", ["validation", "train_tail"])
 def test_a_mixture_predicts_better_than_its_network(tmp_path: Path, source: str) -> None:
-    write_corpus(tmp_path)
+    write_corpus(tmp_path, validation=TEXT[:2200])
     if source == "validation":
         write_test_split(tmp_path)
     network = run(tmp_path, "network", settings(steps=20), mixed=True)
