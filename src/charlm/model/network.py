@@ -41,7 +41,8 @@ class CharacterLanguageModel(LanguageModel):
         precision: Precision = "float32",
     ) -> None:
         super().__init__()
-        hidden_size, embedding_size = architecture.hidden_size, architecture.embedding_size
+        hidden_size = architecture.hidden_size
+        embedding_size = vocabulary_size if architecture.one_hot else architecture.embedding_size
         if hidden_size == "auto" or embedding_size == "auto":
             raise ValueError(
                 "hidden_size or embedding_size is 'auto'; call automatic_architecture first"
@@ -57,7 +58,6 @@ class CharacterLanguageModel(LanguageModel):
         float32 = torch.float32
         self.embedding = None
         if architecture.one_hot:
-            embedding_size = vocabulary_size
             identity = torch.eye(vocabulary_size, dtype=float32)
             self.register_buffer("one_hot", identity, persistent=False)
         else:
