@@ -54,6 +54,8 @@ rule mix_model:
         history=f"{MODEL}/network/history.csv",
         timing=f"{MODEL}/network/timing.json",
         tokens=f"{RESULTS}/tokens",
+        init_from=dependency_files("init_from"),
+        teacher=dependency_files("teacher"),
     output:
         weights=f"{MODEL}/model.safetensors",
         description=f"{MODEL}/model.json",
@@ -81,6 +83,14 @@ rule mix_model:
         seed=lambda wildcards: training_settings(wildcards)["seed"],
         device=lambda wildcards: training_settings(wildcards)["device"],
         code=code_of("mix_model"),
+        # All that makes the network is compared here as well, as are its dependencies in `input`.
+        # Otherwise, if a training is killed, Snakemake takes the old model for up to date, although
+        # it has deleted the old network.
+        network_architecture=network_architecture,
+        network_training=lambda wildcards: decisive_settings(
+            TrainingSettings(**training_settings(wildcards))
+        ),
+        network_code=code_of("train_model"),
     script:
         "../scripts/mix_model.py"
 
