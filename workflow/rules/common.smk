@@ -136,6 +136,16 @@ def network_architecture(wildcards):
     return {key: value for key, value in settings.items() if key != "training"}
 
 
+def threads_per_model(wildcards):
+    """Return the number of threads per model if all models run side by side, at most 8.
+
+    Two trainings with one thread each are faster than one after the other with two.
+    """
+    if workflow.cores is None:  # jobs run on other machines
+        return 8
+    return max(1, min(8, workflow.cores // len(config["models"])))
+
+
 def training_settings(wildcards):
     """Return the training settings of a model."""
     return config["models"][wildcards.model]["training"]

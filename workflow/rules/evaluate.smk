@@ -25,7 +25,7 @@ rule evaluate_model:
         f"logs/{CORPUS}/evaluate/{{model}}.benchmark.tsv"
     conda:
         ENVIRONMENT
-    threads: 8
+    threads: threads_per_model
     resources:
         mem_mb=2048,
         gpu=lambda wildcards: int(training_settings(wildcards)["device"] != "cpu"),

@@ -25,7 +25,7 @@ rule train_model:
         f"logs/{CORPUS}/train/{{model}}.benchmark.tsv"
     conda:
         ENVIRONMENT
-    threads: 8
+    threads: threads_per_model
     resources:
         mem_mb=4096,
         gpu=lambda wildcards: int(training_settings(wildcards)["device"] != "cpu"),
