@@ -1,4 +1,4 @@
-"""Compare the prediction quality and training time of nanoGPT, our models and a 5-gram.
+"""Compare the prediction quality and training time of nanoGPT, our models and the baselines.
 
 All of them learn the Shakespeare text of nanoGPT's `data/shakespeare_char`, one after the other.
 nanoGPT's score is the one that it prints, a mean over random windows. Our scores come from one
@@ -50,7 +50,7 @@ def train_nanogpt(checkout: Path) -> tuple[float, float]:
 def train_ours(model: str, text: Path, folder: Path) -> tuple[float, float]:
     """Run the workflow for one model of the preset; return nats per character and seconds.
 
-    The seconds are those of the whole training job, including start-up and validation.
+    The seconds are those of both jobs, training and mixing, with start-up and validation.
     """
     target = RESULTS / "models" / model / "metrics.json"
     subprocess.run(
@@ -63,8 +63,11 @@ def train_ours(model: str, text: Path, folder: Path) -> tuple[float, float]:
         check=True,
     )
     record = json.loads((folder / target).read_text())
-    benchmark = (folder / f"logs/shakespeare/train/{model}.benchmark.tsv").read_text()
-    return record["validation"]["nats_per_character"], float(benchmark.split("\n")[1].split()[0])
+    seconds = 0.0
+    for job in ("train", "mix"):
+        benchmark = (folder / f"logs/shakespeare/{job}/{model}.benchmark.tsv").read_text()
+        seconds += float(benchmark.split("\n")[1].split()[0])
+    return record["validation"]["nats_per_character"], seconds
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -94,5 +97,6 @@ def main(arguments: Sequence[str]) -> None:
         for model in options.models:
             nats, seconds = train_ours(model, text, folder)
             print(f"| {model} | {nats:.4f} | {seconds:.0f} | {seconds / peer:.2f} |", flush=True)
-        ngram = json.loads((folder / RESULTS / "baselines.json").read_text())["ngram"]
-    print(f"| 5-gram | {ngram['validation']['nats_per_character']:.4f} | | |")
+        baselines = json.loads((folder / RESULTS / "baselines.json").read_text())
+    for name, baseline in baselines.items():
+        print(f"| {name} | {baseline['validation']['nats_per_character']:.4f} | | |")

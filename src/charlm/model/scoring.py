@@ -1,6 +1,8 @@
 """Scoring: how well a model predicts each symbol of a text."""
 
+from collections import deque
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -10,7 +12,7 @@ from torch.nn import functional
 
 from charlm.model.base import LanguageModel, State
 from charlm.model.devices import widest_float
-from charlm.progress import progress
+from charlm.progress import ProgressBar, progress
 
 WINDOW = 256
 """Number of symbols to read at a time. It bounds the memory and does not change the scores."""
@@ -48,61 +50,85 @@ def predictions(
         For each text, in the order given, a `PREDICTION` for each symbol.
     """
     found = [np.empty(len(text), PREDICTION) for text in texts]
-
-    def read(
-        batch: Sequence[int], width: int, begin: int, previous: Tensor, state: State | None
-    ) -> None:
-        """Read the rest of some texts.
-
-        Args:
-            batch: Indices of the texts, the longest first.
-            width: Number of columns of the model's input; those beyond the texts are padding.
-            begin: Number of symbols already read.
-            previous: The last tokens read, shape (1, width).
-            state: The state before `previous`.
-        """
-        length = _window(width, model.vocabulary_size)
-        while batch := [index for index in batch if begin < len(texts[index])]:
-            # All batches have one of two widths: matrix products of few rows depend, in their last
-            # bits, on the number of threads.
-            if width > 1 and len(batch) < MIN_BATCH:
-                for column, index in enumerate(batch):
-                    one = slice(column, column + 1)
-                    read([index], 1, begin, previous[:, one], _columns(state, one))
-                return
-            padded = np.zeros((length, width), np.int64)
-            for column, index in enumerate(batch):
-                part = texts[index][begin : begin + length]
-                padded[: len(part), column] = part
-            targets = torch.from_numpy(padded).to(model.device)
-            if begin == 0 and start is None:
-                logits = model.initial_logits(width)[None]
-                if len(targets) > 1:
-                    following, state = model(targets[:-1])
-                    logits = torch.cat([logits, following])
-            else:
-                logits, state = model(torch.cat([previous, targets[:-1]]), state)
-            previous = targets[-1:]
-            predicted = _compare(logits, targets)
-            for column, index in enumerate(batch):
-                rest = found[index][begin : begin + length]
-                rest[:] = predicted[: len(rest), column]
-                bar.update(len(rest))
-            begin += length
-
-    longest_first = sorted(range(len(texts)), key=lambda index: -len(texts[index]))
-    before = torch.full((1, batch_size), start or 0, device=model.device)
+    if start is None:
+        logits = model.initial_logits(batch_size)[:1]
+        for text, result in zip(texts, found, strict=True):
+            first_symbol = torch.from_numpy(text[:1].astype(np.int64)).to(model.device)
+            result[:1] = _compare(logits[: len(text)], first_symbol)
+    readings = [
+        _Reading(text[:-1], text[1:], result[1:])
+        if start is None
+        else _Reading(np.concatenate([[start], text[:-1]]), text, result)
+        for text, result in zip(texts, found, strict=True)
+        if len(text) > (start is None)
+    ]
+    readings.sort(key=lambda reading: -len(reading.targets))
     with progress(sum(map(len, texts)), "scoring", unit="symbol") as bar:
-        for first in range(0, len(texts), batch_size):
-            read(longest_first[first : first + batch_size], batch_size, 0, before, None)
+        bar.update(sum(map(len, texts)) - sum(len(reading.targets) for reading in readings))
+        _read(model, [None] * batch_size, deque(readings), model.initial_state(batch_size), bar)
     return found
 
 
-def _columns(state: State | None, columns: slice) -> State | None:
-    """Return the state of some of the streams."""
-    if state is None:
-        return None
-    return tuple(tensor[:, columns].contiguous() for tensor in state)
+@dataclass
+class _Reading:
+    """A text that is being read.
+
+    Attributes:
+        inputs: The tokens to read, shape (T,).
+        targets: The tokens to predict after each.
+        found: Receives a `PREDICTION` of each target.
+        position: Number of tokens that have been read.
+    """
+
+    inputs: npt.NDArray[np.integer]
+    targets: npt.NDArray[np.integer]
+    found: npt.NDArray[np.void]
+    position: int = 0
+
+
+def _read(
+    model: LanguageModel,
+    columns: list[_Reading | None],
+    waiting: deque[_Reading],
+    state: State,
+    bar: ProgressBar,
+) -> None:
+    """Read texts side by side. A column whose text ends takes the next one that waits.
+
+    All windows have one of two widths: matrix products of few rows depend, in their last bits, on
+    the number of threads.
+    """
+    initial_state, width = model.initial_state(1), len(columns)
+    length = _window(width, model.vocabulary_size)
+    while True:
+        for column, reading in enumerate(columns):
+            if reading is None and waiting:
+                columns[column] = waiting.popleft()
+                for tensor, initial in zip(state, initial_state, strict=True):
+                    tensor[:, column] = initial[:, 0]
+        active = [(column, reading) for column, reading in enumerate(columns) if reading]
+        if width > 1 and len(active) < MIN_BATCH:
+            for column, reading in active:
+                one = tuple(tensor[:, column : column + 1].contiguous() for tensor in state)
+                _read(model, [reading], deque(), one, bar)
+            return
+        if not active:
+            return
+        inputs, targets = np.zeros((2, length, width), np.int64)
+        for column, reading in active:
+            place = slice(reading.position, reading.position + length)
+            part = len(reading.targets[place])
+            inputs[:part, column] = reading.inputs[place]
+            targets[:part, column] = reading.targets[place]
+        logits, state = model(torch.from_numpy(inputs).to(model.device), state)
+        predicted = _compare(logits, torch.from_numpy(targets).to(model.device))
+        for column, reading in active:
+            rest = reading.found[reading.position : reading.position + length]
+            rest[:] = predicted[: len(rest), column]
+            reading.position += len(rest)
+            bar.update(len(rest))
+            if reading.position == len(reading.targets):
+                columns[column] = None
 
 
 def _window(streams: int, vocabulary_size: int) -> int:
