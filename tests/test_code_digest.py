@@ -15,6 +15,7 @@ SCRIPTS = PACKAGE.parent.parent / "workflow/scripts"
 LAYERS = (
     ("errors", "code_digest", "escaping"),
     ("files", "progress", "settings"),
+    ("checksums",),
     ("text", "recurrent"),
     ("model",),
     ("training", "evaluation"),

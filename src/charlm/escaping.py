@@ -1,4 +1,4 @@
-"""Text from files that others made, written so that a terminal, a table or a page shows it as is."""
+"""Text from files that others made, as a terminal, a table or a page can show it safely."""
 
 import unicodedata
 
@@ -25,3 +25,21 @@ def printable(text: object, keep: str = "") -> str:
         else character.encode("unicode_escape", "surrogatepass").decode("ascii")
         for character in str(text)
     )
+
+
+JOINERS = "\u200c\u200d"
+"""Invisible characters that shape others, as in emoji and Persian."""
+
+
+def terminal_text(text: str) -> str:
+    """Return text of many lines as a terminal may show it; see `printable`."""
+    return printable(text, keep=f"\n\t{JOINERS}")
+
+
+def cell(text: str) -> str:
+    """Return a text as a cell of a CSV or TSV file that a spreadsheet does not take for a formula.
+
+    >>> cell("=1+1"), cell("links")
+    ("'=1+1", 'links')
+    """
+    return f"'{printable(text)}" if text.startswith(FORMULA) else printable(text)
