@@ -264,3 +264,18 @@ def test_a_rule_may_be_switched_off_with_a_key_that_yaml_reads_as_false(tmp_path
     )
     [rule] = config.resolve(config.load_file(path))["cleaning"]["rules"]
     assert (rule["name"], rule["off"]) == ("emoji", True)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a0: &a0 [1, 1]\n" + "".join(f"a{n}: &a{n} [*a{n - 1}, *a{n - 1}]\n" for n in range(1, 60)),
+        "a0: &a0 {b: 1, c: 1}\n"
+        + "".join(f"a{n}: &a{n} {{b: *a{n - 1}, c: *a{n - 1}}}\n" for n in range(1, 60)),
+        "a0: &a0 [*a0]\n",
+    ],
+)
+def test_aliases_that_make_many_values_are_refused(tmp_path: Path, text: str) -> None:
+    (tmp_path / "bomb.yaml").write_text(f"{text}corpus: {{name: c, source: *a0}}\n")
+    with pytest.raises(CharlmError, match=r"bomb\.yaml: its YAML aliases make more than 100,000"):
+        config.resolve(config.load_file(tmp_path / "bomb.yaml"), "bomb.yaml")
