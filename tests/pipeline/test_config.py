@@ -152,17 +152,6 @@ def test_infinite_numbers_and_nan_are_errors_everywhere(value: str, text: str) -
         assert f"config: {place}.{key}" in line, (section, key)
 
 
-def test_nested_yaml_aliases_do_not_exhaust_memory(tmp_path: Path) -> None:
-    lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x]"]
-    lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 12)]
-    lines.append("sampling: {prompts: *a11}")
-    (tmp_path / "c.yaml").write_text("\n".join(lines))
-    with pytest.raises(CharlmError, match=r"sampling\.prompts\.0: ") as raised:
-        config.resolve(config.load_file(tmp_path / "c.yaml"))
-    assert "a11: unknown key" in str(raised.value)
-    assert len(str(raised.value)) < 10_000
-
-
 def test_settings_of_csv_take_pandas_values() -> None:
     csv = {"quoting": 3, "escapechar": "\\", "na_values": ["\\N"], "header": "null"}
     corpus = CORPUS | {"csv": csv, "text_columns": ["1"], "keep_columns": [0]}
