@@ -4,6 +4,7 @@ import codecs
 import io
 import json
 import os
+import pty
 import re
 import shutil
 import subprocess
@@ -386,3 +387,30 @@ def test_the_settings_of_edited_json_are_checked(
     file.write_text(file.read_text().replace(old, new))
     assert main(["train", str(file), "small", "--results", str(corpus)]) == 1
     assert capsys.readouterr().err == f"charlm: {corpus}/{message}\n"
+
+
+@pytest.fixture(scope="module")
+def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a model that writes nothing but control characters."""
+    path = tmp_path_factory.mktemp("hostile")
+    architecture = Architecture(hidden_size=8, embedding_size=4)
+    vocabulary = Vocabulary(["\x1b", "\u202e"], [1] * 2, {"unknown": None, "end_of_document": None})
+    model = CharacterLanguageModel(2, architecture)
+    save_model(path, model, vocabulary=vocabulary, architecture=architecture, training={})
+    return path
+
+
+@pytest.mark.parametrize("raw", [False, True])
+def test_samples_control_a_terminal_only_if_asked(
+    hostile: Path, monkeypatch: pytest.MonkeyPatch, raw: bool
+) -> None:
+    leader, follower = pty.openpty()
+    with os.fdopen(leader, "rb", 0) as shown, os.fdopen(follower, "w") as terminal:
+        monkeypatch.setattr(sys, "stdout", terminal)
+        assert main(["sample", str(hostile), "--length", "9", *["--raw"] * raw]) == 0
+        written = shown.read(1000).decode().rstrip("\r\n")
+    assert re.fullmatch("[\x1b\u202e]{9}" if raw else r"(\\x1b|\\u202e){9}", written)
+
+
+def test_an_error_does_not_control_the_terminal() -> None:
+    assert failure("sample", "no\rwhere").startswith(r"no\rwhere/model.json: there is no such")

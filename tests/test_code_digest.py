@@ -13,8 +13,9 @@ PACKAGE = Path(charlm.__file__).parent
 SCRIPTS = PACKAGE.parent.parent / "workflow/scripts"
 # A package or module of one row imports only from the rows above it, and from itself.
 LAYERS = (
-    ("errors", "code_digest"),
+    ("errors", "code_digest", "escaping"),
     ("files", "progress", "settings"),
+    ("checksums",),
     ("text", "recurrent"),
     ("model",),
     ("training", "evaluation"),

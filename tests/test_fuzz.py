@@ -144,6 +144,7 @@ def test_a_changed_model(
     folder: Path, tmp_path_factory: pytest.TempPathFactory, unit: str, place: int, value: Any
 ) -> None:
     description = json.loads((folder / unit / "model.json").read_text())
+    del description["digests"]  # which would find any change
     places = [
         (section, key)
         for section in (description, *description.values())

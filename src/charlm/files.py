@@ -1,5 +1,6 @@
-"""Files: atomic writes and hashes."""
+"""Files: atomic writes, hashes and errors."""
 
+import errno
 import hashlib
 import os
 import tempfile
@@ -51,3 +52,20 @@ def sha256_of(path: str | Path) -> str:
     """Return the SHA-256 of a file's content, in hexadecimal."""
     with Path(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+def describe_os_error(error: OSError, advice: str) -> str:
+    """Return an error in one line: the file, what is wrong and what to do.
+
+    For a full disk, which has advice of its own, the line names the disk.
+    """
+    place = f"{error.filename}: " if error.filename else ""
+    problem = error.strerror or str(error)
+    if error.errno not in DISK_FULL:
+        return f"{place}{problem}; {advice}"
+    disk = next(filter(os.path.ismount, Path(os.path.abspath(error.filename or ".")).parents), None)
+    where = f" (the disk of {disk})" if disk and error.errno != errno.EFBIG else ""
+    return f"{place}{problem}{where}; free some space, or write to another disk"

@@ -181,7 +181,7 @@ def test_an_incomplete_upload_of_tokens_is_an_error(store: str, checkout: Checko
     client(store).delete_object(Bucket="texts", Key=missing)
     shutil.rmtree(checkout.folder / ".snakemake")  # another user of the store has none
     printed = fails(checkout, store, *results, source=source)
-    line = rf"^error: \S+{missing}: missing or damaged; encode the corpus again \(--forcerun "
+    line = rf"^error: \S+{missing}: there is no such file; make it again: --forcerun encode"
     assert re.search(line, printed, re.MULTILINE), printed
     status, printed = snakemake(checkout, store, *results, "--forcerun", "encode", source=source)
     assert status == 0, printed

@@ -1,6 +1,5 @@
 """The baselines of a corpus: every number, from the counts of its characters."""
 
-import json
 import lzma
 import math
 from pathlib import Path
@@ -12,6 +11,7 @@ import pyarrow.parquet as pq
 import pyppmd
 import pytest
 
+from charlm.checksums import read_json
 from charlm.evaluation.baseline import baseline
 from charlm.text.build_vocabulary import build_vocabulary
 from charlm.text.encode import encode
@@ -40,7 +40,7 @@ def baselines_of(
     encode(folder / "corpus.parquet", vocabulary, tokens, one_stream=one_stream)
     found, scores = folder / "baselines.json", folder / "scores.parquet"
     baseline(vocabulary, tokens, found, scores)
-    return json.loads(found.read_text()), pq.read_table(scores)
+    return read_json(found), pq.read_table(scores)
 
 
 def expected_ngram(

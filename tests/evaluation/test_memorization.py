@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from charlm.checksums import read_json
 from charlm.evaluation.memorization import Overlap, VerbatimIndex, measure_memorization, overlap
 
 RUN = 50
@@ -68,7 +69,7 @@ def test_a_match_of_fifty_characters_counts_as_copied(tmp_path: Path) -> None:
     samples.write_text("".join(json.dumps({"text": train[:n]}) + "\n" for n in (49, 50, 60)))
     places = (tmp_path / "corpus.parquet", [samples], tmp_path / "m.json")
     measure_memorization(*places, models=["gru"])
-    assert json.loads((tmp_path / "m.json").read_text()) == {
+    assert read_json(tmp_path / "m.json") == {
         "run": 50,
         "models": {
             "gru": [

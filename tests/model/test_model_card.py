@@ -33,7 +33,12 @@ def write_card(
         "counts": [1] * len(symbols),
         "special": {"unknown": None, "end_of_document": None},
     }
-    description = {"format": 1, "architecture": asdict(architecture), "vocabulary": vocabulary}
+    description = {
+        "format": 1,
+        "architecture": asdict(architecture),
+        "training": {},
+        "vocabulary": vocabulary,
+    }
     (folder / "model.json").write_text(json.dumps(description))
     (folder / "metrics.json").write_text(json.dumps(metrics))
     (folder / "baselines.json").write_text(json.dumps(baselines))

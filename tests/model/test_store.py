@@ -11,6 +11,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from charlm.errors import CharlmError
+from charlm.files import sha256_of
 from charlm.model.mixture import Mixture
 from charlm.model.network import CharacterLanguageModel
 from charlm.model.store import load_model, make_model, read_architecture, save_model
@@ -77,7 +78,9 @@ def test_the_description_is_readable_json(tmp_path: Path) -> None:
         ("architecture", asdict(ENSEMBLE)),
         ("training", {"steps": 7}),
         ("vocabulary", vocabulary.to_dict()),
+        ("digests", description["digests"]),
     ]
+    assert description["digests"]["weights"] == sha256_of(tmp_path / "model.safetensors")
     assert list(description["architecture"]) == list(asdict(ENSEMBLE))
     assert '\n "architecture": {\n' in text  # one line per entry
     assert "漢" in text
@@ -96,6 +99,7 @@ def with_value(*keys: str, value: object) -> Damage:
         for key in keys[:-1]:
             section = section[key]
         section[keys[-1]] = value
+        del description["digests"]  # which would find any change
         path.write_text(json.dumps(description))
 
     return change
@@ -117,6 +121,15 @@ def without_a_symbol(folder: Path) -> None:
     description["vocabulary"]["symbols"].pop(0)
     description["vocabulary"]["counts"].pop(0)
     description["vocabulary"]["special"]["unknown"] = 6
+    del description["digests"]
+    path.write_text(json.dumps(description))
+
+
+def permute(folder: Path) -> None:
+    """Exchange two symbols of the vocabulary."""
+    path = folder / "model.json"
+    description = json.loads(path.read_text())
+    description["vocabulary"]["symbols"][:2] = "ba"
     path.write_text(json.dumps(description))
 
 
@@ -162,6 +175,17 @@ MISMATCH = "model.safetensors: does not belong to the model.json beside it"
         (with_value("architecture", "members", value=0), MISMATCH),
         (with_value("architecture", "tie_weights", value=True), MISMATCH),
         (with_value("architecture", "mixture", value=asdict(MixtureSettings())), MISMATCH),
+        (with_value("architecture", "num_layers", value=10**12), MISMATCH),
+        (with_value("architecture", "members", value=10**12), MISMATCH),
+        (with_value("architecture", "layer_dropout", value=float("nan")), MISMATCH),
+        (with_value("architecture", "ngram_order", value=0), DAMAGED),
+        (with_value("architecture", "mixture", value={"order": 0}), MISMATCH),
+        (with_value("vocabulary", "symbols", value=[*"abcdefg", "\ud800"]), DAMAGED),
+        (with_value("vocabulary", "symbols", value=[*"abcdefg", ""]), DAMAGED),
+        (with_value("vocabulary", "unit", value="byte"), DAMAGED),
+        (with_value("training", value=[]), DAMAGED),
+        (with_value("digest", value={}), DAMAGED),
+        (permute, DAMAGED),
     ],
 )
 def test_damage_is_named_in_one_line(tmp_path: Path, damage: Damage, message: str) -> None:
@@ -185,13 +209,23 @@ def with_tensors(**changes: Callable[[torch.Tensor], torch.Tensor] | None) -> Da
             if function:
                 tensors[name] = function(tensor).contiguous()
         save_file(tensors, path)
+        without_digests(folder)
 
     return change
+
+
+def without_digests(folder: Path) -> None:
+    """Make a model one of an early version, whose `model.json` has no digests."""
+    path = folder / "model.json"
+    description = json.loads(path.read_text())
+    del description["digests"]
+    path.write_text(json.dumps(description))
 
 
 def with_another_table(folder: Path) -> None:
     path = folder / "model.safetensors"
     save_file(load_file(path) | {"experts.tables.ngram5.counts": torch.ones(1)}, path)
+    without_digests(folder)
 
 
 @pytest.mark.parametrize(
@@ -210,9 +244,15 @@ def with_another_table(folder: Path) -> None:
         with_tensors(experts__tables__word__counts=lambda tensor: tensor * 0),
         with_tensors(experts__tables__word__contexts=lambda tensor: tensor.flip(0)),
         with_tensors(experts__tables__word__contexts=lambda tensor: tensor.long()),
-        with_tensors(experts__tables__word__distinct=lambda tensor: tensor.float() / 0),
+        with_tensors(experts__tables__word__distinct=lambda tensor: tensor.float()),
         with_tensors(experts__tables__word__discounts=lambda tensor: tensor + 1e9),
         with_tensors(experts__tables__word__discounts=lambda tensor: tensor[:0]),
+        with_tensors(experts__tables__word__counts=lambda tensor: tensor.to(torch.int8)),
+        with_tensors(experts__tables__word__distinct=lambda tensor: tensor.int() + 2**30),
+        with_tensors(gate__constant=lambda tensor: tensor.to(torch.complex64)),
+        with_tensors(output__bias=lambda tensor: tensor.to(torch.int8)),
+        with_tensors(output__bias=lambda tensor: tensor.to(torch.complex64)),
+        with_tensors(output__bias=lambda tensor: tensor.double()),
     ],
 )
 def test_experts_of_another_model_are_refused_in_one_line(tmp_path: Path, damage: Damage) -> None:
@@ -222,6 +262,30 @@ def test_experts_of_another_model_are_refused_in_one_line(tmp_path: Path, damage
     with pytest.raises(CharlmError, match=MISMATCH) as raised:
         load_model(tmp_path)
     assert len(str(raised.value).splitlines()) == 1
+
+
+def test_a_model_of_an_early_version_is_loaded(tmp_path: Path) -> None:
+    save(tmp_path, MIXED)
+    without_digests(tmp_path)
+    load_model(tmp_path)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_not_finite_are_refused(tmp_path: Path, value: float) -> None:
+    save(tmp_path)
+    with_tensors(output__weight=lambda tensor: tensor + value)(tmp_path)
+    with pytest.raises(CharlmError, match=r"output\.weight holds NaN or infinity"):
+        load_model(tmp_path)
+
+
+def test_weights_of_another_model_are_refused(tmp_path: Path) -> None:
+    for seed, name in enumerate(("one", "other")):
+        torch.manual_seed(seed)
+        model = make_model(len(VOCABULARY), SMALL)
+        save_model(tmp_path / name, model, vocabulary=VOCABULARY, architecture=SMALL, training={})
+    shutil.copy(tmp_path / "other/model.safetensors", tmp_path / "one")
+    with pytest.raises(CharlmError, match=r"one/model\.safetensors: damaged, or not of the"):
+        load_model(tmp_path / "one")
 
 
 @pytest.mark.parametrize("name", ["a\0b", "\ud800", "a" * 300, ""])

@@ -45,13 +45,15 @@ def folder(tmp_path: Path) -> Path:
     (results / "run").mkdir()
     (results / "a.txt").write_text("a")
     (results / "models/b.txt").write_text("b")
-    (results / "run" / CONFIG).write_text(yaml.safe_dump({"corpus": {"name": "some"}}))
+    (results / "run" / CONFIG).write_text(
+        yaml.safe_dump({"corpus": {"name": "some", "source": "posts.csv"}})
+    )
     write_record(results)
     return results
 
 
 def run(*arguments: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "charlm.cli", *map(str, arguments)]
+    command = [sys.executable, "-P", "-m", "charlm.cli", *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, check=False, cwd=cwd)
 
 

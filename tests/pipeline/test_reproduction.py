@@ -57,6 +57,71 @@ def test_a_missing_package_is_named(folder: Path, package: str) -> None:
     )
 
 
+SNAKEFILE = """
+import sys
+
+with open("ran.txt", "w") as file:
+    print(sys.argv, file=file)
+
+
+rule all:
+    input:
+        "results/some/a.txt",
+
+
+rule make:
+    output:
+        "results/some/a.txt",
+        "results/some/models/b.txt",
+    shell:
+        "printf a > {output[0]}; printf b > {output[1]}; cat ../data/posts.csv ran.txt >&2"
+"""
+
+EVIL = "cores: __import__('pathlib').Path('{mark}').touch() or 1\n"
+
+
+def test_only_recorded_files_run_and_everything_stays_in_the_directory(
+    folder: Path, tmp_path: Path
+) -> None:
+    (folder / "run/workflow").mkdir()
+    (folder / "run/workflow/Snakefile").write_text(SNAKEFILE)
+    posts = tmp_path / "data/posts.csv"
+    posts.parent.mkdir()
+    posts.write_text("the user's text")
+    (folder / RECORD).unlink()
+    write_record(folder, {"../data/posts.csv": sha256_of(posts)})
+    # Files that are not recorded: a profile, a plugin and a module.
+    mark = tmp_path / "mark"
+    profile = folder / "run/checkpoints/p/default"
+    profile.mkdir(parents=True)
+    (profile / "config.yaml").write_text(EVIL.format(mark=mark))
+    (folder / "run/workflow/profiles").symlink_to("../checkpoints/p")
+    start = tmp_path / "start"
+    (start / "profiles").mkdir(parents=True)
+    shutil.copytree(profile, start / "profiles/default")
+    for module in ("yaml.py", "snakemake_executor_plugin_evil.py"):
+        (start / module).write_text(f"open({str(mark)!r}, 'w')")
+    for _ in range(2):  # a second try finds nothing that the first one left
+        directory = start / "again"
+        before = set(tmp_path.rglob("*"))
+        done = run("reproduce", folder, "--directory", directory, "--cores", 1, cwd=start)
+        assert done.stdout.splitlines()[-1] == "all files are the same", done.stderr
+        assert "the user's text" in done.stderr
+        new = {path for path in set(tmp_path.rglob("*")) - before if directory not in path.parents}
+        assert new == {directory}
+        assert not mark.exists()
+        shutil.rmtree(directory)
+
+
+def test_an_absolute_path_in_the_record_is_refused(folder: Path, tmp_path: Path) -> None:
+    posts = tmp_path / "posts.csv"
+    posts.write_text("a text")
+    (folder / RECORD).unlink()
+    write_record(folder, {str(posts): sha256_of(posts)})
+    done = run("reproduce", folder, cwd=tmp_path)
+    assert done.stderr == f"charlm: {posts}: recorded as an absolute path; do not trust it\n"
+
+
 def test_one_core_makes_the_same_bytes_in_another_folder(
     tiny_copy: Checkout, tmp_path: Path
 ) -> None:
@@ -68,8 +133,9 @@ def test_one_core_makes_the_same_bytes_in_another_folder(
     edit(results / RECORD, sha256_of(results / "vocabulary.json"), "0" * 64)
     done = run("reproduce", results, "--cores", 1, cwd=elsewhere)
     assert done.returncode == 1, done.stderr
-    note, *lines = done.stdout.splitlines()
+    note, code, *lines = done.stdout.splitlines()
     assert note.startswith(f"note: {RECORD} was edited")
+    assert code.startswith("note: runs the workflow code with the digest sha256:")
     assert lines == ["changed  vocabulary.json"]  # the file with the wrong hash, and no other
     assert "Traceback" not in done.stderr
     assert os.listdir(elsewhere) == ["handed-on"]

@@ -14,6 +14,7 @@ from tests.pipeline.conftest import edit, run
 def test_unchanged_results_pass(folder: Path) -> None:
     (folder / "checkpoints/lstm").mkdir(parents=True)
     (folder / "checkpoints/lstm/state").write_text("at work")
+    (folder / "models/.snakemake_timestamp").touch()
     done = run("verify", folder)
     digest = json.loads((folder / RECORD).read_text())["@graph"][0]["identifier"]
     assert done.stdout == f"all 3 files are as recorded; the record is {digest}\n"
@@ -27,6 +28,17 @@ def forge(folder: Path) -> None:
     edit(folder / RECORD, old, sha256_of(folder / "a.txt"))
 
 
+def write(path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("new")
+
+
+def lead_outside(folder: Path) -> None:
+    """Replace a file by a link to the same content outside the folder."""
+    (folder / "a.txt").rename(folder.parent / "a.txt")
+    (folder / "a.txt").symlink_to("../a.txt")
+
+
 @pytest.mark.parametrize(
     ("harm", "lines"),
     [
@@ -34,6 +46,22 @@ def forge(folder: Path) -> None:
         (lambda folder: (folder / "models/b.txt").unlink(), ["missing  models/b.txt"]),
         (lambda folder: (folder / "models/c.txt").write_text("c"), ["added    models/c.txt"]),
         (lambda folder: (folder / "models/c.txt").symlink_to("gone"), ["added    models/c.txt"]),
+        (lambda folder: (folder / "models/c").symlink_to("."), ["added    models/c"]),
+        (lambda folder: (folder / "checkpoints").symlink_to("models"), ["added    checkpoints"]),
+        (
+            lambda folder: write(folder / "run/checkpoints/p/config.yaml"),
+            ["added    run/checkpoints/p/config.yaml"],
+        ),
+        (lambda folder: write(folder / "run" / RECORD), [f"added    run/{RECORD}"]),
+        (
+            lambda folder: write(folder / "models/.snakemake_timestamp"),
+            ["added    models/.snakemake_timestamp"],
+        ),
+        (
+            lambda folder: write(folder / "a\rall 4 files are as recorded"),
+            [r"added    a\rall 4 files are as recorded"],
+        ),
+        (lambda folder: lead_outside(folder), ["outside  a.txt: a link out of the folder"]),
         (
             lambda folder: (folder / "a.txt").rename(folder / "z.txt"),
             ["missing  a.txt", "added    z.txt"],
@@ -62,6 +90,7 @@ def test_each_difference_has_a_line(
         ("{", "not a record"),
         ("[]", "not a record"),
         ('{"@graph": [{"@id": "./"}], "@context": "", "x": 1}', "not a record"),
+        ("[" * 100_000, "not a record"),
     ],
 )
 def test_an_unreadable_record_is_an_error_in_one_line(

@@ -63,7 +63,7 @@ def write_results(folder: Path) -> Path:
     rows = [(split, len(text)) for split, text in zip(splits, texts, strict=True)]
     write_sizes(folder, rows, documents=len(rows))
     example = {"rule": "inline_tags", "before": HOSTILE, "after": HOSTILE.replace("<a ", "")}
-    write_json(folder / "cleaning_examples.json", [example])
+    write_json(folder / "cleaning_examples.json", {"examples": [example]})
     (folder / "cleaning.tsv").write_text(
         "rule\tmatches\tcharacters_removed\tdocuments\nlinks\t1200\t-3\t2\n<b>\t0\t0\t0\n"
     )

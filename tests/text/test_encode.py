@@ -1,6 +1,5 @@
 """The encoded splits."""
 
-import json
 import re
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import regex
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from charlm.checksums import read_json
 from charlm.errors import CharlmError
 from charlm.text.splits import NAMES
 from charlm.text.symbols import Unit
@@ -95,7 +95,7 @@ def test_the_summary_counts_a_document_that_is_cut_once(tmp_path: Path) -> None:
     write_corpus(tmp_path, rows, row_group_size=2)
     build(tmp_path, unit="byte")
     encoded(tmp_path)
-    assert json.loads((tmp_path / "tokens/summary.json").read_text()) == {
+    assert read_json(tmp_path / "tokens/summary.json") == {
         "one_stream": False,
         "sizes": {
             "train": {"documents": 2, "characters": 5},

@@ -41,5 +41,6 @@ def test_missing_or_damaged_tokens_are_an_error(tmp_path: Path, name: str, kept:
         file.write_bytes(file.read_bytes()[:kept])
     else:
         file.unlink()
-    with pytest.raises(CharlmError, match=rf"{name}: missing or damaged; encode the corpus again"):
+    what = "is damaged" if kept else "there is no such file"
+    with pytest.raises(CharlmError, match=rf"{name}: {what}; make it again: --forcerun encode$"):
         TokenSplit.load(tmp_path / "tokens", "train")

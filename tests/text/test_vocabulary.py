@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from pathlib import Path
 
 import numpy as np
@@ -68,8 +69,10 @@ def test_a_file_that_is_not_a_vocabulary_is_refused(tmp_path: Path, content: byt
     path.write_bytes(content)
     with pytest.raises(CharlmError) as error:
         Vocabulary.load(path)
-    command = "snakemake --cores all --forcerun vocabulary encode"
-    assert str(error.value) == f"{path}: not a vocabulary; make it again: `{command}`"
+    assert re.fullmatch(
+        rf"{path}: is (damaged|not a vocabulary); make it again: --forcerun vocabulary",
+        str(error.value),
+    )
 
 
 def test_a_vocabulary_that_is_missing_is_an_error(tmp_path: Path) -> None:

@@ -7,6 +7,8 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TypedDict
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -68,6 +70,13 @@ def write_corpus(
     )
     places = (folder / name for name in ("corpus.parquet", "vocabulary.json", "tokens"))
     encode(*places, one_stream=False)
+
+
+def write_tokens(folder: Path, split: str, tokens: npt.NDArray[np.unsignedinteger]) -> None:
+    """Replace the tokens of an encoded split, and remove their checksum."""
+    np.save(folder / f"tokens/{split}.npy", tokens)
+    documents = folder / f"tokens/{split}.documents.parquet"
+    pq.write_table(pq.read_table(documents).replace_schema_metadata(), documents)
 
 
 def settings(**changes: object) -> Arguments:

@@ -33,7 +33,9 @@ def write_splits(folder: Path, train: Integers, validation: int, test: int) -> N
         "test": np.full(test, 4, np.uint8),
     }.items():
         np.save(folder / f"{name}.npy", tokens)
-        pq.write_table(pa.table({"start": [0]}), folder / f"{name}.documents.parquet")
+        names = ("start", "tokens", "characters", "unknown_characters")
+        table = pa.table({column: [0] for column in names})
+        pq.write_table(table, folder / f"{name}.documents.parquet")
     (folder / "summary.json").write_text('{"one_stream": false}')
 
 

@@ -13,7 +13,7 @@ from charlm.model.scoring import validation_loss
 from charlm.model.store import load_model
 from charlm.text.vocabulary import Vocabulary
 from charlm.training.gating import split_gate_text
-from tests.training.small import outputs, run, settings, write_corpus
+from tests.training.small import outputs, run, settings, write_corpus, write_tokens
 
 
 def curve(model: Path) -> list[float]:
@@ -79,10 +79,10 @@ def test_the_network_of_a_mixture_does_not_read_what_its_gate_learns_on(tmp_path
     end = Vocabulary.load(tmp_path / "vocabulary.json").end_of_document
     seen = len(split_gate_text(tmp_path / "tokens", end).counted)
     train[seen:-1] = train[seen:-1][::-1]
-    np.save(tmp_path / "tokens/train.npy", train)
+    write_tokens(tmp_path, "train", train)
     assert outputs(run(tmp_path, "reversed", settings(steps=70), mixed=True)) == mixed
     train[seen - 200 : seen - 190] = train[0]
-    np.save(tmp_path / "tokens/train.npy", train)
+    write_tokens(tmp_path, "train", train)
     assert outputs(run(tmp_path, "changed", settings(steps=70), mixed=True)) != mixed
 
 
@@ -103,7 +103,7 @@ def test_the_best_weights_are_saved_and_patience_ends_the_training(tmp_path: Pat
 
 def test_the_best_weights_need_a_validation_text(tmp_path: Path) -> None:
     write_corpus(tmp_path)
-    np.save(tmp_path / "tokens/validation.npy", np.zeros(0, np.uint8))
+    write_tokens(tmp_path, "validation", np.zeros(0, np.uint8))
     with pytest.raises(CharlmError, match="need validation text"):
         run(tmp_path, "m", settings(keep="best"))
     assert run(tmp_path, "m", settings()).exists()
@@ -121,6 +121,6 @@ def test_a_training_of_minutes_ends_in_time_and_warns_that_it_cannot_be_repeated
 
 def test_a_text_that_is_too_short_is_refused(tmp_path: Path) -> None:
     write_corpus(tmp_path)
-    np.save(tmp_path / "tokens/train.npy", np.zeros(1, np.uint8))
+    write_tokens(tmp_path, "train", np.zeros(1, np.uint8))
     with pytest.raises(CharlmError, match="too few to train on"):
         run(tmp_path, "m", settings())

@@ -79,6 +79,7 @@ def test_a_model_that_would_start_from_another_vocabulary_is_kept(
     description = tiny_copy.folder / "old/model.json"
     other = json.loads(description.read_text())
     other["vocabulary"]["symbols"][0] = "東"
+    del other["digests"]  # which would find the change
     description.write_text(json.dumps(other))
     start = ("--configfile", TINY, "--config", "models={lstm: {init_from: old}}")
     printed = run(tiny_copy, "train", *start)

@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import charlm
+from charlm.checksums import read_json
 from tests.conftest import TINY, Checkout
 
 CONFIG = ("--configfile", TINY)
@@ -91,7 +92,7 @@ def test_the_tables_have_the_promised_columns(results: Path) -> None:
 @pytest.mark.parametrize("model", MODELS)
 def test_scores_are_the_mean_over_all_characters(results: Path, model: str) -> None:
     metrics = json.loads((results / f"models/{model}/metrics.json").read_text())
-    baselines = json.loads((results / "baselines.json").read_text())
+    baselines = read_json(results / "baselines.json")
     corpus = pq.read_table(results / "corpus.parquet").to_pandas()
     loaded = charlm.load(results / f"models/{model}")
     assert metrics["parameters"] == sum(p.numel() for p in loaded.model.parameters())

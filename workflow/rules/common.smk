@@ -10,6 +10,9 @@ from charlm.errors import CharlmError
 from charlm.pipeline.model_dependencies import FILES, KEYS, ModelDependencies
 from charlm.code_digest import code_digest
 from charlm.text.cleaning.profiles import rules_of
+from charlm.pipeline.jobs import recorded_sources
+from charlm.pipeline.run_lock import hold_run_lock, mark_cluster_run
+from charlm.text.sources.identity import content_digests
 from charlm.text.sources.ingest import check_columns
 from charlm.text.sources.locations import is_remote, resolve_source
 
@@ -24,13 +27,27 @@ CONFIG_FILES = " + ".join(map(str, workflow.configfiles))
 try:
     config = resolve(config, CONFIG_FILES)
     rules_of(**config["cleaning"])
-    sources = resolve_source(config["corpus"]["source"])
 except CharlmError as error:
     raise WorkflowError(str(error)) from None
 
 
 # The prefix of all paths if another workflow uses this one as a module.
 PREFIX = workflow.modifier.path_modifier.prefix or ""
+CORPUS = config["corpus"]["name"]
+RESULTS = f"results/{CORPUS}"
+LOGS = f"{PREFIX}logs/{CORPUS}"
+if workflow.is_main_process:
+    hold_run_lock(LOGS, PREFIX + RESULTS)  # before Snakemake looks at its own locks
+INGESTED = {key: value for key, value in config["corpus"].items() if key != "name"}
+try:
+    sources = resolve_source(INGESTED["source"])
+    sources_missing = False
+except CharlmError as error:
+    # The stages after `ingest` can do without the source.
+    sources = recorded_sources(f"{PREFIX}{RESULTS}/documents.parquet", INGESTED)
+    sources_missing = True
+    if not sources:
+        raise WorkflowError(str(error)) from None
 
 
 def user_files(files):
@@ -65,7 +82,8 @@ def exists_in_store(file):
 # The main process checks the sources once, before any job runs.
 if workflow.is_main_process:
     try:
-        check_columns(**config["corpus"])
+        if not sources_missing:
+            check_columns(**config["corpus"])
     except CharlmError as error:
         raise WorkflowError(str(error)) from None
     for source in SOURCES:
@@ -80,8 +98,6 @@ if workflow.is_main_process:
             store.object(f"{workflow.storage_settings.default_storage_prefix}/results")
         )
 
-CORPUS = config["corpus"]["name"]
-RESULTS = f"results/{CORPUS}"
 MODEL = f"{RESULTS}/models/{{model}}"
 DEPENDENCIES = ModelDependencies(config, PREFIX + RESULTS, prefix=PREFIX)
 if workflow.is_main_process:

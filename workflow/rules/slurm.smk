@@ -12,6 +12,8 @@ def on_slurm():
 
 
 onstart:
+    if not workflow.local_exec:
+        mark_cluster_run(LOGS)
     if on_slurm():
         asked = {
             job.resources.get("slurm_partition")

@@ -1,6 +1,5 @@
 """The command `charlm`: sample from models, score text, train models, verify results."""
 
-import errno
 import sys
 from collections.abc import Sequence
 
@@ -10,6 +9,8 @@ from charlm import __version__
 from charlm.cli import clean, config, reproduce, sample, score, train, verify
 from charlm.cli.output import discard_output
 from charlm.errors import CharlmError
+from charlm.escaping import terminal_text
+from charlm.files import describe_os_error
 
 EXAMPLES = """\b
 Examples:
@@ -22,8 +23,6 @@ Examples:
   charlm config my.yaml > my.json && charlm train my.json lstm
   charlm verify results/movie-reviews
 """
-
-DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @click.group(epilog=EXAMPLES, no_args_is_help=False)
@@ -65,15 +64,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except CharlmError as error:
         return _fail(str(error))
     except OSError as error:
-        place = f"{error.filename}: " if error.filename else ""
-        full = error.errno in DISK_FULL
-        advice = "free some space, or write to another disk" if full else "name another"
-        return _fail(f"{place}{error.strerror or error}; {advice}")
+        return _fail(describe_os_error(error, "name another"))
     except MemoryError:
         return _fail("out of memory; close other programs, or give less text at a time")
     return status or 0
 
 
 def _fail(line: str, status: int = 1) -> int:
-    print(f"charlm: {line}", file=sys.stderr)
+    print(f"charlm: {terminal_text(line)}", file=sys.stderr)
     return status

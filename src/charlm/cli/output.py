@@ -4,6 +4,7 @@ import os
 import sys
 
 from charlm.errors import CharlmError
+from charlm.escaping import terminal_text
 
 
 def write(text: str) -> None:
@@ -29,6 +30,11 @@ def write(text: str) -> None:
         discard_output()
         error.filename = "standard output"
         raise
+
+
+def for_terminal(text: str) -> str:
+    """Return a text to write, with escapes for control characters if a terminal shows it."""
+    return terminal_text(text) if sys.stdout is not None and sys.stdout.isatty() else text
 
 
 def discard_output() -> None:

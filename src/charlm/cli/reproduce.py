@@ -17,7 +17,8 @@ def command(folder: str, directory: str | None, cores: str) -> int:
 
     Run the recorded workflow with the recorded configuration in another folder, and print one line
     for each file that differs. If the corpus is a file, start this where the first run was started.
-    This runs code from FOLDER: use it only if you trust its source.
+    This runs the code that FOLDER's record names, and prints its digest before: use it only if you
+    trust the source.
     """
     from charlm.pipeline.reproduction import reproduce
 

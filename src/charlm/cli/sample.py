@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from charlm.cli.model_options import device_option, model_argument
-from charlm.cli.output import write
+from charlm.cli.output import for_terminal, write
 from charlm.errors import CharlmError
 
 if TYPE_CHECKING:
@@ -61,6 +61,7 @@ if TYPE_CHECKING:
     help="What to do with characters of a prompt that are not in the vocabulary.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Write JSON lines with all settings.")
+@click.option("--raw", is_flag=True, help="Do not escape control characters on a terminal.")
 @device_option
 def command(
     *,
@@ -77,6 +78,7 @@ def command(
     num_samples: int,
     on_unknown: "OnUnknown",
     as_json: bool,
+    raw: bool,
     device: str,
 ) -> None:
     """Sample text from the model in folder MODEL.
@@ -110,10 +112,11 @@ def command(
     trained = load(model, device=device)
     for first in firsts:
         encode_prompt(first, trained.vocabulary)  # refuse unknown characters before any output
+    show = str if raw else for_terminal
     if num_samples == len(firsts) == 1 and not as_json:
-        write(firsts[0].prompt)
+        write(show(firsts[0].prompt))
         for piece in trained.pieces(firsts[0]):
-            write(piece)
+            write(show(piece))
         write("\n")
         return
     again, drawn = tee(each for first in firsts for each in first.repeated(num_samples))
@@ -121,4 +124,4 @@ def command(
         if as_json:
             write(json.dumps(sample_record(request, sample), ensure_ascii=False) + "\n")
         else:
-            write(f"{request.prompt}{sample.text}\n\n")
+            write(show(f"{request.prompt}{sample.text}") + "\n\n")

@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from charlm.cli.model_options import device_option, model_argument
-from charlm.cli.output import write
+from charlm.cli.output import for_terminal, write
 from charlm.errors import CharlmError
 
 
@@ -32,7 +32,7 @@ def command(model: str, files: Sequence[str], lines: bool, device: str) -> None:
     trained = load(model, device=device)
     for name, text in _texts(files or ["-"], lines):
         bits = trained.score(text) / math.log(2)
-        write(f"{bits:.4f}\t{len(text)}\t{name}\n")
+        write(for_terminal(f"{bits:.4f}\t{len(text)}\t{name}") + "\n")
 
 
 def _texts(files: Sequence[str], lines: bool) -> Iterator[tuple[str, str]]:

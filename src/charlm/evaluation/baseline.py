@@ -4,7 +4,6 @@ Baselines learn from and are scored on the same symbols of the same documents as
 n-gram models learn from the training text only; the compressors go on learning as they read.
 """
 
-import json
 import logging
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
@@ -14,8 +13,8 @@ from typing import NotRequired, TypedDict
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.parquet as pq
 
+from charlm.checksums import write_json
 from charlm.evaluation.compressors import ppmd_nats, to_bytes, xz_nats
 from charlm.evaluation.ngrams import Smoothing, ngram_costs
 from charlm.evaluation.scores import (
@@ -26,7 +25,7 @@ from charlm.evaluation.scores import (
     document_score_table,
     score_of_split,
 )
-from charlm.files import atomic, write_text
+from charlm.text.tables import write_table
 from charlm.text.tokens import TokenSplit
 from charlm.text.vocabulary import Vocabulary
 
@@ -91,9 +90,8 @@ def baseline(
             table = document_score_table(nats[name], split, name)
             system_column = pa.array([system] * len(table), pa.string())
             tables.append(table.add_column(0, "baseline", system_column))
-    with atomic(document_scores) as temporary:
-        pq.write_table(pa.concat_tables(tables), temporary)
-    write_text(baselines, json.dumps(records, indent=1) + "\n")
+    write_table(document_scores, pa.concat_tables(tables))
+    write_json(baselines, records)
 
 
 _Nats = dict[HeldOut, npt.NDArray[np.float64]]

@@ -1,6 +1,5 @@
 """Paired comparison of models and baselines on the same documents."""
 
-import json
 import math
 import statistics
 from collections.abc import Mapping, Sequence
@@ -10,12 +9,12 @@ from typing import TypedDict
 
 import numpy as np
 import pandas as pd
-import pyarrow.parquet as pq
 
+from charlm.checksums import write_json
 from charlm.errors import CharlmError
 from charlm.evaluation.intervals import interval, resampled_bits
 from charlm.evaluation.scores import HELD_OUT
-from charlm.files import write_text
+from charlm.text.tables import read_table
 
 
 class Difference(TypedDict):
@@ -76,15 +75,15 @@ def compare(
         CharlmError: Two systems were scored on different documents or have the same name.
     """
     tables = {
-        name: pq.read_table(path).to_pandas()
+        name: read_table(path).to_pandas()
         for name, path in zip(models, document_scores, strict=True)
     }
-    for name, table in pq.read_table(baseline_scores).to_pandas().groupby("baseline", sort=False):
+    for name, table in read_table(baseline_scores).to_pandas().groupby("baseline", sort=False):
         if name in tables:
             raise CharlmError(f"models.{name}: a baseline has this name; rename the model")
         tables[str(name)] = table.drop(columns="baseline")
     record = {split: _compare_on(split, tables) for split in HELD_OUT}
-    write_text(comparison, json.dumps(record, indent=1) + "\n")
+    write_json(comparison, record)
 
 
 def _compare_on(split: str, tables: Mapping[str, pd.DataFrame]) -> SplitComparison | None:

@@ -1,13 +1,12 @@
 """Score a trained model on the held-out splits."""
 
-import json
 import logging
 from pathlib import Path
 from typing import TypedDict
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
+from charlm.checksums import write_json
 from charlm.evaluation.diagnostics import Diagnostics, diagnose
 from charlm.evaluation.scores import (
     HELD_OUT,
@@ -18,11 +17,11 @@ from charlm.evaluation.scores import (
     document_score_table,
     score_of_split,
 )
-from charlm.files import atomic, write_text
 from charlm.model.devices import choose_device
 from charlm.model.scoring import predictions
 from charlm.model.store import load_model, read_description
 from charlm.settings import GateSplit
+from charlm.text.tables import write_table
 from charlm.text.tokens import TokenSplit
 
 log = logging.getLogger(__name__)
@@ -93,7 +92,6 @@ def evaluate(
         "precision": training["precision"],
         "gate_learned_on": training.get("gate_learned_on"),
     }
-    with atomic(document_scores) as temporary:
-        pq.write_table(pa.concat_tables(tables), temporary)
-    write_text(diagnostics, json.dumps(details, indent=1) + "\n")
-    write_text(metrics, json.dumps(record, indent=1) + "\n")
+    write_table(document_scores, pa.concat_tables(tables))
+    write_json(diagnostics, details)
+    write_json(metrics, record)

@@ -2,19 +2,19 @@
 
 import json
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from itertools import takewhile
 from operator import eq
 from pathlib import Path
-from typing import TypedDict
+from typing import Any, TypedDict
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow.parquet as pq
 from pydivsufsort import divsufsort
 
-from charlm.files import write_text
+from charlm.checksums import damaged, write_json
 from charlm.progress import progress
+from charlm.text.tables import read_table
 
 COPIED_LENGTH = 50
 """Characters from which on a verbatim match is too long to be chance and counts as copied."""
@@ -97,9 +97,9 @@ def measure_memorization(
         memorization: The JSON file to write; see `Memorization`.
         models: The names of the models.
     """
-    rows = pq.read_table(corpus, columns=["split", "text"]).to_pandas()
+    rows = read_table(corpus, ["split", "text"]).to_pandas()
     written = {
-        model: [json.loads(line)["text"] for line in _lines(path)]
+        model: [sample["text"] for sample in read_samples(path)]
         for model, path in zip(models, samples, strict=True)
     }
     length = max((len(text) for texts in written.values() for text in texts), default=0)
@@ -121,7 +121,7 @@ def measure_memorization(
             "models": {model: overlaps(texts) for model, texts in written.items()},
             "held_out": overlaps(held_out),
         }
-    write_text(memorization, json.dumps(record, indent=1) + "\n")
+    write_json(memorization, record)
 
 
 def overlap(lengths: Sequence[int]) -> Overlap:
@@ -149,6 +149,20 @@ def _evenly_spaced(texts: Sequence[str]) -> list[str]:
     return [texts[place] for place in places.astype(int)]
 
 
-def _lines(path: str | Path) -> list[str]:
-    # Not splitlines(), which would also split at line separators within a sample.
-    return [line for line in Path(path).read_text(encoding="utf-8").split("\n") if line]
+def read_samples(path: str | Path, keys: Collection[str] = ("text",)) -> list[Any]:
+    """Return the lines of `samples.jsonl`, which have these keys.
+
+    Raises:
+        CharlmError: The file is missing or damaged.
+    """
+    try:
+        # Not splitlines(), which would also split at line separators within a sample.
+        lines = Path(path).read_text(encoding="utf-8").split("\n")
+        samples = [json.loads(line) for line in lines[:-1]]
+        if lines[-1] or not all(sample.keys() >= set(keys) for sample in samples):
+            raise damaged(path)
+    except FileNotFoundError:
+        raise damaged(path, "there is no such file") from None
+    except (AttributeError, RecursionError, ValueError):
+        raise damaged(path) from None
+    return samples

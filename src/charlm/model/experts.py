@@ -127,12 +127,12 @@ class Experts(nn.Module):
         names = {f"{name}.{array}" for name in experts for array in CountTable.ARRAYS}
         if different := names ^ set(arrays):
             raise ValueError(f"missing or superfluous: {', '.join(sorted(different))}")
-        tables = {
-            name: CountTable(*(arrays[f"{name}.{array}"] for array in CountTable.ARRAYS))
-            for name in experts
-        }
-        for table in tables.values():
-            table.check(contexts.vocabulary_size)
+        tables = {}
+        for name in experts:
+            read = {array: arrays[f"{name}.{array}"] for array in CountTable.ARRAYS}
+            CountTable.check_sizes(**read)
+            tables[name] = CountTable(**read)
+            tables[name].check(contexts.vocabulary_size)
         return cls(contexts, experts, tables)
 
     @property

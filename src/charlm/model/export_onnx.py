@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from safetensors.numpy import load_file
 
 from charlm.errors import CharlmError
 from charlm.files import atomic
 from charlm.model.ensemble import member_prefixes
-from charlm.model.store import read_architecture
+from charlm.model.store import load_weights, read_architecture
+from charlm.model.weights import GATE, TABLES
 from charlm.settings import Architecture, Cell
 
 log = logging.getLogger(__name__)
@@ -73,9 +73,9 @@ def export_onnx(model_folder: str | Path, output: str | Path) -> None:
     if architecture.mixture:
         log.warning("%s: the network alone is exported, without its experts", model_folder)
     weights = {
-        name: array
-        for name, array in load_file(Path(model_folder) / "model.safetensors").items()
-        if not name.startswith(("experts.", "gate."))
+        name: tensor.numpy()
+        for name, tensor in load_weights(model_folder).items()
+        if not name.startswith((TABLES, GATE))
     }
     prefixes = member_prefixes(architecture.members)
     for prefix in prefixes:

@@ -36,6 +36,9 @@ def different_places(numbers: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
     return order[np.diff(numbers[order], prepend=numbers[order[:1]] - 1) > 0]
 
 
+COUNT_TYPES = (torch.uint8, torch.int16, torch.int32, torch.int64)
+
+
 class CountTable(nn.Module):
     """The symbols seen after each context of one kind.
 
@@ -118,19 +121,38 @@ class CountTable(nn.Module):
             self.discounts,
         )
 
+    @staticmethod
+    def check_sizes(
+        contexts: Tensor, distinct: Tensor, symbols: Tensor, counts: Tensor, discounts: Tensor
+    ) -> None:
+        """Check arrays that were read from a file, before a table is made of them.
+
+        Raises:
+            ValueError: They do not go together. A table of them could take any amount of memory.
+        """
+        if not (
+            contexts.dtype == torch.int32
+            and all(array.dtype in COUNT_TYPES for array in (distinct, symbols, counts))
+            and discounts.dtype == torch.float32
+            and discounts.shape == (4,)
+            and len(contexts) == len(distinct)
+            and len(symbols) == len(counts)
+            and bool(((distinct > 0) & (distinct <= len(symbols))).all())
+            and int(distinct.sum()) == len(symbols)
+            and bool((counts > 0).all())
+        ):
+            raise ValueError("counts that do not go together")
+
     def check(self, vocabulary_size: int) -> None:
-        """Check arrays that were read from a file.
+        """Check a table that was read from a file.
 
         Raises:
             ValueError: They cannot be the counts of a text of this vocabulary.
         """
-        symbols, counts = self.symbols.long(), self.counts.long()
+        symbols = self.symbols.long()
         if not (
-            self.contexts.dtype == torch.int32
-            and bool((self.contexts[1:] > self.contexts[:-1]).all())
-            and len(self.contexts) == len(self.distinct)
-            and int(self.distinct.sum()) == len(symbols) == len(counts)
-            and bool(((symbols >= 0) & (symbols < vocabulary_size) & (counts > 0)).all())
+            bool((self.contexts[1:] > self.contexts[:-1]).all())
+            and bool(((symbols >= 0) & (symbols < vocabulary_size)).all())
             and bool(self._log_backoff.isfinite().all() and self._log_seen.isfinite().all())
         ):
             raise ValueError("counts that do not go together")

@@ -1,12 +1,12 @@
 """The model card: what a model is, how good it is, and how to use it."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal, TypedDict
 
 import yaml
 
+from charlm.checksums import read_json
 from charlm.files import write_text
 from charlm.model.store import read_architecture
 from charlm.settings import Architecture, Cell, GateSplit
@@ -113,8 +113,8 @@ def write_model_card(
     """
     name = Path(model_folder).name
     architecture, vocabulary = read_architecture(model_folder)
-    scores: Metrics = json.loads(Path(metrics).read_text(encoding="utf-8"))
-    others: dict[str, Scores] = json.loads(Path(baselines).read_text(encoding="utf-8"))
+    scores: Metrics = read_json(metrics)
+    others: dict[str, Scores] = read_json(baselines)
     rows: dict[str, Scores] = {name: scores}
     rows |= {baseline_label(key, record): record for key, record in others.items()}
     header = _header(name, corpus, architecture.cell, scores)

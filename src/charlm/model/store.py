@@ -1,14 +1,14 @@
 """Making, saving and loading models."""
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Literal, TypedDict, cast
+from typing import Literal, NotRequired, TypedDict, cast
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save
+from safetensors.torch import save
 from torch import Tensor
 
 from charlm.errors import CharlmError
@@ -20,6 +20,7 @@ from charlm.model.ensemble import Ensemble, Network, member_prefixes
 from charlm.model.experts import Experts, expert_list
 from charlm.model.mixture import Mixture
 from charlm.model.network import CharacterLanguageModel
+from charlm.model.weights import GATE, TABLES, foreign, read_weights
 from charlm.recurrent import Precision
 from charlm.settings import Architecture, EngineName, MixtureSettings
 from charlm.text.vocabulary import Vocabulary
@@ -34,6 +35,15 @@ class ModelDescription(TypedDict):
     training: TrainingDescription
     vocabulary: Mapping[str, object]
     """The content of `vocabulary.json`."""
+    digests: NotRequired[Mapping[str, str]]
+    """SHA-256 of `model.safetensors`, and of all of the above as JSON; models that were saved by
+    early versions have none."""
+
+
+KEYS = frozenset(ModelDescription.__annotations__)
+
+MAX_DESCRIPTION = 1 << 26
+"""Bytes of the largest `model.json` that is read."""
 
 
 def make_model(
@@ -69,13 +79,6 @@ def save_model(
     folder = Path(folder)
     if not isinstance(model, Mixture):
         architecture = replace(architecture, mixture=None)
-    description = {
-        "format": 1,
-        "architecture": asdict(architecture),
-        "training": dict(training),
-        "vocabulary": vocabulary.to_dict(),
-    }
-    write_text(folder / "model.json", json.dumps(description, indent=1, ensure_ascii=False) + "\n")
     # The network's weights have the same names with and without a mixture.
     weights = {
         name.removeprefix("network."): tensor.detach().cpu().contiguous()
@@ -84,8 +87,26 @@ def save_model(
     if architecture.tie_weights:
         for prefix in member_prefixes(architecture.members):
             del weights[f"{prefix}output.weight"]
+    data = save(weights)
+    description = {
+        "format": 1,
+        "architecture": asdict(architecture),
+        "training": dict(training),
+        "vocabulary": vocabulary.to_dict(),
+    }
+    description["digests"] = {
+        "weights": hashlib.sha256(data).hexdigest(),
+        "description": _digest(description),
+    }
+    write_text(folder / "model.json", json.dumps(description, indent=1, ensure_ascii=False) + "\n")
     with atomic(folder / "model.safetensors") as temporary:
-        temporary.write_bytes(save(weights))
+        temporary.write_bytes(data)
+
+
+def _digest(description: Mapping[str, object]) -> str:
+    """Return the SHA-256 of a description without its digests."""
+    content = {key: value for key, value in description.items() if key != "digests"}
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def read_description(folder: str | Path) -> ModelDescription:
@@ -96,7 +117,12 @@ def read_description(folder: str | Path) -> ModelDescription:
     """
     path = Path(folder) / "model.json"
     try:
-        description = json.loads(path.read_text(encoding="utf-8"))
+        with path.open("rb") as file:
+            data = file.read(MAX_DESCRIPTION + 1)
+        if len(data) > MAX_DESCRIPTION:
+            raise ValueError("too large")
+        description = json.loads(data)
+        digest = _digest(description) if isinstance(description, dict) else None
     except FileNotFoundError:
         raise CharlmError(
             f"{path}: there is no such file; name the folder of a trained model"
@@ -107,7 +133,20 @@ def read_description(folder: str | Path) -> ModelDescription:
         raise CharlmError(f"{path}: not JSON ({error}); train the model again") from None
     if not isinstance(description, dict) or description.get("format") != 1:
         raise CharlmError(f"{path}: not a model of this version of charlm; train it again")
+    digests = description.get("digests", {"description": digest})
+    if (
+        not KEYS >= description.keys() >= KEYS - {"digests"}
+        or not isinstance(description["training"], dict)
+        or not isinstance(digests, dict)
+        or digests.get("description") != digest
+    ):
+        raise damaged_description(path)
     return cast(ModelDescription, description)
+
+
+def damaged_description(path: Path) -> CharlmError:
+    """Return the error of a `model.json` that is not as charlm wrote it."""
+    return CharlmError(f"{path}: damaged; train the model again")
 
 
 def read_architecture(folder: str | Path) -> tuple[Architecture, Vocabulary]:
@@ -121,8 +160,19 @@ def read_architecture(folder: str | Path) -> tuple[Architecture, Vocabulary]:
         architecture = Architecture.from_mapping(description["architecture"], "architecture")
         return architecture, Vocabulary.from_dict(description["vocabulary"])
     except (CharlmError, AttributeError, LookupError, TypeError, ValueError):
-        path = Path(folder) / "model.json"
-        raise CharlmError(f"{path}: damaged; train the model again") from None
+        raise damaged_description(Path(folder) / "model.json") from None
+
+
+def load_weights(folder: str | Path) -> dict[str, Tensor]:
+    """Load the weights of a trained model, by their names in `model.safetensors`.
+
+    Raises:
+        CharlmError: A file is missing, damaged or foreign.
+    """
+    architecture, vocabulary = read_architecture(folder)
+    digest = read_description(folder).get("digests", {}).get("weights")
+    path = Path(folder) / "model.safetensors"
+    return read_weights(path, architecture, len(vocabulary), digest)
 
 
 def load_model(
@@ -140,14 +190,13 @@ def load_model(
         CharlmError: A file is missing, damaged or foreign.
     """
     architecture, vocabulary = read_architecture(folder)
-    path = Path(folder) / "model.safetensors"
+    weights = load_weights(folder)
     try:
         computation = how_to_compute(read_description(folder)["training"], torch.device(device))
         engine, precision = engine or computation.engine, precision or computation.precision
         network = make_model(len(vocabulary), architecture, engine=engine, precision=precision)
-        weights = load_file(path)
-        experts = _split_off(weights, "experts.tables.")
-        gate = _split_off(weights, "gate.")
+        experts = _split_off(weights, TABLES)
+        gate = _split_off(weights, GATE)
         if architecture.tie_weights:
             for prefix in member_prefixes(architecture.members):
                 weights[f"{prefix}output.weight"] = weights[f"{prefix}embedding.weight"]
@@ -158,18 +207,8 @@ def load_model(
             listed = expert_list(architecture.mixture.experts, architecture.mixture.order)
             model = Mixture(network, Experts.from_arrays(contexts, listed, experts))
             model.gate.load_state_dict(gate)
-        elif experts or gate:
-            raise ValueError("superfluous experts")
-    except FileNotFoundError:
-        raise CharlmError(f"{path}: there is no such file; train the model again") from None
-    except SafetensorError as error:
-        raise CharlmError(f"{path}: damaged ({error}); train the model again") from None
-    except OSError as error:
-        raise CharlmError(f"{path}: {error.strerror or error}; train the model again") from None
     except (CharlmError, ArithmeticError, LookupError, RuntimeError, TypeError, ValueError):
-        raise CharlmError(
-            f"{path}: does not belong to the model.json beside it; train the model again"
-        ) from None
+        raise foreign(Path(folder) / "model.safetensors") from None
     return model.to(device).eval(), vocabulary
 
 

@@ -3,6 +3,7 @@
 Only the workflow and the command line import this module. The stages take plain arguments.
 """
 
+import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -14,6 +15,9 @@ from charlm.pipeline.config_conflicts import find_conflicts
 from charlm.pipeline.config_errors import describe_errors
 from charlm.pipeline.config_schema import Config, Model, Training
 from charlm.pipeline.json_object import JsonObject
+
+MOST_VALUES = 100_000
+"""A configuration with more values is refused: YAML aliases can make any number of a few lines."""
 
 
 def resolve(values: Mapping[str, object], file: str = "config") -> JsonObject:
@@ -31,6 +35,10 @@ def resolve(values: Mapping[str, object], file: str = "config") -> JsonObject:
     Raises:
         CharlmError: One line per mistake: the file, the key, what is wrong and what to do.
     """
+    if _expanded_size(values, {}) > MOST_VALUES:
+        raise CharlmError(
+            f"{file}: its YAML aliases make more than {MOST_VALUES:,} values; fix them"
+        )
     try:
         config = Config.model_validate(dict(values))
     except ValidationError as error:
@@ -46,6 +54,17 @@ def resolve(values: Mapping[str, object], file: str = "config") -> JsonObject:
         for trained, settings in _trained_models(name, model, config.training)
     }
     return plain
+
+
+def _expanded_size(value: object, known: dict[int, float]) -> float:
+    """Return the number of values in a value, each alias counted; infinity if it holds itself."""
+    if not isinstance(value, Mapping | list):
+        return 1
+    if id(value) not in known:
+        known[id(value)] = math.inf
+        parts = value.values() if isinstance(value, Mapping) else value
+        known[id(value)] = 1 + sum(_expanded_size(part, known) for part in parts)
+    return known[id(value)]
 
 
 def _trained_models(

@@ -77,7 +77,7 @@ class _Crate:
     """Builds the crate of a folder of results."""
 
     def __init__(self, results: Path, run: Path, jobs: list[Job]):
-        self.run, self.jobs = run, jobs
+        self.results, self.run, self.jobs = results, run, jobs
         self.crate = ROCrate(version=RO_CRATE)
         self.crate.metadata.extra_terms.update(
             {term: TERMS + term for term in ("sha256", "resourceUsage")}
@@ -90,7 +90,7 @@ class _Crate:
         actions = {job.name: self._action(job) for job in self.jobs}
         whole = self._whole_run(workflow, targets, corpus)
         self._steps(workflow, actions, whole)
-        for path in recorded_files(self.run):
+        for path in recorded_files(self.results, self.run):
             self.entities.file(path)
         root = self.crate.root_dataset
         root["name"] = f"charlm: {corpus}"

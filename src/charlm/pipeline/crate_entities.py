@@ -73,7 +73,7 @@ class Entities:
         if not path.is_relative_to(self.results) or not path.exists():
             return self._external(path, checksum)
         if path.is_dir():
-            parts = list(map(self.file, recorded_files(path)))
+            parts = list(map(self.file, recorded_files(self.results, path)))
             folder = path.relative_to(self.results).as_posix()
             properties = {"name": folder, "hasPart": parts}
             return self.crate.add(Dataset(self.crate, dest_path=folder, properties=properties))
@@ -96,4 +96,5 @@ class Entities:
             properties["alternateName"] = path.as_posix()
         if checksum:
             properties["sha256"] = checksum
-        return self.add(f"#{checksum or path.as_posix()}", "CreativeWork", **properties)
+        id = checksum or properties.get("alternateName") or path.name
+        return self.add(f"#{id}", "CreativeWork", **properties)

@@ -77,6 +77,19 @@ def find_jobs(targets: Sequence[str], results: Path) -> list[Job]:
     return sorted(jobs.values(), key=lambda job: (job.start, job.name))
 
 
+def recorded_sources(documents: str, corpus: Mapping[str, object]) -> list[str]:
+    """Return the files that `ingest` read, or none if it did not run with these settings.
+
+    Args:
+        documents: Its output `documents.parquet`.
+        corpus: Its parameter of this name.
+    """
+    if not Path(documents).exists():
+        return []
+    made = FilePersistence(path=Path(".snakemake").resolve()).metadata(IOFile(documents))
+    return list(made.input) if made and repr(corpus) in made.params else []
+
+
 def _job(made: MetadataRecord) -> Job:
     log = Path(made.log[0])
     checksums = made.input_checksums or {}

@@ -1,10 +1,11 @@
 """Check that other models have the vocabulary of a corpus."""
 
-import json
 from collections.abc import Iterable
 from pathlib import Path
 
+from charlm.checksums import read_json
 from charlm.errors import CharlmError
+from charlm.model.store import read_architecture
 
 
 def match_vocabulary(vocabulary: str | Path, descriptions: Iterable[str | Path]) -> None:
@@ -17,9 +18,10 @@ def match_vocabulary(vocabulary: str | Path, descriptions: Iterable[str | Path])
     Raises:
         CharlmError: A model has another vocabulary.
     """
-    symbols = json.loads(Path(vocabulary).read_bytes())["symbols"]
+    symbols = read_json(vocabulary)["symbols"]
     for description in descriptions:
-        other = json.loads(Path(description).read_bytes())["vocabulary"]["symbols"]
+        _, known_vocabulary = read_architecture(Path(description).parent)
+        other = known_vocabulary.symbols
         if other != symbols:
             known = set(other)
             missing = [symbol for symbol in symbols if symbol not in known][:5]

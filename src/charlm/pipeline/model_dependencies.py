@@ -129,7 +129,7 @@ class ModelDependencies:
             return vocabulary_mismatch(
                 self.vocabulary, description["vocabulary"]
             ) or self._mismatch(name, key, architecture, symbols)
-        except (ValueError, LookupError, TypeError):
+        except (ValueError, LookupError, RecursionError, TypeError):
             return "holds a model.json that charlm did not write; train that model again"
 
     def _mismatch(

@@ -7,11 +7,14 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from charlm.errors import CharlmError
+from charlm.escaping import terminal_text
+from charlm.files import describe_os_error
+from charlm.pipeline.run_lock import hold_job_lock
 
 
 @contextmanager
 def stage(log_file: str | Path) -> Iterator[None]:
-    """Log to `log_file` and to standard error, and handle errors.
+    """Hold the run's lock, log to `log_file` and to standard error, and handle errors.
 
     An error that the user can fix is logged in one line, without a traceback. Any other exception
     is a defect in charlm: its traceback goes to the log file only. Both end the process with exit
@@ -29,13 +32,13 @@ def stage(log_file: str | Path) -> Iterator[None]:
         force=True,
     )
     logging.captureWarnings(True)
+    hold_job_lock(log_file)
     try:
         yield
     except CharlmError as error:
         _end(str(error))
     except OSError as error:
-        place = f"{error.filename}: " if error.filename else ""
-        _end(f"{place}{error.strerror or error}; fix this and run again")
+        _end(describe_os_error(error, "fix this and run again"))
     except MemoryError:
         _end("out of memory; close other programs or use less text at a time, and run again")
     except KeyboardInterrupt:
@@ -49,5 +52,5 @@ def stage(log_file: str | Path) -> Iterator[None]:
 
 
 def _end(line: str) -> None:
-    logging.error("error: %s", line)
+    logging.error("error: %s", terminal_text(line))
     raise SystemExit(1)

@@ -8,27 +8,47 @@ from a trusted source, or run the workflow again.
 
 import hashlib
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import unquote
 
 from charlm.errors import CharlmError
+from charlm.escaping import printable
 from charlm.files import sha256_of
 from charlm.pipeline.json_object import JsonObject
 
 RECORD = "ro-crate-metadata.json"
 CONFIG = "config.yaml"
-UNRECORDED = {RECORD, "checkpoints", ".snakemake_timestamp"}
-"""The record, training in progress, and the marks that Snakemake leaves in folders."""
+CHECKPOINTS = "checkpoints"
+"""The folder of training in progress, which is not recorded."""
+
+TIMESTAMP = ".snakemake_timestamp"
+"""The empty file that Snakemake leaves in folders, which is not recorded."""
 
 
-def recorded_files(folder: Path) -> list[Path]:
-    """Return all files below a folder that belong in its record."""
-    return sorted(
-        path
-        for path in folder.rglob("*")
-        if not path.is_dir() and UNRECORDED.isdisjoint(path.relative_to(folder).parts)
-    )
+def recorded_files(results: Path, below: Path | None = None) -> list[Path]:
+    """Return all files and links that belong in the record of some results.
+
+    Args:
+        results: The folder of the results.
+        below: A folder in it, if only its files are wanted.
+    """
+    found = []
+    for folder, folders, files in os.walk(below or results):
+        parent = Path(folder)
+        # A link to a folder is not followed, but counts as a file.
+        links = [name for name in folders if (parent / name).is_symlink()]
+        if parent == results:
+            files = [name for name in files if name != RECORD]
+            if CHECKPOINTS in folders and CHECKPOINTS not in links:
+                folders.remove(CHECKPOINTS)
+        found += [parent / name for name in (*files, *links)]
+    return sorted(path for path in found if not _is_timestamp(path))
+
+
+def _is_timestamp(path: Path) -> bool:
+    return path.name == TIMESTAMP and not path.is_symlink() and path.stat().st_size == 0
 
 
 def add_digest(document: JsonObject) -> None:
@@ -65,6 +85,10 @@ class Record:
         document: The record as JSON-LD.
         entities: Its entities by `@id`.
         hashes: The SHA-256 of each file, by its path relative to the folder.
+        processor: The processor that made the results.
+        software: The version of each package that made them.
+        targets: The targets of the run, relative to the folder.
+        sources: The SHA-256 of the user's files, by their paths relative to the working folder.
         digest: The digest that the record states.
         intact: Whether the record has the digest that it states.
 
@@ -87,44 +111,54 @@ class Record:
                 for id, entity in self.entities.items()
                 if "File" in entity["@type"]
             }
+            run = self.entities["#run"]
+            self.processor = str(self.entities["#processor"]["value"])
+            self.software = {
+                str(entity["name"]): str(entity["softwareVersion"])
+                for entity in self.entities.values()
+                if entity["@type"] == "SoftwareApplication"
+            }
+            self.targets = [unquote(each["@id"]) for each in _as_list(run["result"])]
+            given = [self.entities[each["@id"]] for each in _as_list(run["object"])]
+            self.sources = {
+                str(each["alternateName"]): str(each["sha256"])
+                for each in given
+                if {"alternateName", "sha256"} <= each.keys()
+            }
         except FileNotFoundError:
             raise CharlmError(
                 f"{path}: there is no record; `snakemake --cores all crate` writes one"
             ) from None
-        except (ValueError, KeyError, TypeError, StopIteration):
+        except OSError as error:
+            raise CharlmError(f"{path}: {error.strerror}; name a folder of results") from None
+        except (AttributeError, LookupError, RecursionError, StopIteration, TypeError, ValueError):
             raise CharlmError(
                 f"{path}: not a record that charlm wrote; get the folder from its source again"
             ) from None
-        for name in self.hashes:
+        for name in (*self.hashes, *self.targets):
             if Path(name).is_absolute() or ".." in Path(name).parts:
                 raise CharlmError(f"{path}: names {name}, outside the folder; do not trust it")
 
-    def targets(self) -> list[str]:
-        """Return the targets of the run, relative to the folder."""
-        return [unquote(each["@id"]) for each in _as_list(self.entities["#run"]["result"])]
-
-    def sources(self) -> dict[str, str]:
-        """Return the hashes of the user's files, by their paths relative to the working folder."""
-        objects = _as_list(self.entities["#run"]["object"])
-        entities = [self.entities[each["@id"]] for each in objects]
-        return {
-            each["alternateName"]: each["sha256"] for each in entities if "alternateName" in each
-        }
-
     def differences(self) -> Iterator[str]:
-        """Yield a line for each difference between the folder and the record."""
+        """Yield a line for each difference between the folder and the record.
+
+        A link that leads out of the folder is one, whatever it leads to.
+        """
         if not self.intact:
-            yield f"changed  {RECORD}: it was edited, as its digest is not {self.digest}"
+            digest = printable(self.digest)
+            yield f"changed  {RECORD}: it was edited, as its digest is not {digest}"
         for name, recorded in sorted(self.hashes.items()):
             path = self.folder / name
             if not path.is_file():
-                yield f"missing  {name}"
+                yield f"missing  {printable(name)}"
+            elif not path.resolve().is_relative_to(self.folder.resolve()):
+                yield f"outside  {printable(name)}: a link out of the folder"
             elif sha256_of(path) != recorded:
-                yield f"changed  {name}"
+                yield f"changed  {printable(name)}"
         for path in recorded_files(self.folder):
             name = path.relative_to(self.folder).as_posix()
             if name not in self.hashes:
-                yield f"added    {name}"
+                yield f"added    {printable(name)}"
 
 
 def _as_list(value: JsonObject | list[JsonObject]) -> list[JsonObject]:

@@ -5,11 +5,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypedDict
 
-import pyarrow.parquet as pq
-
-from charlm.report.results import grouped, read_json, read_table
+from charlm.checksums import read_json
+from charlm.report.results import grouped, read_rows
 from charlm.text.cleaning.examples import Example
 from charlm.text.cleaning.left_over import PREFIX
+from charlm.text.tables import open_table
 from charlm.text.tokens import SUMMARY
 
 
@@ -67,8 +67,8 @@ class CleaningSummary:
     """What is left over, as far as there is any."""
 
 
-def read_cleaning(path: Path) -> CleaningSummary:
-    """Read `cleaning.tsv`."""
+def read_cleaning(path: Path, checksum: str | None = None) -> CleaningSummary:
+    """Read `cleaning.tsv`, whose checksum `read_examples` returns."""
     rows = [
         CleaningRow(
             rule=row["rule"],
@@ -76,7 +76,7 @@ def read_cleaning(path: Path) -> CleaningSummary:
             characters_removed=int(row["characters_removed"]),
             documents=int(row["documents"]),
         )
-        for row in read_table(path, "\t")
+        for row in read_rows(path, "\t", checksum)
     ]
     left_over = [
         replace(row, rule=row.rule.removeprefix(PREFIX))
@@ -92,10 +92,11 @@ def read_cleaning(path: Path) -> CleaningSummary:
     )
 
 
-def read_examples(path: Path) -> dict[str, list[Example]]:
-    """Read `cleaning_examples.json`, and return the examples by rule."""
-    examples: list[Example] = read_json(path)
-    return grouped((example["rule"], example) for example in examples)
+def read_examples(path: Path) -> tuple[dict[str, list[Example]], str | None]:
+    """Read `cleaning_examples.json`; return the examples by rule, and `cleaning.tsv`'s checksum."""
+    content = read_json(path)
+    examples: list[Example] = content["examples"]
+    return grouped((example["rule"], example) for example in examples), content.get("cleaning.tsv")
 
 
 class RejectedRow(TypedDict):
@@ -117,6 +118,6 @@ class RejectedRows:
 
 def read_rejected(path: Path, limit: int) -> RejectedRows:
     """Return the number of rejected rows and at most `limit` of them."""
-    file = pq.ParquetFile(path)
-    first = next(file.iter_batches(limit), None)
-    return RejectedRows(file.metadata.num_rows, first.to_pylist() if first is not None else [])
+    with open_table(path) as file:
+        first = next(file.iter_batches(limit), None)
+        return RejectedRows(file.metadata.num_rows, first.to_pylist() if first is not None else [])

@@ -8,9 +8,9 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from charlm.report.limits import LIMITS
+from charlm.text.tables import open_table, row_groups
 
 MIN_LENGTH = 100
 """Scores of documents with fewer characters are unreliable."""
@@ -68,17 +68,18 @@ def find_extremes(results: Path, scores: pa.Table) -> Extremes:
     )
     texts = {
         (row["doc_id"], row["split"]): row["text"]
-        for row in pq.read_table(results / "corpus.parquet", filters=chosen).to_pylist()
+        for table in row_groups(results / "corpus.parquet", ["doc_id", "split", "text"])
+        for row in table.filter(chosen).to_pylist()
     }
     documents = results / "documents.parquet"
-    kept = [name for name in pq.read_schema(documents).names if name not in ("doc_id", "text")]
+    with open_table(documents) as file:
+        kept = [name for name in file.schema_arrow.names if name not in ("doc_id", "text")]
     columns = {
         row.pop("doc_id"): {
             name: "" if value is None else str(value) for name, value in row.items()
         }
-        for row in pq.read_table(
-            documents, columns=["doc_id", *kept[: LIMITS.columns]], filters=chosen
-        ).to_pylist()
+        for table in row_groups(documents, ["doc_id", *kept[: LIMITS.columns]])
+        for row in table.filter(chosen).to_pylist()
     }
 
     def with_text(table: pa.Table) -> list[ScoredDocument]:

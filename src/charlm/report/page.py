@@ -3,7 +3,6 @@
 import platform
 from importlib.metadata import version
 
-import pyarrow.parquet as pq
 from markupsafe import Markup
 
 from charlm import __version__
@@ -28,6 +27,7 @@ from charlm.report.results import Results
 from charlm.report.samples import sample_to_quote, samples_by_prompt, summarize_memorization
 from charlm.report.symbols import read_vocabulary
 from charlm.text.splits import LITTLE_TEXT
+from charlm.text.tables import read_table
 
 
 def render(results: Results) -> str:
@@ -37,9 +37,10 @@ def render(results: Results) -> str:
     ranking = rank(results)
     best = next((system for system in ranking if system.model), None)
     best_model = best.model if best and best.model else models[0]
-    scores = pq.read_table(folder / "models" / best_model.label / "document_scores.parquet")
+    scores = read_table(folder / "models" / best_model.label / "document_scores.parquet")
     bits = document_bits(scores)
     sizes = read_sizes(folder / "tokens")
+    examples, cleaning_checksum = read_examples(folder / "cleaning_examples.json")
     embedded, too_large = embed([folder / "models" / model.label for model in first_seeds])
 
     library = Markup(figures.library().replace("</script", r"<\/script"))
@@ -76,8 +77,8 @@ def render(results: Results) -> str:
         error_analysis=analyze_errors(first_seeds, results.split),
         histogram=figures.document_histogram(bits, best_model.color) if len(bits) else None,
         extremes=find_extremes(folder, scores),
-        cleaning=read_cleaning(folder / "cleaning.tsv"),
-        examples=read_examples(folder / "cleaning_examples.json"),
+        cleaning=read_cleaning(folder / "cleaning.tsv", cleaning_checksum),
+        examples=examples,
         rejected=read_rejected(folder / "rejected.parquet", LIMITS.rejected),
         vocabulary=read_vocabulary(folder / "vocabulary.json"),
         configuration=as_yaml(config),

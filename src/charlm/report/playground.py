@@ -1,16 +1,16 @@
 """The models embedded in the page, with rounded weights, for its playground."""
 
 import base64
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TypedDict
 
 import numpy as np
 import numpy.typing as npt
-from safetensors.numpy import load_file
 
 from charlm.model.ensemble import member_prefixes
+from charlm.model.store import load_weights, read_architecture
+from charlm.model.weights import GATE, TABLES
 
 MAX_BYTES = 5_000_000
 """The maximum size of the weights of all models together."""
@@ -54,15 +54,13 @@ def embed(folders: Sequence[str | Path]) -> tuple[list[EmbeddedModel], list[str]
 
 
 def _embedded(folder: Path) -> EmbeddedModel:
-    description = json.loads((folder / "model.json").read_text(encoding="utf-8"))
+    architecture, vocabulary = read_architecture(folder)
     weights = {
-        name: tensor
-        for name, tensor in sorted(load_file(folder / "model.safetensors").items())
-        if not name.startswith(("experts.", "gate."))
+        name: tensor.numpy()
+        for name, tensor in sorted(load_weights(folder).items())
+        if not name.startswith((TABLES, GATE))
     }
-    note = " without its experts" if description["architecture"].get("mixture") else ""
-    vocabulary = description["vocabulary"]
-    special = vocabulary["special"]
+    note = " without its experts" if architecture.mixture else ""
     floats, integers = [], []
     for tensor in weights.values():
         if tensor.ndim == 1:
@@ -76,13 +74,13 @@ def _embedded(folder: Path) -> EmbeddedModel:
     )
     return {
         "name": f"{folder.name}{note}",
-        "cell": description["architecture"]["cell"],
-        "members": member_prefixes(description["architecture"].get("members", 1)),
-        "layers": description["architecture"]["num_layers"],
-        "unit": vocabulary["unit"],
-        "symbols": vocabulary["symbols"],
-        "unknown": special["unknown"],
-        "end_of_document": special["end_of_document"],
+        "cell": architecture.cell,
+        "members": member_prefixes(architecture.members),
+        "layers": architecture.num_layers,
+        "unit": vocabulary.unit,
+        "symbols": vocabulary.symbols,
+        "unknown": vocabulary.unknown,
+        "end_of_document": vocabulary.end_of_document,
         "shapes": {name: list(tensor.shape) for name, tensor in weights.items()},
         "weights": base64.b64encode(data).decode(),
     }

@@ -1,19 +1,21 @@
 """The results of a run, read from their folder into typed records."""
 
 import csv
-import json
+import io
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias, TypedDict, TypeVar
 
+from charlm.checksums import damaged, read_json, read_text
 from charlm.evaluation.baseline import BaselineScores
 from charlm.evaluation.compare import Comparison
 from charlm.evaluation.diagnostics import Diagnostics
 from charlm.evaluation.evaluate import Metrics
-from charlm.evaluation.memorization import Memorization, Overlap
+from charlm.evaluation.memorization import Memorization, Overlap, read_samples
 from charlm.evaluation.scores import HeldOut
 from charlm.model.model_card import baseline_label
+from charlm.model.sample_model import SampleRecord
 from charlm.report.figures import series
 from charlm.settings import Architecture
 
@@ -146,8 +148,10 @@ def read_results(folder: Path, models: Sequence[str], config: Configuration) -> 
 def _read_model(
     folder: Path, *, settings: Configuration, color: str, overlaps: Sequence[Overlap]
 ) -> ModelResults:
-    lines = (folder / "samples.jsonl").read_text(encoding="utf-8").split("\n")
-    samples = [json.loads(line) for line in lines if line]
+    timing = read_json(folder / "timing.json")
+    samples = read_samples(folder / "samples.jsonl", SampleRecord.__annotations__)
+    if len(samples) != len(overlaps):
+        raise damaged(folder / "samples.jsonl")
     architecture = {key: value for key, value in settings.items() if key != "training"}
     return ModelResults(
         label=folder.name,
@@ -166,7 +170,7 @@ def _read_model(
                 training_bits=row["train_bits_per_character"],
                 validation_bits=row["validation_bits_per_character"],
             )
-            for row in read_table(folder / "history.csv", ",")
+            for row in read_rows(folder / "history.csv", ",", timing.get("history.csv"))
         ],
         samples=[
             Sample(
@@ -179,19 +183,14 @@ def _read_model(
             )
             for sample, overlap in zip(samples, overlaps, strict=True)
         ],
-        timing=read_json(folder / "timing.json"),
+        timing=timing,
     )
 
 
-def read_json(path: Path) -> Any:
-    """Return the content of a JSON file; the caller names its type."""
-    return json.loads(path.read_text(encoding="utf-8"))
-
-
-def read_table(path: Path, delimiter: str) -> list[dict[str, str]]:
-    """Return the rows of a text table with a header."""
-    with path.open(encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file, delimiter=delimiter))
+def read_rows(path: Path, delimiter: str, checksum: str | None) -> list[dict[str, str]]:
+    """Return the rows of a text table with a header; see `charlm.checksums.read_text`."""
+    text = io.StringIO(read_text(path, checksum), newline="")
+    return list(csv.DictReader(text, delimiter=delimiter))
 
 
 def grouped(pairs: Iterable[tuple[Key, Value]]) -> dict[Key, list[Value]]:

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from charlm.checksums import read_json
 from charlm.report.html import character_name
-from charlm.report.results import read_json
 
 KINDS = {
     "L": "letters",

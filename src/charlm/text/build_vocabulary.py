@@ -1,6 +1,5 @@
 """Stage `vocabulary`: the symbols of a corpus, counted and ordered."""
 
-import json
 from collections import Counter
 from collections.abc import Callable, Container
 from functools import partial
@@ -11,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from charlm import files
+from charlm.checksums import write_json
 from charlm.errors import CharlmError
 from charlm.progress import progress
 from charlm.text.symbols import Unit, byte_symbol, code_points, split_graphemes, utf8_pieces
@@ -75,7 +74,7 @@ def build_vocabulary(
         symbols.append(END_OF_DOCUMENT)
         numbers.append(documents)
     content = {"unit": unit, "symbols": symbols, "counts": numbers, "special": special}
-    files.write_text(vocabulary, json.dumps(content, ensure_ascii=False, indent=1) + "\n")
+    write_json(vocabulary, content, ascii=False)
 
 
 def _count_symbols(

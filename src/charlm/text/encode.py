@@ -1,6 +1,5 @@
 """Stage `encode`: the corpus as one array of token ids per split."""
 
-import json
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -14,13 +13,13 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from charlm.checksums import checksum_of, write_json
 from charlm.errors import CharlmError
-from charlm.files import write_text
 from charlm.progress import progress
 from charlm.text.splits import NAMES, split_method
 from charlm.text.symbols import UnsignedArray, split_graphemes, utf8_pieces
 from charlm.text.tables import TableWriter, column, ordered_map, output, row_groups
-from charlm.text.tokens import SUMMARY
+from charlm.text.tokens import CHECKSUM, SUMMARY, start_of_checksum
 from charlm.text.vocabulary import Vocabulary
 
 
@@ -40,8 +39,8 @@ def encode(
     document, that follows the tokens, unless the document continues in another row; `tokens` does
     not count it.
 
-    `summary.json` holds `one_stream`, and the `sizes` of the splits and of `all` of them: the
-    number of `documents` and of `characters`.
+    The metadata of a table hold the checksum of the array. `summary.json` holds `one_stream`, and
+    the `sizes` of the splits and of `all` of them: the number of `documents` and of `characters`.
 
     Args:
         corpus: The table that `clean` wrote.
@@ -74,8 +73,7 @@ def encode(
         name: {"documents": documents[name], "characters": characters[name]}
         for name in (*NAMES, "all")
     }
-    summary = {"one_stream": one_stream, "sizes": sizes}
-    write_text(folder / SUMMARY, json.dumps(summary, indent=1) + "\n")
+    write_json(folder / SUMMARY, {"one_stream": one_stream, "sizes": sizes})
 
 
 @contextmanager
@@ -83,7 +81,7 @@ def _writer(
     folder: Path, name: str, vocabulary: Vocabulary
 ) -> Iterator[Callable[[UnsignedArray, pa.Table], None]]:
     """Yield a function that appends token ids and the table of their documents to a split."""
-    length = 0
+    length, checksum = 0, start_of_checksum(vocabulary.dtype)
     with (
         output(folder / f"{name}.npy") as array_path,
         output(folder / f"{name}.documents.parquet") as table_path,
@@ -92,15 +90,17 @@ def _writer(
     ):
 
         def write(ids: UnsignedArray, table: pa.Table) -> None:
-            nonlocal length
+            nonlocal length, checksum
             writer.add(table.set_column(1, "start", pc.add(table["start"], length)))
             file.write(ids.data)
             length += len(ids)
+            checksum = checksum_of(ids.data, checksum)
 
         _write_header(file, 0, vocabulary.dtype)
         yield write
         file.seek(0)
         _write_header(file, length, vocabulary.dtype)
+        writer.add_metadata(CHECKSUM, checksum)
 
 
 def _write_header(file: IO[bytes], length: int, dtype: np.dtype[np.unsignedinteger]) -> None:

@@ -12,11 +12,10 @@ from typing import Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from charlm.errors import CharlmError
 from charlm.settings import SplitSettings
+from charlm.text.tables import read_metadata
 
 NAMES = ("train", "validation", "test")
 
@@ -39,10 +38,7 @@ def split_method(corpus: str | Path) -> Method:
     Raises:
         CharlmError: The corpus is missing or damaged.
     """
-    try:
-        metadata = pq.read_metadata(corpus).metadata or {}
-    except (OSError, pa.ArrowException):
-        raise CharlmError(f"{corpus}: it is missing or damaged; delete it and run again") from None
+    metadata = read_metadata(corpus).metadata or {}
     return "contiguous" if metadata.get(METADATA_KEY.encode()) == b"contiguous" else "document"
 
 

@@ -1,6 +1,11 @@
-"""Parquet tables that are read, processed on all cores and written in bounded memory."""
+"""Parquet tables that are read, processed on all cores and written in bounded memory.
+
+Each page has a checksum, as the format provides, and so has the footer: charlm writes it into the
+bytes before the footer, which readers of Parquet skip.
+"""
 
 import os
+import zlib
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -8,15 +13,19 @@ from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import BinaryIO, Self, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from charlm.checksums import damaged
 from charlm.errors import CharlmError
-from charlm.files import atomic
+from charlm.files import atomic, describe_os_error
+
+MARK = b"charlm"
+"""What precedes the checksum of a footer."""
 
 BLOCK_BYTES = 1 << 20
 """Size of a unit of work: large enough to amortise a call, small enough for a cache."""
@@ -58,8 +67,8 @@ def output(path: str | Path) -> Iterator[Path]:
         with atomic(path) as temporary:
             yield temporary
     except OSError as error:
-        reason = os.strerror(error.errno).lower() if error.errno else str(error)
-        raise CharlmError(f"{path}: cannot be written: {reason}; fix that and run again") from None
+        error.filename = str(path)
+        raise CharlmError(describe_os_error(error, "fix that and run again")) from None
 
 
 class TableWriter:
@@ -87,6 +96,7 @@ class TableWriter:
                 compression="none",
                 use_dictionary=["split"] if "split" in table.schema.names else False,
                 write_statistics=False,
+                write_page_checksum=True,
             )
         if table.schema != self._schema:
             table = table.cast(self._schema)
@@ -121,6 +131,77 @@ class TableWriter:
             self.flush()
         if self._writer:
             self._writer.close()
+            if kind is None:
+                _seal(self._path)
+
+
+def write_table(path: str | Path, table: pa.Table) -> None:
+    """Write a small table to a Parquet file atomically."""
+    with atomic(path) as temporary:
+        pq.write_table(table, temporary, write_page_checksum=True)
+        _seal(temporary)
+
+
+def _seal(path: Path) -> None:
+    """Write the checksum of a Parquet file's footer before it."""
+    with path.open("r+b") as file:
+        footer = _footer(file)
+        file.seek(-len(footer), os.SEEK_END)
+        file.write(MARK + zlib.crc32(footer).to_bytes(4, "little") + footer)
+
+
+def _footer(file: BinaryIO) -> bytes:
+    """Return a Parquet file's footer with its length and the magic bytes at the end."""
+    file.seek(-8, os.SEEK_END)
+    size = int.from_bytes(file.read(4), "little") + 8
+    file.seek(-size, os.SEEK_END)
+    return file.read()
+
+
+@contextmanager
+def open_table(path: str | Path) -> Iterator[pq.ParquetFile]:
+    """Open a Parquet file that a stage wrote, or another program; its pages are checked when read.
+
+    Raises:
+        CharlmError: The file is missing or damaged.
+    """
+    try:
+        with Path(path).open("rb") as file:
+            footer = _footer(file)
+            file.seek(max(0, file.tell() - len(footer) - len(MARK) - 4))
+            mark, checksum = file.read(len(MARK)), file.read(4)
+        if mark == MARK and checksum != zlib.crc32(footer).to_bytes(4, "little"):
+            raise pa.ArrowInvalid("damaged")
+        with pq.ParquetFile(path, page_checksum_verification=True) as opened:
+            yield opened
+    except FileNotFoundError:
+        raise damaged(path, "there is no such file") from None
+    except PermissionError:
+        raise
+    except (OSError, KeyError, ValueError, pa.ArrowException):
+        raise damaged(path) from None
+
+
+def read_table(path: str | Path, columns: list[str] | None = None) -> pa.Table:
+    """Read a whole Parquet file that a stage wrote.
+
+    Raises:
+        CharlmError: The file is missing or damaged, or lacks a column.
+    """
+    with open_table(path) as file:
+        if missing := set(columns or ()) - set(file.schema_arrow.names):
+            raise damaged(path, f"has no column {min(missing)!r}")
+        return file.read(columns)
+
+
+def read_metadata(path: str | Path) -> pq.FileMetaData:
+    """Return the metadata of a Parquet file that a stage wrote.
+
+    Raises:
+        CharlmError: The file is missing or damaged.
+    """
+    with open_table(path) as file:
+        return file.metadata
 
 
 def row_groups(
@@ -134,16 +215,15 @@ def row_groups(
     Raises:
         CharlmError: The file is missing or damaged.
     """
-    try:
-        with pq.ParquetFile(path) as file:
-            groups = file.num_row_groups
-            share = range(groups * shard // shards, groups * (shard + 1) // shards)
-            if not share:
-                yield file.schema_arrow.empty_table().select(columns)
-            for group in share:
-                yield file.read_row_group(group, columns=columns, use_threads=False)
-    except (OSError, pa.ArrowException):
-        raise CharlmError(f"{path}: it is missing or damaged; delete it and run again") from None
+    with open_table(path) as file:
+        if missing := set(columns) - set(file.schema_arrow.names):
+            raise damaged(path, f"has no column {min(missing)!r}")
+        groups = file.num_row_groups
+        share = range(groups * shard // shards, groups * (shard + 1) // shards)
+        if not share:
+            yield file.schema_arrow.empty_table().select(columns)
+        for group in share:
+            yield file.read_row_group(group, columns=columns, use_threads=False)
 
 
 def column(table: pa.Table, name: str) -> pa.Array:

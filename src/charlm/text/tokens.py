@@ -1,6 +1,5 @@
 """The encoded splits: one memory-mapped array of token ids each."""
 
-import json
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -8,14 +7,19 @@ from typing import Self, TypeVar
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
-import pyarrow.parquet as pq
 
-from charlm.errors import CharlmError
+from charlm.checksums import checksum_of, damaged, read_json
 from charlm.text.symbols import UnsignedArray
+from charlm.text.tables import open_table
 
 SUMMARY = "summary.json"
 """The file in the tokens folder that says how to read the splits, and their sizes."""
+
+CHECKSUM = "tokens_crc32"
+"""The key of the tokens' checksum in the metadata of the table of documents."""
+
+PIECE = 1 << 24
+"""Tokens that are checked at a time."""
 
 Scalar = TypeVar("Scalar", bound=np.generic)
 
@@ -44,18 +48,41 @@ class TokenSplit:
             CharlmError: One of its files is missing or damaged.
         """
         path = Path(folder) / f"{split}.npy"
+        with open_table(path.with_suffix(".documents.parquet")) as file:
+            table = file.read()
+            checksum = (file.metadata.metadata or {}).get(CHECKSUM.encode(), b"").decode()
+        summary = read_json(path.with_name(SUMMARY))
         try:
             tokens = np.load(path, mmap_mode="r")
-            path = Path(folder) / f"{split}.documents.parquet"
-            table = pq.read_table(path)
-            path = Path(folder) / SUMMARY
-            one_stream = json.loads(path.read_bytes())["one_stream"]
-        except (OSError, ValueError, KeyError, TypeError, pa.ArrowException):
-            raise CharlmError(
-                f"{path}: missing or damaged; encode the corpus again (--forcerun encode)"
-            ) from None
+        except FileNotFoundError:
+            raise damaged(path, "there is no such file") from None
+        except PermissionError:
+            raise
+        except (EOFError, OSError, SyntaxError, ValueError):
+            raise damaged(path) from None
+        if tokens.ndim != 1 or checksum not in ("", checksum_of_tokens(tokens)):
+            raise damaged(path)
         columns = {name: table[name].to_numpy() for name in table.column_names}
-        return cls(tokens, columns, one_stream)
+        if not {"start", "tokens", "characters", "unknown_characters"} <= columns.keys():
+            raise damaged(path.with_suffix(".documents.parquet"))
+        if not isinstance(summary, dict) or "one_stream" not in summary:
+            raise damaged(path.with_name(SUMMARY))
+        return cls(tokens, columns, summary["one_stream"])
+
+    def check(self, vocabulary_size: int, folder: str | Path) -> Self:
+        """Return this split, after checking that its ids are in a vocabulary.
+
+        Raises:
+            CharlmError: An id is too large: the tokens were encoded with another vocabulary.
+        """
+        for start in range(0, len(self.tokens), PIECE):
+            if (largest := int(self.tokens[start : start + PIECE].max())) >= vocabulary_size:
+                raise damaged(
+                    Path(folder) / SUMMARY,
+                    f"encoded with another vocabulary: id {largest} is not one of its "
+                    f"{vocabulary_size} symbols",
+                )
+        return self
 
     def by_document(self, values: npt.NDArray[Scalar]) -> list[npt.NDArray[Scalar]]:
         """Return the values of each document's tokens, from those of all tokens of the split."""
@@ -99,3 +126,16 @@ class TokenSplit:
             return None
         unknown = self.totals["unknown_characters"] * unknown_nats
         return (nats * self.totals["tokens"] + unknown) / characters
+
+
+def start_of_checksum(dtype: np.dtype[np.unsignedinteger]) -> str:
+    """Return the checksum of no tokens, which depends on their type."""
+    return checksum_of(dtype.str.encode())
+
+
+def checksum_of_tokens(tokens: UnsignedArray) -> str:
+    """Return the checksum of a split's tokens, as `encode` computes it."""
+    checksum = start_of_checksum(tokens.dtype)
+    for start in range(0, len(tokens), PIECE):
+        checksum = checksum_of(np.ascontiguousarray(tokens[start : start + PIECE]).data, checksum)
+    return checksum

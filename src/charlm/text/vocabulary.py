@@ -1,6 +1,5 @@
 """A vocabulary: symbols and their ids."""
 
-import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
@@ -9,12 +8,14 @@ from typing import Self, SupportsInt
 
 import numpy as np
 
+from charlm.checksums import damaged, read_json
 from charlm.errors import CharlmError
 from charlm.text.symbols import (
     CODE_POINTS,
     UNITS,
     Unit,
     UnsignedArray,
+    byte_symbol,
     check_unicode,
     code_points,
     split_graphemes,
@@ -54,16 +55,14 @@ class Vocabulary:
             CharlmError: It cannot be read, or is not a vocabulary.
         """
         try:
-            return cls.from_dict(json.loads(Path(path).read_bytes()))
+            Path(path).stat()  # a machine that only trains gets the file from another one
+            return cls.from_dict(read_json(path))
         except OSError as error:
             raise CharlmError(
                 f"{path}: {error.strerror}; run `snakemake --cores all encode` first"
             ) from None
-        except (ValueError, KeyError, TypeError, RecursionError):
-            raise CharlmError(
-                f"{path}: not a vocabulary; make it again: "
-                "`snakemake --cores all --forcerun vocabulary encode`"
-            ) from None
+        except (AttributeError, KeyError, TypeError, ValueError):
+            raise damaged(path, "is not a vocabulary") from None
 
     @classmethod
     def from_dict(cls, content: Mapping[str, object]) -> Self:
@@ -77,10 +76,14 @@ class Vocabulary:
         if not (
             unit in UNITS
             and isinstance(symbols, list)
-            and all(isinstance(symbol, str) for symbol in symbols)
+            and symbols
+            and all(isinstance(symbol, str) and _is_text(symbol) for symbol in symbols)
+            and (unit != "byte" or symbols[:256] == list(map(byte_symbol, range(256))))
             and isinstance(counts, list)
             and len(counts) == len(symbols)
+            and all(type(count) is int and count >= 0 for count in counts)
             and isinstance(special, dict)
+            and special.keys() == {"unknown", "end_of_document"}
             and all(
                 id is None or (type(id) is int and 0 <= id < len(symbols))
                 for id in special.values()
@@ -212,3 +215,8 @@ class Vocabulary:
         """Return the start of an error message: which symbols of a text the vocabulary lacks."""
         missing = ", ".join(map(repr, self.unknown_characters(text)[:5]))
         return f"the vocabulary has no {missing}"
+
+
+def _is_text(symbol: str) -> bool:
+    """Return whether a symbol is not empty and has no lone surrogates."""
+    return bool(symbol) and not any("\ud800" <= character <= "\udfff" for character in symbol)

@@ -8,9 +8,10 @@ from typing import Self
 
 
 class Interruption:
-    """Records SIGINT and SIGTERM in a `with` block, so that the block can save before it stops.
+    """Records SIGINT, SIGTERM and SIGHUP in a `with` block, which can save before it stops.
 
-    In other threads than the main one, which Python does not let handle signals, it does nothing.
+    SIGHUP, which tells that the terminal was closed, stays ignored where it is, as under `nohup`.
+    In other threads than the main one, which Python does not let handle signals, this does nothing.
 
     Args:
         on_signal: Called at each of these signals.
@@ -26,8 +27,9 @@ class Interruption:
 
     def __enter__(self) -> Self:
         if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM):
-                self._before[number] = signal.signal(number, self._record)
+            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+                if (number, signal.getsignal(number)) != (signal.SIGHUP, signal.SIG_IGN):
+                    self._before[number] = signal.signal(number, self._record)
         return self
 
     def _record(self, number: int, _frame: FrameType | None) -> None:

@@ -1,14 +1,13 @@
 """Rule `mix_model`: mix a trained network with experts that are counted in its training text."""
 
-import json
 import logging
-import shutil
 import time
 from dataclasses import replace
 from pathlib import Path
 
 import torch
 
+from charlm.checksums import read_json, read_text, write_json
 from charlm.files import write_text
 from charlm.model.devices import choose_device
 from charlm.model.ensemble import Network
@@ -72,12 +71,13 @@ def mix_model(
         gate_learned_on = text.source if len(text.gate) > 1 else None
         train = TokenSplit.load(tokens, "train").tokens
         model = mix(network, vocabulary, text, train, mixture, seed=seed)
-    timing = json.loads((network_folder / "timing.json").read_text(encoding="utf-8"))
+    timing = read_json(network_folder / "timing.json")
+    curve = read_text(network_folder / "history.csv", timing.get("history.csv"))
     timing["seconds"] = round(timing["seconds"] + time.perf_counter() - started, 3)
     architecture, _ = read_architecture(network_folder)
     folder.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(network_folder / "history.csv", folder / "history.csv")
-    write_text(folder / "timing.json", json.dumps(timing, indent=1) + "\n")
+    write_text(folder / "history.csv", curve)
+    write_json(folder / "timing.json", timing)
     save_model(
         folder,
         model,

@@ -1,6 +1,5 @@
 """Rule `train_model`: train a model on an encoded corpus."""
 
-import json
 import logging
 import os
 import shutil
@@ -12,6 +11,7 @@ from pathlib import Path
 
 import torch
 
+from charlm.checksums import checksum_of, write_json
 from charlm.code_digest import code_digest
 from charlm.errors import CharlmError
 from charlm.files import write_text
@@ -99,10 +99,10 @@ def run_job(job: TrainingJob) -> None:
     device = choose_device(training.device, "training.device")
     precision = choose_precision(training.precision, device)
     vocabulary = Vocabulary.load(job.vocabulary)
-    text = TokenSplit.load(job.tokens, "train")
+    text = TokenSplit.load(job.tokens, "train").check(len(vocabulary), job.tokens)
     if job.mixed:
         text = text.head(len(split_gate_text(job.tokens, vocabulary.end_of_document).counted))
-    validation_text = TokenSplit.load(job.tokens, "validation")
+    validation_text = TokenSplit.load(job.tokens, "validation").check(len(vocabulary), job.tokens)
     origin = read_architecture(training.init_from)[0] if training.init_from else None
     job = replace(
         job,
@@ -224,8 +224,9 @@ def _write_results(job: TrainingJob, trainer: Trainer, precision: Precision) -> 
         "characters_per_second": round(trainer.characters / seconds),
     }
     state.use_final_weights()
-    write_text(job.folder / "history.csv", as_csv(state.history))
-    write_text(job.folder / "timing.json", json.dumps(timing, indent=1) + "\n")
+    curve = as_csv(state.history)
+    write_text(job.folder / "history.csv", curve)
+    write_json(job.folder / "timing.json", timing | {"history.csv": checksum_of(curve.encode())})
     save_model(
         job.folder,
         state.model,

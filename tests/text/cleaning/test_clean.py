@@ -215,5 +215,11 @@ def test_the_corpus_says_how_it_was_split(
 
 def test_a_damaged_corpus_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "corpus.parquet").write_bytes(b"PAR1")
-    with pytest.raises(CharlmError, match=r"corpus.parquet: it is missing or damaged"):
+    with pytest.raises(CharlmError, match=r"corpus.parquet: is damaged; make it again"):
         split_method(tmp_path / "corpus.parquet")
+
+
+def test_a_rule_is_no_formula_in_a_spreadsheet(tmp_path: Path) -> None:
+    rules: list[RuleSettings] = [{"name": "=1+1", "pattern": "x"}]
+    _, counts = clean_texts(tmp_path, ["a text", "axe"], rules=rules)
+    assert counts["'=1+1"] == [1, 1, 1]

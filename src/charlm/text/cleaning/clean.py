@@ -12,7 +12,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from charlm import files
+from charlm.checksums import checksum_of, write_json
 from charlm.errors import CharlmError
+from charlm.escaping import cell
 from charlm.settings import SplitSettings
 from charlm.text.cleaning.examples import Example
 from charlm.text.cleaning.left_over import LEFT_OVER, PREFIX
@@ -20,7 +22,7 @@ from charlm.text.cleaning.profiles import RuleSettings, rules_of
 from charlm.text.cleaning.rules import DocumentRule
 from charlm.text.duplicates import nearly_repeated, repeated
 from charlm.text.splits import METADATA_KEY, NAMES, pieces, split_documents
-from charlm.text.tables import TableWriter, column, output, row_groups
+from charlm.text.tables import TableWriter, column, output, read_metadata, row_groups
 
 Booleans = npt.NDArray[np.bool_]
 Integers = npt.NDArray[np.int64]
@@ -46,7 +48,8 @@ def clean(
             rows with one doc_id; all but the last of these `continues` in the next row.
         summary: The tab-separated table to write: rule, matches, characters_removed, documents.
             After the rules, it counts what is left over in the documents, duplicates included.
-        examples: The JSON file to write: a list of {rule, before, after}, changes by each rule.
+        examples: The JSON file to write: `examples`, a list of {rule, before, after}, which are
+            changes by each rule; and the checksum of the table.
         profile: The name of the list of rules to start from; see `charlm.text.cleaning.profiles`.
         rules: Rules that replace rules of the same name, or are appended.
         splits: How to split the documents.
@@ -55,7 +58,7 @@ def clean(
         CharlmError: A rule is not valid, or no text is left to train on.
     """
     text_rules, document_rules = rules_of(profile, rules)
-    footers = [pq.read_metadata(part) for part in parts]
+    footers = list(map(read_metadata, parts))
     counts, changes = _totals(footers, "counts", 3), _examples(footers)
     rows = [(rule.name, *numbers) for rule, numbers in zip(text_rules, counts, strict=True)]
     fingerprints = _column(parts, "fingerprint", np.dtype(">u8")).astype(np.uint64)
@@ -78,9 +81,11 @@ def clean(
             writer.add(table)
         writer.add_metadata(METADATA_KEY, split.method)
     lines = ["rule\tmatches\tcharacters_removed\tdocuments"]
-    lines += ["\t".join(map(str, row)) for row in rows]
-    files.write_text(summary, "\n".join(lines) + "\n")
-    files.write_text(examples, json.dumps(changes, ensure_ascii=False, indent=1) + "\n")
+    lines += ["\t".join([cell(str(row[0])), *map(str, row[1:])]) for row in rows]
+    table = "\n".join(lines) + "\n"
+    files.write_text(summary, table)
+    record = {"examples": changes, Path(summary).name: checksum_of(table.encode())}
+    write_json(examples, record, ascii=False)
 
 
 def _totals(footers: Sequence[pq.FileMetaData], name: str, width: int) -> list[list[int]]:

@@ -70,7 +70,7 @@ def named_files(source: str | Sequence[str]) -> list[tuple[str, Path]]:
         found = [entry] if os.path.lexists(entry) else sorted(glob.glob(entry, recursive=True))
         paths = [Path(name) for name in found if len(found) == 1 or not os.path.isdir(name)]
         if not paths:
-            raise CharlmError(f"{entry}: there is no such file; fix corpus.source")
+            raise _not_found(entry)
         # Results contain no absolute paths, which differ between machines.
         files += [(path.name if path.is_absolute() else str(path), path) for path in paths]
     if not files:
@@ -83,6 +83,17 @@ def named_files(source: str | Sequence[str]) -> list[tuple[str, Path]]:
         if path.exists() and not path.is_file():
             raise CharlmError(f"{name}: it is a pipe or a device; save its content as a file")
     return files
+
+
+def _not_found(entry: str) -> CharlmError:
+    """Return the error of a path or pattern that matches nothing that can be seen."""
+    try:
+        os.stat(entry)
+    except PermissionError:
+        return CharlmError(f"{entry}: its folder is closed to you; ask for access or copy the file")
+    except (OSError, ValueError):
+        pass
+    return CharlmError(f"{entry}: there is no such file; fix corpus.source")
 
 
 def _packaged(entry: str) -> Path:

@@ -1,0 +1,110 @@
+"""Checksums of results, and the error of a damaged result.
+
+A checksum finds damage by disks, memory and copies. Only the record of a run (`charlm.pipeline`)
+finds changes that were made on purpose.
+"""
+
+import json
+import re
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from charlm.errors import CharlmError
+from charlm.files import write_text
+
+RULES = {
+    "documents.parquet": "ingest",
+    "rejected.parquet": "ingest",
+    "corpus.parquet": "clean",
+    "cleaning.tsv": "clean",
+    "cleaning_examples.json": "clean",
+    "vocabulary.json": "vocabulary",
+    "summary.json": "encode",
+    "baselines.json": "baseline",
+    "baseline_scores.parquet": "baseline",
+    "metrics.json": "evaluate_model",
+    "document_scores.parquet": "evaluate_model",
+    "diagnostics.json": "evaluate_model",
+    "samples.jsonl": "sample_model",
+    "comparison.json": "compare",
+    "memorization.json": "memorization",
+}
+"""The rule that makes each file; those of a model and of a split are not among them."""
+
+CHECKSUM = "checksum"
+"""The key of a JSON file's checksum."""
+
+
+def damaged(path: str | Path, what: str = "is damaged") -> CharlmError:
+    """Return the error of a result that cannot be used, with the rule that makes it again."""
+    path = Path(path)
+    if path.name in RULES:
+        rule = RULES[path.name]
+    elif path.name.startswith(("model.", "history.", "timing.")):
+        rule = "train_model" if path.parent.name == "network" else "mix_model"
+    else:
+        rule = "clean_shard" if path.parent.name == "shards" else "encode"
+    return CharlmError(f"{path}: {what}; make it again: --forcerun {rule}")
+
+
+def checksum_of(data: Any, start: str = "") -> str:
+    """Return the CRC-32 of bytes, in hexadecimal, going on from the checksum of those before."""
+    return f"{zlib.crc32(data, int(start or '0', 16)):08x}"
+
+
+def write_json(path: str | Path, content: Mapping[Any, object], *, ascii: bool = True) -> None:
+    """Write a JSON object with a checksum as its last key."""
+    text = json.dumps(content, indent=1, ensure_ascii=ascii)
+    sealed = dict(content) | {CHECKSUM: checksum_of(_canonical(text))}
+    write_text(path, json.dumps(sealed, indent=1, ensure_ascii=ascii) + "\n")
+
+
+def read_json(path: str | Path) -> Any:
+    """Return the content of a JSON file that `write_json` wrote; the caller names its type.
+
+    A file without a checksum, which another program wrote, is not checked.
+
+    Raises:
+        CharlmError: The file is missing or damaged.
+    """
+    try:
+        data = Path(path).read_bytes()
+        content = json.loads(data)
+        found = content.pop(CHECKSUM, None) if isinstance(content, dict) else None
+    except FileNotFoundError:
+        raise damaged(path, "there is no such file") from None
+    except (RecursionError, ValueError):
+        raise damaged(path) from None
+    # Without its name, a checksum is still there.
+    lost = found is None and re.search(rb'": "[0-9a-f]{8}"\s*}\s*$', data)
+    if lost or (found and found != checksum_of(_canonical(json.dumps(content)))):
+        raise damaged(path)
+    return content
+
+
+def read_text(path: str | Path, checksum: str | None) -> str:
+    """Return the content of a text file.
+
+    Args:
+        path: The file.
+        checksum: The checksum that another file has of it; None for one that is not known.
+
+    Raises:
+        CharlmError: The file is missing or damaged.
+    """
+    try:
+        data = Path(path).read_bytes()
+        if checksum in (None, checksum_of(data)):
+            return data.decode("utf-8")
+    except FileNotFoundError:
+        raise damaged(path, "there is no such file") from None
+    except UnicodeDecodeError:
+        pass
+    raise damaged(path)
+
+
+def _canonical(text: str) -> bytes:
+    """Return a JSON text in the form that the checksum is of."""
+    return json.dumps(json.loads(text), separators=(",", ":")).encode("ascii")

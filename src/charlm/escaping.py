@@ -1,0 +1,45 @@
+"""Text from files that others made, as a terminal, a table or a page can show it safely."""
+
+import unicodedata
+
+INVISIBLE = ("Cc", "Cf", "Cs", "Zl", "Zp")
+"""Unicode's categories of characters that move the cursor, reorder text or cannot be encoded."""
+
+FORMULA = tuple("=+-@\t\r")
+"""What a spreadsheet takes for the beginning of a formula (OWASP, CSV injection)."""
+
+
+def printable(text: object, keep: str = "") -> str:
+    r"""Return a text with escapes for characters that are invisible or control a terminal.
+
+    Args:
+        text: The text, a path or an error.
+        keep: Characters to leave unchanged.
+
+    >>> printable("safe\r\x1b[2J")
+    'safe\\r\\x1b[2J'
+    """
+    return "".join(
+        character
+        if character in keep or unicodedata.category(character) not in INVISIBLE
+        else character.encode("unicode_escape", "surrogatepass").decode("ascii")
+        for character in str(text)
+    )
+
+
+JOINERS = "\u200c\u200d"
+"""Invisible characters that shape others, as in emoji and Persian."""
+
+
+def terminal_text(text: str) -> str:
+    """Return text of many lines as a terminal may show it; see `printable`."""
+    return printable(text, keep=f"\n\t{JOINERS}")
+
+
+def cell(text: str) -> str:
+    """Return a text as a cell of a CSV or TSV file that a spreadsheet does not take for a formula.
+
+    >>> cell("=1+1"), cell("links")
+    ("'=1+1", 'links')
+    """
+    return f"'{printable(text)}" if text.startswith(FORMULA) else printable(text)
