@@ -115,7 +115,16 @@ def _parse_json_lines(block: Block, *, request: Request) -> Records:
         else:
             usable.append((place, values))
     records = request.collect(len(lines), usable, rejected)
-    return replace(records, keys=keys, replaced=replaced)
+    lost = [lines[place] for place, *_ in rejected]
+    return replace(
+        records,
+        keys=keys,
+        replaced=replaced,
+        size=len(block),
+        lines=len(lines),
+        lost_size=sum(map(len, lost)),
+        lost_lines=len(lost),
+    )
 
 
 def _parse_line(line: bytes) -> dict[str, object]:
