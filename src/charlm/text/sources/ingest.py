@@ -18,7 +18,7 @@ from charlm.text.sources.decoding import check_encoding
 from charlm.text.sources.dialect import Dialect
 from charlm.text.sources.formats import check_file, has_keys, read_file
 from charlm.text.sources.locations import is_remote, named_files
-from charlm.text.sources.records import UNDECODABLE, Records, Request, one_line
+from charlm.text.sources.records import HOW_TO_DECODE, Records, Request, one_line
 from charlm.text.tables import TableWriter, output
 
 log = logging.getLogger(__name__)
@@ -340,7 +340,7 @@ class _Counts:
             raise CharlmError(f"{where}: it has no records; give a file with documents")
         for (name, text), (row, count) in self.notes.items():
             place = "" if row is None else f"row {row}: "
-            more = f" ({count:,} such records)" if count > 1 else ""
+            more = f" ({count:,} such records)" if row and count > 1 else ""
             log.warning("%s: %s%s%s", name, place, text, more)
         if self.replaced:
             log.warning(
@@ -364,13 +364,12 @@ class _Counts:
         share = f"{self.unusable:,} of {self.total:,} records cannot be used ({fraction:.2%})"
         if largest > 2 * fraction:
             share += f", which are {of_lines:.2%} of the lines and {of_text:.2%} of the characters"
-        fix = self.advice or "fix the source"
-        if reason.startswith(UNDECODABLE):
-            fix = "set corpus.encoding (to cp1252, for example)"
+        decode = (fix for what, fix in HOW_TO_DECODE.items() if reason.startswith(what))
+        fix = next(decode, self.advice)
         if largest > max_fraction:
             raise CharlmError(
                 f"{name}: row {row}: {reason}; {share}, and corpus.max_rejected_fraction is "
-                f"{max_fraction:g}: {fix} or raise the limit"
+                f"{max_fraction:g}: {fix or 'fix the source'} or raise the limit"
             )
-        advice = f"; {self.advice}" if self.advice else ""
+        advice = f"; {fix}" if fix else ""
         log.warning("%s: row %s: %s; %s, see rejected.parquet%s", name, row, reason, share, advice)
