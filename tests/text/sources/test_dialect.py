@@ -214,7 +214,7 @@ def test_lost_quotes_of_tab_separated_files_are_found_anywhere(
 REGULAR = [
     b'n,text\n1,"a ""b"" c"\n2,5" disk\n3,"c:\\"\n',
     b'n,text\n1,"he: ""no"", she: ""yes""\n""so"""\n2,"\n"\n3,","\n',
-    b"n,text\n1,a\\\n" * 20,
+    b"n,text\n" + b"1,a\\\n" * 20,
     b'text\n"' + b"a line\n" * 50 + b'"\n"' + b"b\n" * 60 + b'"\n',
 ]
 

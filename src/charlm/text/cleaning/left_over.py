@@ -46,6 +46,7 @@ LEFT_OVER = (
 
 def count_left_over(texts: pa.Array) -> npt.NDArray[np.int64]:
     """Return the numbers of matches and of documents of each rule, shape (rules, 2)."""
+    texts = texts.cast(pa.large_string())
     other = texts.filter(pc.invert(pc.string_is_ascii(texts)))
     counts = [apply_rule(rule, other if rule.beyond_ascii else texts)[1] for rule in LEFT_OVER]
     return np.array(counts)[:, [0, 2]]
