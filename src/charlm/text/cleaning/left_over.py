@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 
 from charlm.text.cleaning.engine import apply_rule
 from charlm.text.cleaning.html_tags import BLOCK, INLINE, OTHER
-from charlm.text.cleaning.privacy import PRIVACY
+from charlm.text.cleaning.privacy import MANY_DIGITS, PRIVACY
 from charlm.text.cleaning.rules import TextRule
 
 PREFIX = "left over: "
@@ -48,5 +48,10 @@ def count_left_over(texts: pa.Array) -> npt.NDArray[np.int64]:
     """Return the numbers of matches and of documents of each rule, shape (rules, 2)."""
     texts = texts.cast(pa.large_string())
     other = texts.filter(pc.invert(pc.string_is_ascii(texts)))
-    counts = [apply_rule(rule, other if rule.beyond_ascii else texts)[1] for rule in LEFT_OVER]
-    return np.array(counts)[:, [0, 2]]
+    numbers = texts.filter(pc.match_substring_regex(texts, MANY_DIGITS))
+
+    def counts(rule: TextRule) -> npt.NDArray[np.int64]:
+        some = other if rule.beyond_ascii else numbers if rule.needs == MANY_DIGITS else texts
+        return apply_rule(rule, some)[1]
+
+    return np.array([counts(rule) for rule in LEFT_OVER])[:, [0, 2]]

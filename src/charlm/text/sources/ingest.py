@@ -364,8 +364,8 @@ class _Counts:
         share = f"{self.unusable:,} of {self.total:,} records cannot be used ({fraction:.2%})"
         if largest > 2 * fraction:
             share += f", which are {of_lines:.2%} of the lines and {of_text:.2%} of the characters"
-        decode = (fix for what, fix in HOW_TO_DECODE.items() if reason.startswith(what))
-        fix = next(decode, self.advice)
+        fixes = (fix for what, fix in HOW_TO_DECODE.items() if reason.startswith(what))
+        fix = next(fixes, self.advice)
         if largest > max_fraction:
             raise CharlmError(
                 f"{name}: row {row}: {reason}; {share}, and corpus.max_rejected_fraction is "
