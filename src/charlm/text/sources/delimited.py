@@ -372,7 +372,10 @@ class _Rows:
 def _line_ends(texts: pa.Array) -> int:
     """Return the number of line ends in the texts."""
     ends, data = utf8_buffer(texts)
-    return count_lines(bytes(data[ends[0] : ends[-1]]))
+    pieces = range(ends[0], ends[-1], SCAN_BYTES)
+    return sum(
+        count_lines(bytes(data[start : min(start + SCAN_BYTES, ends[-1])])) for start in pieces
+    )
 
 
 def _low_characters(texts: pa.Array) -> set[str]:
