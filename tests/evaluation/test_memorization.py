@@ -4,15 +4,24 @@ import json
 import random
 from pathlib import Path
 
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from charlm.checksums import read_json
-from charlm.evaluation.memorization import Overlap, VerbatimIndex, measure_memorization, overlap
+from charlm.evaluation.memorization import (
+    Overlap,
+    VerbatimIndex,
+    measure_memorization,
+    near_duplicates,
+    overlap,
+)
 
 RUN = 50
 """Characters of a match that counts as copied."""
+
+HELD_OUT = ("validation", "test")
 
 DOCUMENTS = ["the cat sat on the mat", "", "àéîõü 東京 e\u0301", "the dog 🐕 ran"]
 
@@ -79,6 +88,7 @@ def test_a_match_of_fifty_characters_counts_as_copied(tmp_path: Path) -> None:
             ]
         },
         "held_out": [],
+        "near_duplicates": {name: {"documents": 0, "characters": 0} for name in HELD_OUT},
     }
 
 
@@ -120,3 +130,24 @@ def test_samples_and_held_out_text_are_measured_alike(tmp_path: Path) -> None:
     assert first["share"] == pytest.approx((passage[1] - passage[0] - RUN + 1) / 151)
     assert second["share"] == 0
     assert [each["share"] for each in record["held_out"]] == [0, 1]
+
+
+def test_held_out_documents_that_nearly_repeat_training_documents_are_counted() -> None:
+    draw = random.Random(2)
+    first, second, third = ("".join(draw.choices("abcdefgh", k=400)) for _ in range(3))
+    rows = [
+        ("test", first + "!"),
+        ("train", first),
+        ("train", first + "?"),
+        ("test", second),
+        ("test", second + "!"),  # repeats a document of its own split only
+        ("validation", "…" + first[9:]),
+        ("test", third + second),
+        ("train", "short"),
+        ("test", "short"),
+    ]
+    found = near_duplicates(pd.DataFrame(rows, columns=["split", "text"]))
+    assert found == {
+        "validation": {"documents": 1, "characters": 392},
+        "test": {"documents": 2, "characters": 406},
+    }

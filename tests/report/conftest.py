@@ -107,11 +107,13 @@ def write_comparison(folder: Path, models: list[str]) -> None:
     ]
     split = {"documents": 3, "differences": differences, "seeds": seeds}
     write_json(folder / "comparison.json", {"validation": split, "test": split})
+    none = {"documents": 0, "characters": 0}
     copied = {"longest": [5, 25], "share": 0.25, "passages": [[0, 60]]}
     write_json(
         folder / "memorization.json",
         {"run": 50, "models": {model: [copied] * 8 for model in models}}
-        | {"held_out": [{"longest": [0, 31], "share": None, "passages": []}]},
+        | {"held_out": [{"longest": [0, 31], "share": None, "passages": []}]}
+        | {"near_duplicates": {"validation": none, "test": none}},
     )
 
 

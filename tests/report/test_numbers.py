@@ -238,7 +238,14 @@ def write_memorization(folder: Path) -> None:
     other = [copied(5, 0.0)] * 6 + [copied(7, 0.0001), copied(52, 0.0003, 1)]
     models = {"lstm.seed1": first, "lstm.seed2": first, "lstm.seed7": first, "gru": other}
     held_out = [copied(40, 0.0), copied(61, 0.25, 1), copied(45, None)]
-    write_json(folder / "memorization.json", {"run": 50, "models": models, "held_out": held_out})
+    near = {
+        "validation": {"documents": 1, "characters": 60},
+        "test": {"documents": 0, "characters": 0},
+    }
+    write_json(
+        folder / "memorization.json",
+        {"run": 50, "models": models, "held_out": held_out, "near_duplicates": near},
+    )
 
 
 @pytest.fixture(scope="module")
@@ -341,6 +348,13 @@ def test_memorization(page: ParsedPage) -> None:
         ["1.25", "2", "29.5", "52", "under 0.1 %"],
         ["held-out text", "–", "3", "45", "61", "12.5 %"],
     ]
+
+
+def test_near_duplicates_stand_beside_the_scores(page: ParsedPage) -> None:
+    assert (
+        "Of the held-out documents, 1 of 2 in validation (16.7 % of the characters) and 0 of 8 in "
+        "test nearly repeat a training document. They make the scores look better than on new text"
+    ) in page.text("scores")
 
 
 def test_samples_show_their_sampling_settings(page: ParsedPage) -> None:

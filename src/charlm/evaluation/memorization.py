@@ -1,4 +1,4 @@
-"""Memorization: how much of the samples occurs verbatim in the training text."""
+"""Memorization: how much of the samples, and of held-out text, occurs in the training text."""
 
 import json
 from bisect import bisect_left
@@ -10,10 +10,12 @@ from typing import Any, TypedDict
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 from pydivsufsort import divsufsort
 
 from charlm.checksums import damaged, write_json
 from charlm.progress import progress
+from charlm.text.duplicates import BINS, nearly_repeated, sketch
 from charlm.text.tables import read_table
 
 COPIED_LENGTH = 50
@@ -34,6 +36,13 @@ class Overlap(TypedDict):
     """Starts and ends of the copied passages."""
 
 
+class NearDuplicates(TypedDict):
+    """How much of a held-out split nearly repeats a training document."""
+
+    documents: int
+    characters: int
+
+
 class Memorization(TypedDict):
     """The content of `memorization.json`."""
 
@@ -43,6 +52,8 @@ class Memorization(TypedDict):
     """The overlap of each sample, by model."""
     held_out: list[Overlap]
     """The overlap of held-out texts that are as long as the longest sample."""
+    near_duplicates: dict[str, NearDuplicates]
+    """By held-out split."""
 
 
 class VerbatimIndex:
@@ -120,8 +131,31 @@ def measure_memorization(
             "run": COPIED_LENGTH,
             "models": {model: overlaps(texts) for model, texts in written.items()},
             "held_out": overlaps(held_out),
+            "near_duplicates": near_duplicates(rows),
         }
     write_json(memorization, record)
+
+
+def near_duplicates(rows: pd.DataFrame) -> dict[str, NearDuplicates]:
+    """Count the documents of each held-out split that nearly repeat a training document.
+
+    Such documents flatter the scores; see `charlm.text.duplicates` for what is similar.
+
+    Args:
+        rows: The documents, with columns `split` and `text`.
+    """
+    train = rows["text"][rows["split"] == "train"]
+    others = rows[rows["split"] != "train"]
+    numbers = [sketch(text) for text in [*train, *others["text"]]] if len(others) else []
+    repeats = nearly_repeated(np.array(numbers, np.uint16).reshape(-1, BINS), len(train))
+    found = others[repeats[len(train) :]] if len(others) else others
+    return {
+        split: {
+            "documents": int((found["split"] == split).sum()),
+            "characters": int(found["text"][found["split"] == split].str.len().sum()),
+        }
+        for split in ("validation", "test")
+    }
 
 
 def overlap(lengths: Sequence[int]) -> Overlap:

@@ -138,9 +138,10 @@ def check_architecture(architecture: Architecture) -> None:
     Raises:
         ValueError: One is out of range.
     """
-    mixture, size = architecture.mixture, architecture.hidden_size
-    numbers = [architecture.members, architecture.num_layers, architecture.embedding_size]
-    numbers += [size] if isinstance(size, int) else []
+    mixture = architecture.mixture
+    sizes = (architecture.hidden_size, architecture.embedding_size)
+    numbers = [architecture.members, architecture.num_layers]
+    numbers += [size for size in sizes if isinstance(size, int)]
     numbers += [mixture.order] if mixture else []
     if min(numbers) < 1 or not all(0 <= getattr(architecture, name) < 1 for name in DROPOUTS):
         raise ValueError("out of range")

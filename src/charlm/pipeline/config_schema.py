@@ -147,7 +147,8 @@ class Corpus(Section):
     format: Literal["auto", "csv", "tsv", "jsonl", "parquet", "text"] = "auto"
     """format of the files; `auto` takes it from their names"""
     encoding: Text = "utf-8"
-    """encoding of text files; a byte order mark overrides it"""
+    """encoding of text files, such as `cp1252`, or `utf-8-variants` for CESU-8; a byte order mark
+    overrides it"""
     csv: Csv = Csv()
     """how CSV and TSV files are read"""
     document: Literal["file", "line", "paragraph"] = "file"
@@ -190,7 +191,8 @@ class Rule(Section):
     replacement: str = ""
     """text that replaces each match"""
     builtin: Text | None = None
-    """name of a built-in rule, instead of a pattern"""
+    """name of a built-in rule, such as `near_duplicates`, `fix_text` or `emails`, instead of a
+    pattern; see docs/text.md"""
     off: bool = False
     """switch off the rule with this name"""
     before: Text | None = None

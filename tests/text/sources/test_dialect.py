@@ -214,7 +214,7 @@ def test_lost_quotes_of_tab_separated_files_are_found_anywhere(
 REGULAR = [
     b'n,text\n1,"a ""b"" c"\n2,5" disk\n3,"c:\\"\n',
     b'n,text\n1,"he: ""no"", she: ""yes""\n""so"""\n2,"\n"\n3,","\n',
-    b"n,text\n1,a\\\n" * 20,
+    b"n,text\n" + b"1,a\\\n" * 20,
     b'text\n"' + b"a line\n" * 50 + b'"\n"' + b"b\n" * 60 + b'"\n',
 ]
 
@@ -243,3 +243,73 @@ def test_line_numbers_count_over_blocks(
     read(tmp_path, str(tmp_path / "a.csv"), csv={"comment": "#"})
     [row] = rejected(tmp_path)
     assert row["reason"].startswith("the quote that opens in line 43 takes in 2 lines")
+
+
+@pytest.mark.parametrize(
+    ("content", "options", "said"),
+    [
+        (b"n,text\n1,\\N\n2,a\n", {}, r"na_values to ['\N']"),
+        (b"n,text\n1,a\nn,text\n2,b\n", {}, "a record looks like the header"),
+        (b"n,text\n1,a \\n b\n", {"escapechar": "\\"}, r"escapes such as \n lose their backslash"),
+    ],
+)
+def test_odd_values_are_said(
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    content: bytes,
+    options: dict[str, object],
+    said: str,
+) -> None:
+    (tmp_path / "a.csv").write_bytes(content)
+    read(tmp_path, str(tmp_path / "a.csv"), csv=options)
+    assert [said in record.message for record in caplog.records] == [True]
+
+
+@pytest.mark.parametrize(
+    ("content", "options"),
+    [
+        (b"n,text\n1,\\N\n2,a\n", {"na_values": [r"\N"]}),
+        (b"n,text\n1,text\nn,a\n2,b\n", {}),
+        (b"n,text\n1,C:\\\\new\n", {"escapechar": "\\"}),
+        (b"n,text\n1,a \\n b\n", {}),
+    ],
+)
+def test_other_values_are_not_odd(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, content: bytes, options: dict[str, object]
+) -> None:
+    (tmp_path / "a.csv").write_bytes(content)
+    read(tmp_path, str(tmp_path / "a.csv"), csv=options, keep_columns=["n"])
+    assert not caplog.records
+
+
+@pytest.mark.parametrize(
+    ("name", "row", "fix"),
+    [
+        ("a.tsv", b"1\tone \\\ntwo\n", "corpus.csv.escapechar"),
+        ("a.tsv", b"1\tone \\\ttwo\n", "corpus.csv.escapechar"),
+        ("a.tsv", b'"1\ttwo"\n', "corpus.csv.quoting"),
+        ("a.csv", b'"1,two"\n', "fix the source"),
+        ("a.csv", b"1,two,three\n", "fix the source"),
+    ],
+)
+def test_a_wrong_number_of_fields_may_show_the_setting(
+    tmp_path: Path, name: str, row: bytes, fix: str
+) -> None:
+    mark = b"\t" if name.endswith("tsv") else b","
+    (tmp_path / name).write_bytes(mark.join([b"n", b"text\n1", b"a\n"]) + row)
+    with pytest.raises(CharlmError, match=fix):
+        read(tmp_path, str(tmp_path / name), max_rejected_fraction=0.0)
+
+
+def test_records_within_a_column_that_is_not_read_are_said(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    rows = [f"review {number},x\n" for number in range(30)]
+    swallowed = "".join(['opener,"open\n', *rows[:20], 'closer,close"\n'])
+    (tmp_path / "a.csv").write_text("review,m\n" + "".join([*rows, swallowed, *rows]))
+    read(tmp_path, str(tmp_path / "a.csv"), text_columns=["review"])
+    assert "a.csv: row 31: several lines within one pair of quotes" in caplog.text
+    caplog.clear()
+    (tmp_path / "a.csv").write_text('review,m\na,"b\nc"\n\n\nd,e\n')
+    read(tmp_path, str(tmp_path / "a.csv"), text_columns=["review"])
+    assert not caplog.records

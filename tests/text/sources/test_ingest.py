@@ -173,3 +173,28 @@ def test_columns_are_checked_without_reading_records(
         check_columns("a.csv", text_columns=["words"])
     with pytest.raises(CharlmError, match=r"^b\.parquet: there is no column 'text'"):
         check_columns(["a.csv", "b.parquet"])
+
+
+def test_the_keys_of_json_are_checked_across_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.jsonl").write_text('{"title": "a"}\n' * 9)
+    (tmp_path / "b.jsonl").write_text('{"titel": "b"}\n{"body": "b"}\n')
+    (tmp_path / "c.csv").write_text("title,body\n")
+    check_columns("?.jsonl", text_columns=["title", "body"])
+    check_columns(["a.jsonl", "c.csv"], text_columns=["title", "body"])
+    with pytest.raises(CharlmError, match=r"^a\.jsonl and 1 more: there is no column 'boby'"):
+        check_columns("?.jsonl", text_columns=["title", "boby"])
+    with pytest.raises(CharlmError, match=r"^b\.jsonl: .* did you mean 'titel'\?"):
+        check_columns("b.jsonl", text_columns=["title"])
+    # Of a large source, only the beginning is read; a column may first occur later.
+    monkeypatch.setattr("charlm.text.sources.ingest.CHECKED_BYTES", 100)
+    check_columns("a.jsonl", text_columns=["body"])
+
+
+def test_a_rejected_line_of_json_counts_by_its_length(tmp_path: Path) -> None:
+    lines = [f'{{"text": "{number}"}}' for number in range(300)]
+    (tmp_path / "a.jsonl").write_text("\n".join([*lines, '{"text": "' + "lost " * 9000]))
+    with pytest.raises(CharlmError, match=r"1 of 301 records .* and 9\d\.\d\d% of the characters"):
+        read(tmp_path, str(tmp_path / "a.jsonl"), max_rejected_fraction=0.01)

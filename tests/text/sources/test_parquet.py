@@ -107,3 +107,10 @@ def test_text_without_values_and_numbers(tmp_path: Path) -> None:
         source = str(tmp_path / "a.parquet")
         joined = read(tmp_path, source, text_columns=["text", "more"], separator=" ")
         assert joined["text"].to_pylist() == [f"{texts[0]} m" if texts[0] else "m", *texts[1:]]
+
+
+def test_a_text_with_a_nul_is_rejected_as_in_csv(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"text": ["a", "b\0c", None], "n": [1, 2, 3]}), tmp_path / "a.parquet")
+    table = read(tmp_path, str(tmp_path / "a.parquet"), keep_columns=["n"])
+    assert table.to_pydict() == {"doc_id": [0, 2], "text": ["a", None], "n": [1, 3]}
+    assert rejected(tmp_path)[0]["reason"] == "a NUL byte at character 2 of column 'text'"

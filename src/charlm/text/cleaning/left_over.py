@@ -1,15 +1,28 @@
-"""Counts what cleaning may have left over: escapes that somebody wrote twice or cut off."""
+"""Counts what cleaning may have left over: escapes written twice or cut off, personal data."""
+
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from charlm.text.cleaning.engine import apply_rule
 from charlm.text.cleaning.html_tags import BLOCK, INLINE, OTHER
+from charlm.text.cleaning.privacy import MANY_DIGITS, PRIVACY
 from charlm.text.cleaning.rules import TextRule
 
 PREFIX = "left over: "
 """What the names of these counts begin with in `cleaning.tsv`."""
+
+PERSONAL = {
+    "emails": "email addresses",
+    "phone_numbers": "phone numbers",
+    "ip_addresses": "IP addresses",
+    "credit_cards": "credit card numbers",
+    "iban": "IBANs",
+}
+"""What the rules for personal data find."""
 
 LEFT_OVER = (
     TextRule("character references", r"&(?:#[0-9]+|#[xX][0-9a-fA-F]+|[a-zA-Z][a-zA-Z0-9]{1,30});"),
@@ -27,14 +40,18 @@ LEFT_OVER = (
         r"â€|ðŸ|ï»¿|[ÂÃÐÑ][\x{80}-\x{aa}\x{ac}-\x{ba}\x{bc}-\x{bf}€‚ƒ„†‡ˆ‰Š‹ŒŽ•˜™š›œžŸ]",
         beyond_ascii=True,
     ),
+    *(replace(PRIVACY[rule], name=name) for rule, name in PERSONAL.items()),
 )
 
 
 def count_left_over(texts: pa.Array) -> npt.NDArray[np.int64]:
-    """Return the numbers of matches and of documents of each pattern, shape (patterns, 2)."""
+    """Return the numbers of matches and of documents of each rule, shape (rules, 2)."""
+    texts = texts.cast(pa.large_string())
     other = texts.filter(pc.invert(pc.string_is_ascii(texts)))
-    rows = []
-    for rule in LEFT_OVER:
-        counts = pc.count_substring_regex(other if rule.beyond_ascii else texts, rule.pattern)
-        rows.append([pc.sum(counts).as_py() or 0, pc.sum(pc.greater(counts, 0)).as_py() or 0])
-    return np.array(rows, np.int64)
+    numbers = texts.filter(pc.match_substring_regex(texts, MANY_DIGITS))
+
+    def counts(rule: TextRule) -> npt.NDArray[np.int64]:
+        some = other if rule.beyond_ascii else numbers if rule.needs == MANY_DIGITS else texts
+        return apply_rule(rule, some)[1]
+
+    return np.array([counts(rule) for rule in LEFT_OVER])[:, [0, 2]]

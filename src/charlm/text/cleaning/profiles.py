@@ -8,6 +8,7 @@ from typing import Required, TypedDict
 from charlm.errors import CharlmError
 from charlm.text.cleaning import html_tags, links
 from charlm.text.cleaning.engine import check_rule
+from charlm.text.cleaning.privacy import PRIVACY
 from charlm.text.cleaning.rules import BUILTINS, DOCUMENT_RULES, DocumentRule, TextRule
 
 NOTEBOOK = (
@@ -157,9 +158,10 @@ def _user_rule(settings: RuleSettings) -> Rule:
         return TextRule(name, pattern or "", settings.get("replacement", ""))
     if builtin in DOCUMENT_RULES:
         return DocumentRule(name, builtin)
-    if builtin in BUILTINS:
-        return replace(BUILTINS[builtin], name=name)
+    builtins = BUILTINS | PRIVACY
+    if builtin in builtins:
+        return replace(builtins[builtin], name=name)
     raise CharlmError(
         f"cleaning.rules: rule {name!r}: unknown built-in {builtin!r}; "
-        f"expected one of {', '.join([*BUILTINS, *DOCUMENT_RULES])}"
+        f"expected one of {', '.join([*builtins, *DOCUMENT_RULES])}"
     )

@@ -5,6 +5,8 @@ import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import ftfy.bad_codecs  # noqa: F401 - adds utf-8-variants, which reads CESU-8
+
 from charlm.errors import CharlmError
 from charlm.text.sources.compression import decompressed
 from charlm.text.sources.records import Request

@@ -3,7 +3,7 @@
 import csv
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain
@@ -19,11 +19,14 @@ from charlm.text.sources.blocks import Block, FileBlock, join_blocks
 from charlm.text.sources.decoding import utf8_chunks, utf8_mark
 from charlm.text.sources.dialect import Dialect, Patterns, Row, open_row
 from charlm.text.sources.irregular import (
+    MANY_LINES,
     SCAN_BYTES,
     OpenQuoteError,
     Problem,
+    advice_for_fields,
     doubt_of_longest,
     may_be_irregular,
+    odd_values,
     open_quote_error,
     problem_of,
 )
@@ -134,6 +137,11 @@ class _Parser:
         """Number of fields of a record."""
         return len(self.layout.names)
 
+    @property
+    def _numbers(self) -> list[str]:
+        """The numbers of all columns, as names for Arrow."""
+        return [str(index) for index in range(self.width)]
+
     def parse(self, block: Block | FileBlock, exact: bool = False) -> list[Records]:
         """Return the records of a block.
 
@@ -152,7 +160,9 @@ class _Parser:
             # Only a record of several lines can be several records.
             single_lines = sum(len(part[0]) for part in parts) == signs.lines
             if single_lines or not may_be_irregular(block, self.dialect, self.patterns):
-                return self._records_of(parts, size, signs.lines)
+                records = self._records_of(parts, size, signs.lines)
+                records[0].notes += self._notes_of_unread(block, parts, signs.lines)
+                return records
         if size <= ARROW_BYTES or exact:
             return [self._parse_one_by_one(Block(block.data, block.last))]
         # Usually few records are wrong, all in one half. A block that cannot be halved is read
@@ -192,11 +202,39 @@ class _Parser:
         for part in parts:
             count = len(part[0])
             records = self.request.records(count, np.arange(count), part, missing=self.missing)
-            doubts = doubt_of_longest(part, self.dialect.mark, self.width)
-            records.notes += [Note(place, doubt) for place, doubt in doubts]
+            records.notes += self._notes_of(part, range(count))
             result.append(records)
         result[-1].size, result[-1].lines = size, lines
         return result[len(result) > 1 :]
+
+    def _notes_of(self, columns: list[pa.Array], places: Sequence[int]) -> Iterator[Note]:
+        """Yield what the user should know about these columns of records at these places."""
+        for index, doubt in doubt_of_longest(columns, self.dialect.mark, self.width):
+            yield Note(places[index], doubt)
+        known = r"\N" in self.dialect.na_values
+        texts = [] if known else columns[: len(self.request.text_columns)]
+        names = [] if self.dialect.header is None else self.layout.names
+        named = {names[index]: columns[i] for i, index in enumerate(self.layout.indices) if names}
+        for doubt in odd_values(texts, named):
+            yield Note(None, doubt)
+
+    def _notes_of_unread(
+        self, block: Block | FileBlock, parts: list[list[pa.Array]], lines: int
+    ) -> Iterator[Note]:
+        """Yield doubts about the columns that are not read, if these have many of the lines."""
+        read = sum(len(part[0]) for part in parts)
+        if lines - read - sum(map(_line_ends, chain(*parts))) < MANY_LINES:
+            return
+        table = pcsv.read_csv(
+            block.open(),
+            pcsv.ReadOptions(use_threads=False, block_size=len(block), column_names=self._numbers),
+            self.dialect.arrow_options(),
+            pcsv.ConvertOptions(column_types=dict.fromkeys(self._numbers, pa.binary())),
+        )
+        unread = [index for index in range(self.width) if index not in self.layout.indices]
+        columns = [table.column(index).combine_chunks() for index in unread]
+        for place, doubt in doubt_of_longest(columns, self.dialect.mark, self.width):
+            yield Note(place, doubt)
 
     def _parse_with_arrow(self, block: Block | FileBlock) -> list[list[pa.Array]] | None:
         """Return the requested columns of each batch that Arrow reads; see `_parse_one_by_one`.
@@ -205,7 +243,7 @@ class _Parser:
         or the last record might continue beyond the block. Arrow treats quotes as the `csv` module
         does.
         """
-        names = [str(index) for index in range(self.width)]
+        names = self._numbers
         wanted = [names[index] for index in self.layout.indices]
         if self.dialect.escapechar:
             block = Block(self._with_null_marks(block.data), block.last)
@@ -268,8 +306,7 @@ class _Parser:
             pa.array([values[index] for _, values in result.usable], pa.string())
             for index in range(len(self.layout.indices))
         ]
-        for index, doubt in doubt_of_longest(columns, self.dialect.mark, self.width):
-            result.notes.append(Note(result.usable[index][0], doubt))
+        result.notes += self._notes_of(columns, [place for place, _ in result.usable])
         records = self.request.collect(
             len(rows), result.usable, result.rejected, missing=self.missing
         )
@@ -301,6 +338,7 @@ class _Rows:
         self.numbered: dict[int, int] = {}
         self.notes: list[Note] = []
         self.lost_size = self.lost_lines = 0
+        self._before = ""
         self.advice = ""
 
     def add(self, place: int, row: Row, raw: str) -> None:
@@ -315,16 +353,29 @@ class _Rows:
             self.advice = self.advice or problem.advice
         elif not fits:
             reason = f"{len(row.values)} field{'s'[: len(row.values) != 1]}, not {width}"
+            self.advice = self.advice or advice_for_fields(
+                row, raw, self._before, parser.dialect, width
+            )
         else:
             reason = first_reason(values, parser.request)
             if problem and not reason:
                 self.notes.append(Note(place, problem))
+        self._before = raw[-3:]
         if reason:
             self.rejected.append((place, reason, excerpt(parser.dialect.mark.join(row.values))))
             self.lost_size += len(raw.encode("utf-8", "surrogateescape"))
             self.lost_lines += row.lines
             return
         self.usable.append((place, values))
+
+
+def _line_ends(texts: pa.Array) -> int:
+    """Return the number of line ends in the texts."""
+    ends, data = utf8_buffer(texts)
+    pieces = range(ends[0], ends[-1], SCAN_BYTES)
+    return sum(
+        count_lines(bytes(data[start : min(start + SCAN_BYTES, ends[-1])])) for start in pieces
+    )
 
 
 def _low_characters(texts: pa.Array) -> set[str]:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from charlm.errors import CharlmError
-from charlm.text.sources.compression import CODECS, TOO_LONG_WINDOW
+from charlm.text.sources.compression import CODECS, TOO_LONG_WINDOW, TrailingDataError
 from charlm.text.sources.delimited import check_delimited, read_delimited
 from charlm.text.sources.json_lines import read_json_lines
 from charlm.text.sources.locations import PACKAGES, check_digest
@@ -83,6 +83,15 @@ def check_file(path: Path, request: Request, format: str) -> None:
             CHECKS[format](path, codec, request)
 
 
+def has_keys(path: Path, request: Request, format: str) -> bool:
+    """Return whether each record of a file has names of its own, as JSON objects have.
+
+    Raises:
+        CharlmError: The format is unknown.
+    """
+    return _format_and_codec(path, request, format)[0] == "jsonl"
+
+
 def read_kept_types(path: Path, request: Request, format: str) -> list[tuple[pa.DataType, bool]]:
     """Return the type of each column to keep of a file, and whether the column has values.
 
@@ -127,6 +136,11 @@ def _one_line_errors(request: Request) -> Iterator[None]:
         raise request.error("permission denied; change its permissions") from None
     except UnicodeError as error:
         raise request.error(f"cannot be decoded: {one_line(error)}; set corpus.encoding") from None
+    except TrailingDataError:
+        raise request.error(
+            "something that is not gzip data follows its end; if nothing is lost without that, "
+            f"unpack it with `gzip -cd {request.name}` and read the unpacked file"
+        ) from None
     except (OSError, EOFError, zlib.error, pa.ArrowException) as error:
         if TOO_LONG_WINDOW in str(error):
             raise request.error(

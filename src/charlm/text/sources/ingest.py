@@ -16,15 +16,18 @@ from charlm.text.sources.column_types import common_types, with_types
 from charlm.text.sources.columns import Keys
 from charlm.text.sources.decoding import check_encoding
 from charlm.text.sources.dialect import Dialect
-from charlm.text.sources.formats import check_file, read_file
+from charlm.text.sources.formats import check_file, has_keys, read_file
 from charlm.text.sources.locations import is_remote, named_files
-from charlm.text.sources.records import UNDECODABLE, Records, Request, one_line
+from charlm.text.sources.records import HOW_TO_DECODE, Records, Request, one_line
 from charlm.text.tables import TableWriter, output
 
 log = logging.getLogger(__name__)
 
 CHECKED_FILES = 100
 """Number of files whose columns are checked before any job starts."""
+
+CHECKED_BYTES = 64 << 20
+"""Size of the JSON lines that are searched for the columns before any job starts."""
 
 REJECTED = pa.schema(
     [
@@ -123,8 +126,9 @@ def ingest(
                         f"{part.name}: its columns differ from the first file's: "
                         f"{one_line(error)}; convert them to the same types"
                     ) from None
-        where = files[0][0] if len(files) == 1 else f"{files[0][0]} and {len(files) - 1} more"
+        where = _names(requests)
         keys.check(replace(requests[0][1], name=where))
+        keys.warn(requests[0][1].text_columns)
         counts.check(where, columns[0], max_rejected_fraction)
 
 
@@ -144,7 +148,10 @@ def check_columns(
     csv: Mapping[str, Any] | None = None,
     **_: object,
 ) -> None:
-    """Check that the local files of a source have the columns, without reading their records.
+    """Check that the local files of a source have the columns, reading as little as possible.
+
+    JSON objects may lack keys, so they are read until each column has occurred, but at most the
+    first `CHECKED_BYTES`.
 
     Args:
         source: Paths, globs or `package:NAME`; see `resolve_source`.
@@ -159,9 +166,38 @@ def check_columns(
     """
     check_encoding(encoding)
     columns = tuple(map(str, text_columns)), tuple(map(str, keep_columns))
-    local = [(name, path) for name, path in named_files(source) if not is_remote(name)]
-    for name, path in local[:CHECKED_FILES]:
-        check_file(path, Request(name, *columns, "", encoding, dialect_of(csv)), format)
+    files = [
+        (path, Request(name, *columns, "", encoding, dialect_of(csv)))
+        for name, path in named_files(source)
+    ]
+    local = [(path, request) for path, request in files if not is_remote(request.name)]
+    for path, request in local[:CHECKED_FILES]:
+        check_file(path, request, format)
+    if local == files and all(has_keys(path, request, format) for path, request in files):
+        _check_keys(files, format)
+
+
+def _check_keys(files: Sequence[tuple[Path, Request]], format: str) -> None:
+    """Check that each column is a key of an object, unless that takes too long to tell.
+
+    Raises:
+        CharlmError: A file cannot be read, or a column does not occur in any.
+    """
+    keys = _KeysOfSource()
+    wanted = set(files[0][1].columns)
+    size = 0
+    for part in _read(files, format):
+        keys.add(part)
+        size += part.records.size
+        if keys.everywhere.found >= wanted or size > CHECKED_BYTES:
+            return
+    keys.check(replace(files[0][1], name=_names(files)))
+
+
+def _names(files: Sequence[tuple[Path, Request]]) -> str:
+    """Return the name of the first file, and the number of the others."""
+    first = files[0][1].name
+    return first if len(files) == 1 else f"{first} and {len(files) - 1} more"
 
 
 class _Part(NamedTuple):
@@ -232,7 +268,7 @@ class _KeysOfSource:
             self.in_files.setdefault(part.name, Keys()).add(keys)
 
     def check(self, request: Request) -> None:
-        """Check that each column occurs; report files without any text column.
+        """Check that each column occurs.
 
         Raises:
             CharlmError: A column does not occur.
@@ -240,9 +276,12 @@ class _KeysOfSource:
         found, others = self.everywhere.found, self.everywhere.others
         if others and not self.all_columns and not found.issuperset(request.columns):
             request.indices([*others, *(found - others.keys())])
-        texts = " or ".join(map(repr, request.text_columns))
+
+    def warn(self, text_columns: Sequence[str]) -> None:
+        """Log the files without any text column."""
+        texts = " or ".join(map(repr, text_columns))
         for name, keys in self.in_files.items():
-            if keys.others and keys.found.isdisjoint(request.text_columns):
+            if keys.others and keys.found.isdisjoint(text_columns):
                 log.warning(
                     f"{name}: no record has {texts}, so it adds no text; leave it out of "
                     "corpus.source or name its column in corpus.text_columns"
@@ -301,7 +340,7 @@ class _Counts:
             raise CharlmError(f"{where}: it has no records; give a file with documents")
         for (name, text), (row, count) in self.notes.items():
             place = "" if row is None else f"row {row}: "
-            more = f" ({count:,} such records)" if count > 1 else ""
+            more = f" ({count:,} such records)" if row and count > 1 else ""
             log.warning("%s: %s%s%s", name, place, text, more)
         if self.replaced:
             log.warning(
@@ -325,13 +364,12 @@ class _Counts:
         share = f"{self.unusable:,} of {self.total:,} records cannot be used ({fraction:.2%})"
         if largest > 2 * fraction:
             share += f", which are {of_lines:.2%} of the lines and {of_text:.2%} of the characters"
-        fix = self.advice or "fix the source"
-        if reason.startswith(UNDECODABLE):
-            fix = "set corpus.encoding (to cp1252, for example)"
+        fixes = (fix for what, fix in HOW_TO_DECODE.items() if reason.startswith(what))
+        fix = next(fixes, self.advice)
         if largest > max_fraction:
             raise CharlmError(
                 f"{name}: row {row}: {reason}; {share}, and corpus.max_rejected_fraction is "
-                f"{max_fraction:g}: {fix} or raise the limit"
+                f"{max_fraction:g}: {fix or 'fix the source'} or raise the limit"
             )
-        advice = f"; {self.advice}" if self.advice else ""
+        advice = f"; {fix}" if fix else ""
         log.warning("%s: row %s: %s; %s, see rejected.parquet%s", name, row, reason, share, advice)

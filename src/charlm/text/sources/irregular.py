@@ -5,7 +5,8 @@ one. Such a record is rejected. So is one with `\"` within quotes, whose text wo
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from functools import reduce
 from typing import NamedTuple
 
 import numpy as np
@@ -34,6 +35,12 @@ AFTER_QUOTE = f"a field goes on after its closing quote, and has lost its quotes
 LIKE_RECORDS = (
     "several lines within one pair of quotes, and they look like records; close the quote that "
     f"opens there, or {NO_QUOTES}"
+)
+NULL_MARKS = (
+    r"some texts are \N, a missing value in files of MySQL; set corpus.csv.na_values to ['\N']"
+)
+REPEATED_HEADER = (
+    "a record looks like the header, as if several files had been joined; remove it if it is one"
 )
 LONG = "many lines within one pair of quotes, far more than in others; see that it is one record"
 
@@ -112,6 +119,24 @@ def problem_of(row: Row, raw: str, dialect: Dialect, patterns: Patterns) -> Prob
     return AFTER_QUOTE
 
 
+def advice_for_fields(row: Row, raw: str, before: str, dialect: Dialect, width: int) -> str:
+    """Return how to read a record with another number of fields than `width`, if that shows.
+
+    Args:
+        row: The record.
+        raw: Its text in the file.
+        before: The end of the text before it.
+        dialect: The dialect of the file.
+        width: Number of fields of a record.
+    """
+    escaped = f"\\{dialect.mark}" in raw or before.rstrip("\r\n").endswith("\\")
+    if escaped and not dialect.escapechar:
+        return ESCAPES
+    if dialect.quotes and dialect.mark == "\t" and len(row.values) < width and '"' in raw:
+        return NO_QUOTES
+    return ""
+
+
 def may_be_irregular(data: Block | FileBlock, dialect: Dialect, patterns: Patterns) -> bool:
     r"""Return whether some quotes may not be those of RFC 4180.
 
@@ -165,6 +190,20 @@ def doubt_of_longest(
             doubt = doubt_of(text, int(sizes.sum()), len(sizes), delimiter, width)
             if doubt:
                 yield row, doubt
+
+
+def odd_values(texts: Sequence[pa.Array], columns: Mapping[str, pa.Array]) -> Iterator[str]:
+    r"""Yield what values of some records suggest.
+
+    Args:
+        texts: Columns in which `\N` is no missing value.
+        columns: All columns that are read, by their names in the header.
+    """
+    if any(pc.index(values, r"\N").as_py() >= 0 for values in texts):
+        yield NULL_MARKS
+    equal = [pc.equal(values, name) for name, values in columns.items()]
+    if equal and pc.any(reduce(pc.and_, equal)).as_py():
+        yield REPEATED_HEADER
 
 
 def doubt_of(text: bytes, total: int, count: int, delimiter: str, width: int) -> str | None:

@@ -15,12 +15,12 @@ from charlm.text.sources.blocks import Block, join_blocks
 from charlm.text.sources.columns import Keys
 from charlm.text.sources.decoding import utf8_chunks
 from charlm.text.sources.records import (
-    UNDECODABLE,
     Records,
     Request,
     excerpt,
     first_reason,
     one_line,
+    undecodable,
 )
 from charlm.text.tables import ordered_map
 
@@ -115,7 +115,16 @@ def _parse_json_lines(block: Block, *, request: Request) -> Records:
         else:
             usable.append((place, values))
     records = request.collect(len(lines), usable, rejected)
-    return replace(records, keys=keys, replaced=replaced)
+    lost = [lines[place] for place, *_ in rejected]
+    return replace(
+        records,
+        keys=keys,
+        replaced=replaced,
+        size=len(block),
+        lines=len(lines),
+        lost_size=sum(map(len, lost)),
+        lost_lines=len(lost),
+    )
 
 
 def _parse_line(line: bytes) -> dict[str, object]:
@@ -123,7 +132,8 @@ def _parse_line(line: bytes) -> dict[str, object]:
     try:
         record = json.loads(line.removeprefix(codecs.BOM_UTF8).decode("utf-8"))
     except UnicodeDecodeError as error:
-        raise _UnusableError(f"{UNDECODABLE} at offset {error.start}") from None
+        what = undecodable(line[error.start :][:6].decode("utf-8", "surrogateescape"), 0)
+        raise _UnusableError(f"{what} at offset {error.start}") from None
     except (ValueError, RecursionError) as error:
         raise _UnusableError(f"no JSON object: {one_line(error)}") from None
     if not isinstance(record, dict):

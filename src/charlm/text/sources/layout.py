@@ -21,6 +21,15 @@ NO_NAME = re.compile(r"[-+]?\d+([.,]\d+)?|.{80,}|(\S+\s+){2,}.*[.!?]", re.DOTALL
 """A number, a long text or a sentence, which are seldom the name of a column."""
 
 
+LETTER_ESCAPE = re.compile(rb"(?<!\\)(?:\\\\)*+\\[nrt]")
+r"""An escape such as `\n`, which PostgreSQL writes for a line end."""
+
+LOST_ESCAPES = (
+    r"escapes such as \n lose their backslash, as in pandas; leave out corpus.csv.escapechar and "
+    "replace them in cleaning.rules"
+)
+
+
 @dataclass(frozen=True)
 class Layout:
     """What the first lines of a file say.
@@ -82,6 +91,8 @@ def read_layout(path: Path, codec: str | None, request: Request, delimiter: str)
             f"it is read as a single column; if {other!r} is its delimiter, set "
             f"corpus.csv.delimiter to {other!r}"
         )
+    if dialect.escapechar == "\\" and LETTER_ESCAPE.search(sample):
+        notes.append(LOST_ESCAPES)
     irregular = may_be_irregular(Block(sample), dialect, dialect.patterns(len(names)))
     return Layout(dialect, names, indices, start, count_lines(head[:start]), irregular, notes)
 

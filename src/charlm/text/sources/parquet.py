@@ -89,12 +89,7 @@ def _parse_batch(batch: pa.RecordBatch, *, names: list[str], request: Request) -
         for column, name in zip(columns, request.text_columns, strict=False)
     ]
     kept = columns[len(texts) :]
-    try:
-        for text in texts:
-            text.validate(full=True)
-    except pa.ArrowInvalid:
-        pass
-    else:
+    if all(map(_is_usable, texts)):
         return request.records(len(batch), np.arange(len(batch)), texts + kept)
     raw = [text.cast(pa.binary()).to_pylist() for text in texts]
     rejected = []
@@ -105,6 +100,15 @@ def _parse_batch(batch: pa.RecordBatch, *, names: list[str], request: Request) -
     places = np.setdiff1d(np.arange(len(batch)), [place for place, *_ in rejected])
     columns = [column.take(pa.array(places)) for column in texts + kept]
     return request.records(len(batch), places, columns, rejected=rejected)
+
+
+def _is_usable(texts: pa.Array) -> bool:
+    """Return whether all texts are UTF-8 without NUL."""
+    try:
+        texts.validate(full=True)
+    except pa.ArrowInvalid:
+        return False
+    return not pc.any(pc.match_substring(texts, "\0")).as_py()
 
 
 def _as_text(values: pa.Array, name: str, request: Request) -> pa.Array:

@@ -29,6 +29,18 @@ MISSING = pa.array(
 UNDECODABLE = "bytes that do not decode"
 """The start of the reason for which such records are rejected."""
 
+CESU_8 = "a character in CESU-8 instead of UTF-8"
+"""The start of the reason for records with surrogates, which old MySQL and Java write for emoji."""
+
+HOW_TO_DECODE = {
+    UNDECODABLE: "set corpus.encoding (to cp1252, for example)",
+    CESU_8: "set corpus.encoding to utf-8-variants",
+}
+"""What to do about records that are rejected for such a reason."""
+
+SURROGATES = re.compile("\udced[\udca0-\udcaf][\udc80-\udcbf]\udced[\udcb0-\udcbf]")
+"""The bytes of a pair of surrogates, as they are if they cannot be decoded."""
+
 UNUSABLE = re.compile("[\0\ud800-\udfff]")
 """NUL, and surrogates, which stand for bytes that could not be decoded."""
 
@@ -217,9 +229,14 @@ def first_reason(values: Sequence[str | None], request: Request) -> str | None:
     names = request.columns or ["text"]
     for name, value in zip(names, values, strict=False):
         if value and (found := UNUSABLE.search(value)):
-            what = "a NUL byte" if found[0] == "\0" else UNDECODABLE
+            what = "a NUL byte" if found[0] == "\0" else undecodable(value, found.start())
             return f"{what} at character {found.start() + 1} of column {name!r}"
     return None
+
+
+def undecodable(text: str, place: int) -> str:
+    """Return the start of the reason for bytes at a place of a text that could not be decoded."""
+    return CESU_8 if SURROGATES.match(text, place) else UNDECODABLE
 
 
 def excerpt(text: str | bytes) -> str:
