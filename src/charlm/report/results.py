@@ -5,7 +5,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias, TypedDict, TypeVar
+from typing import Any, NotRequired, TypeAlias, TypedDict, TypeVar
 
 from charlm.evaluation.baseline import BaselineScores
 from charlm.evaluation.compare import Comparison
@@ -55,6 +55,7 @@ class Timing(TypedDict):
 
     seconds: float
     characters_per_second: int
+    threads: NotRequired[int]
 
 
 @dataclass(frozen=True)
