@@ -25,6 +25,7 @@ from tests.report.conftest import (
 )
 
 from charlm.pipeline.config import resolve
+from charlm.report.playground import embed
 from charlm.report.report import write_report
 
 
@@ -282,7 +283,9 @@ def test_a_band_shows_the_range_of_the_seeds(results: Path) -> None:
 def test_models_that_are_too_large_for_the_page_are_named(
     results: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("charlm.report.playground.NETWORK_BYTES", 6000)
+    alone = embed([results / "models/lstm"], results / "tokens", None)
+    room = len(alone.models[0]["weights"]["data"])
+    monkeypatch.setattr("charlm.report.playground.NETWORK_BYTES", room)
     text = text_of(report_of(results))
     assert "The model runs in this page" in text
     assert "gru is too large for this page." in text

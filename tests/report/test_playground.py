@@ -164,7 +164,7 @@ def test_the_counts_that_fit_are_kept_and_their_cost_is_measured(
     results: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("lstm", "gru"):
-        write_model(results / "models" / name, VOCABULARY, cell=name, mixture={"order": 4})
+        write_model(results / "models" / name, VOCABULARY, cell="lstm", mixture={"order": 4})
     folders = [results / "models" / name for name in ("lstm", "gru")]
     whole = embed(folders, results / "tokens", "test")
     assert len(whole.counts) == 1, "both models have the same counts"

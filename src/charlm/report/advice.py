@@ -77,13 +77,12 @@ def _reasons(model: ModelResults, config: Configuration, training_text: Size) ->
     elif steps < FEW_STEPS:
         yield Reason(f"It was updated only {steps:,} times.", f"training.steps: {2 * FEW_STEPS}")
     elif before and before[-1] > (1 + NOTABLE) * last:
-        longer = (
-            f"epochs: {2 * training['epochs']:g}" if training["epochs"] else f"steps: {2 * steps}"
-        )
+        # The first of these that is set decides how long the training lasts.
+        decisive = next(key for key in ("steps", "minutes", "epochs") if training[key])
         yield Reason(
             "It was still learning when training ended: in the last fifth of the training, its "
             f"bits per character on the validation text fell from {before[-1]:.3f} to {last:.3f}.",
-            f"training.{longer}",
+            f"training.{decisive}: {2 * training[decisive]}",
         )
     if training_text["characters"] < LITTLE_TEXT:
         yield Reason(

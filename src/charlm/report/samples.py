@@ -45,7 +45,7 @@ def samples_by_prompt(models: Sequence[ModelResults]) -> list[PromptSamples]:
 
 def samples_to_quote(model: ModelResults) -> list[tuple[str, Sample]]:
     """Return a sample of a low and one of a high temperature, with prompts if possible."""
-    quoted = []
+    quoted: list[tuple[str, Sample]] = []
     temperatures = {sample.temperature for sample in model.samples}
     for kind, wanted in (
         ("careful", min(temperatures, key=lambda each: (each < REPETITIVE, each), default=None)),
