@@ -56,6 +56,7 @@ def test_the_page_begins_with_the_score_of_the_best_model(results: Path) -> None
     text = text_of(report_of(results))
     assert "lstm has read 1 document (240 characters) and guesses the next character" in text
     assert "of unseen text right 40% of the time." in text
+    assert "lstm: weights rounded to 8 bits. So it needs" in text
     strongest = "8% fewer than the strongest baseline, the 5-gram."
     assert f"It needs 1.84 bits per character, {strongest}" in text
     assert "Trained in 25 seconds on 2 cores." in text
