@@ -186,7 +186,13 @@ def memorization(folder: Path, config: Mapping[str, Any]) -> None:
 def report(folder: Path, config: Mapping[str, Any]) -> None:
     from charlm.report.report import write_report
 
-    write_report(folder, folder / "report.html", models=["lstm"], config=config)
+    write_report(
+        folder,
+        folder / "report.html",
+        folder / "report_without_playground.html",
+        models=["lstm"],
+        config=config,
+    )
 
 
 TEXT = (ingest, clean_shard, clean, vocabulary, encode)

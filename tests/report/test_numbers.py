@@ -1,6 +1,7 @@
 """Every number on the page, from results in which no two numbers are equal."""
 
 import hashlib
+import html
 import json
 import math
 import re
@@ -100,19 +101,23 @@ class ParsedPage(HTMLParser):
         """Return the text of a section with all white space as single spaces."""
         return " ".join(self.sections[section].split())
 
-    def values(self, chart: int, layer: int = 0) -> Any:
-        """Return the data of a layer of a chart."""
-        (specification,) = [
-            each
-            for each in self.scripts
-            if "description" in each and each["description"].startswith(CHARTS[chart])
-        ]
-        layers = specification.get("layer", [specification])
-        data = layers[layer].get("data", specification.get("data"))
-        return specification["datasets"][data["name"]]
+    def labels(self, chart: int) -> list[str]:
+        """Return the labels of the marks of a chart, in its wide form."""
+        found = re.findall(r'aria-label="([^"]*)"><div class="wide-only">(.*?)</svg>', self.page)
+        (picture,) = [svg for text, svg in found if text.startswith(CHARTS[chart])]
+        kind = "bar" if chart == 3 else "circle"
+        marks = re.findall(rf'aria-label="([^"]*)"[^>]*aria-roledescription="{kind}"', picture)
+        return [html.unescape(label) for label in marks if re.match(LABELS[chart], label)]
+
+    def drawn(self, chart: int) -> list[str]:
+        """Return the texts in a chart, in its wide form."""
+        found = re.findall(r'aria-label="([^"]*)"><div class="wide-only">(.*?)</svg>', self.page)
+        (picture,) = [svg for text, svg in found if text.startswith(CHARTS[chart])]
+        return re.findall("<text [^>]*>(.*?)</text>", picture)
 
 
 CHARTS = ("Learning curves", "Bits per symbol by position", "Calibration", "Held-out documents")
+LABELS = (r".*, step ", r".*, symbols ", r".*, confidence ", r"[\d.]+ to ")
 
 
 def score(label: str, split: int) -> dict[str, Any]:
@@ -279,19 +284,19 @@ def page(folder: Path) -> ParsedPage:
 
 def test_the_headline(page: ParsedPage) -> None:
     text = page.text("summary")
-    strongest = "12 % fewer than the strongest baseline, the 5-gram."
-    assert f"lstm.seed2 needs 1.84 bits per character, {strongest}" in text
+    strongest = "12% fewer than the strongest baseline, the 5-gram."
+    assert "lstm.seed2 has read 2 documents (740 characters) and guesses" in text
+    assert f"It needs 1.84 bits per character, {strongest}" in text
     assert "between 3.6 equally likely characters; the vocabulary has 7 symbols" in text
     tiles = re.search(
-        r"documents(\S+)characters(\S+)symbols(\S+)models(\S+)", text.replace(" ", "")
+        r"documents([\d,]+)characters([\d,]+)symbols(\d+)models(\d)", text.replace(" ", "")
     )
     assert tiles
-    assert tiles.groups()[:3] == ("10", "2,959", "7")
-    assert tiles[4].startswith("4")
+    assert tiles.groups() == ("10", "2,959", "7", "4")
 
 
 def test_the_ranking_is_by_the_test_text(page: ParsedPage) -> None:
-    name = "Bits per character on the test text; lower is better. Whiskers are 95 % intervals."
+    name = "Bits per character on the test text; lower is better. Whiskers are 95% intervals."
     ranked = ["lstm.seed2", "lstm.seed1", "lstm.seed7", "5-gram", "Kneser-Ney, order 7"]
     ranked += ["PPMd, order 9 (adapts)", "gru", "xz (adapts)"]
     expected = [
@@ -314,9 +319,9 @@ def test_the_ranking_is_by_the_test_text(page: ParsedPage) -> None:
 
 def test_documents_and_characters_of_the_splits(page: ParsedPage) -> None:
     assert page.tables["Splits of the corpus"][1:] == [
-        ["train", "2", "740", "25.0 %"],
-        ["validation", "2", "360", "12.2 %"],
-        ["test", "8", "1,859", "62.8 %"],
+        ["train", "2", "740", "25.0%"],
+        ["validation", "2", "360", "12.2%"],
+        ["test", "8", "1,859", "62.8%"],
     ]
     assert "10 documents from" in page.text("summary")
 
@@ -342,11 +347,11 @@ def test_memorization(page: ParsedPage) -> None:
     assert "that of held-out text 61." in text
     assert "2 samples copy 50 or more characters in a row." in text
     assert page.tables["Overlap with the training text"][1:] == [
-        ["lstm.seed1", "0.5", "6", "15.5", "49", "2.0 %"],
-        ["1.25", "2", "530.5", "1,030", "50.0 %"],
-        ["gru", "0.5", "6", "5", "5", "0.0 %"],
-        ["1.25", "2", "29.5", "52", "under 0.1 %"],
-        ["held-out text", "–", "3", "45", "61", "12.5 %"],
+        ["lstm.seed1", "0.5", "6", "15.5", "49", "2.0%"],
+        ["1.25", "2", "530.5", "1,030", "50.0%"],
+        ["gru", "0.5", "6", "5", "5", "0.0%"],
+        ["1.25", "2", "29.5", "52", "under 0.1%"],
+        ["held-out text", "–", "3", "45", "61", "12.5%"],
     ]
 
 
@@ -374,24 +379,19 @@ def test_the_learning_curves(page: ParsedPage) -> None:
             [label, "2,000", "1.0", "128,000", "0.001", f"3.{number**2}5", "–"],
         )
     ]
-    rules = {each["baseline"]: each["bits"] for each in page.values(0)}
-    assert rules == {"5-gram": 2.2, "Kneser-Ney, order 7": 2.05, "PPMd, order 9": 2.01, "xz": 3.1}
-    points = {(row["name"], row["text"], row["step"]): row for row in page.values(0, 2)}
+    assert {"5-gram", "Kneser-Ney, order 7", "PPMd, order 9", "xz"} <= set(page.drawn(0))
     # Those of step 500 are left out, above all validation scores, which are at most 4.9.
-    assert set(points) == {
-        ("lstm", "validation", 1000),
-        ("gru", "validation", 1000),
-        ("lstm", "training", 1000),
-        ("lstm", "training", 2000),
-        ("gru", "training", 1000),
-        ("gru", "training", 2000),
-    }
-    validation = points["lstm", "validation", 1000]
-    assert (validation["bits"], validation["low"], validation["high"]) == (4.166667, 4.0, 4.4)
-    training = points["lstm", "training", 2000]
-    assert (training["bits"], training["low"], training["high"]) == (3.216667, 3.05, 3.45)
-    assert {row["characters"] for row in points.values() if row["step"] == 2000} == {128000}
-    assert points["gru", "validation", 1000]["bits"] == 4.9
+    assert sorted(page.labels(0)) == [
+        f"{name}, {text}, step {step} characters read): {bits} bits per character"
+        for name, text, step, bits in (
+            ("gru", "training", "1,000 (64,000", "4.950"),
+            ("gru", "training", "2,000 (128,000", "3.950"),
+            ("gru", "validation", "1,000 (64,000", "4.900"),
+            ("lstm", "training", "1,000 (64,000", "4.217"),
+            ("lstm", "training", "2,000 (128,000", "3.217"),
+            ("lstm", "validation", "1,000 (64,000", "4.167"),
+        )
+    ]
 
 
 def test_the_table_of_scores(page: ParsedPage) -> None:
@@ -403,7 +403,7 @@ def test_the_table_of_scores(page: ParsedPage) -> None:
 
     rows = page.tables["Scores of models and baselines on the held-out text"]
     assert rows[0] == ["", "validation, 360 characters", "test, 1,859 characters"]
-    assert rows[1] == ["model", *["bits", "95 % interval", "nats"] * 2]
+    assert rows[1] == ["model", *["bits", "95% interval", "nats"] * 2]
     assert rows[2:] == [[label, *cells(label, 0), *cells(label, 1)] for label in SCORES]
 
 
@@ -459,40 +459,39 @@ def test_the_error_analysis(page: ParsedPage) -> None:
     rows = page.tables["Bits per symbol of the test text, by class of character"]
     assert rows == [
         ["class", "share of symbols", "lstm.seed1", "gru", ""],
-        ["letter within a word", "75.0 %", "2.500", "2.800", ""],
-        ["space", "25.0 %", "0.500", "0.800", ""],
+        ["letter within a word", "75.0%", "2.500", "2.800", ""],
+        ["space", "25.0%", "0.500", "0.800", ""],
     ]
-    assert "lstm.seed1 3.21 %, gru 3.51 %." in page.text("error_analysis")
+    assert "lstm.seed1 3.21%, gru 3.51%." in page.text("error_analysis")
     section = page.page[page.page.index('<section id="error_analysis"') :]
     widths = re.findall(r'<rect width="(.*?)%" height="100%"', section)
     assert [float(width) for width in widths] == pytest.approx(
         [100 * bits / 2.8 for bits in (2.5, 2.8, 0.5, 0.8)], abs=0.006
     )
-    assert page.values(1) == [
-        {"name": "lstm", "from": 0, "to": 1, "bits": 5.5},
-        {"name": "lstm", "from": 1, "to": 2, "bits": 0.001},
-        {"name": "gru", "from": 0, "to": 1, "bits": 5.8},
-        {"name": "gru", "from": 1, "to": 2, "bits": 0.001},
+    assert page.labels(1) == [
+        "lstm, symbols 0 to 0: 5.500 bits per symbol",
+        "lstm, symbols 1 to 1: 0.001 bits per symbol",
+        "gru, symbols 0 to 0: 5.800 bits per symbol",
+        "gru, symbols 1 to 1: 0.001 bits per symbol",
     ]
-    assert page.values(2, 1) == [
-        {"name": "lstm", "symbols": 40, "confidence": 0.625, "accuracy": 0.5},
-        {"name": "gru", "symbols": 40, "confidence": 0.655, "accuracy": 0.5},
+    assert page.labels(2) == [
+        "lstm, confidence 62.5%: right in 50.0% of 40 symbols",
+        "gru, confidence 65.5%: right in 50.0% of 40 symbols",
     ]
-    assert page.values(2) == [{"x": 0, "y": 0}, {"x": 1, "y": 1}]
 
 
 def test_the_histogram_of_the_best_models_documents(page: ParsedPage) -> None:
     bits = np.array([row[3] for row in ROWS if row[3]])
     assert "Half of them lie between 1.50 and 2.50;" in page.text("documents")
-    bars = page.values(3)
+    pattern = r"([\d.]+) to ([\d.]+) bits per character: (\d+) documents"
+    bars = [tuple(map(float, re.fullmatch(pattern, bar).groups())) for bar in page.labels(3)]  # type: ignore[union-attr]
     assert len(bars) == 40
-    assert sum(bar["documents"] for bar in bars) == len(bits) == 9
+    assert sum(count for _, _, count in bars) == len(bits) == 9
     # The document of 9 bits lies beyond the upper fence, 2.5 + 3 * (2.5 - 1.5).
-    assert (bars[0]["from"], bars[-1]["to"]) == (0.25, 5.5)
-    for bar in bars[:-1]:
-        assert bar["to"] - bar["from"] == pytest.approx(5.25 / 40, abs=2e-4)
-        assert bar["documents"] == sum((bar["from"] <= bits) & (bits < bar["to"]))
-    assert bars[-1]["documents"] == 1
+    assert (bars[0][0], bars[-1][1]) == (0.25, 5.5)
+    edges = np.linspace(0.25, 5.5, 41)
+    expected, _ = np.histogram(np.minimum(bits, 5.5), edges)
+    assert [count for _, _, count in bars] == expected.tolist()
 
 
 def test_the_hardest_and_the_easiest_documents(page: ParsedPage) -> None:

@@ -14,9 +14,10 @@ from tests.report.conftest import console, report_of, write_comparison
 import charlm
 import charlm.model.trained_model
 from charlm.model.store import make_model, save_model
-from charlm.report.playground import quantize
+from charlm.report.playground import embed, quantize
 from charlm.settings import Architecture
 from charlm.text.symbols import byte_symbol
+from charlm.text.tokens import TokenSplit
 from charlm.text.vocabulary import Vocabulary
 
 
@@ -55,8 +56,8 @@ def write_model(folder: Path, symbols: Vocabulary, **settings: Any) -> None:
 def rounded(folder: Path) -> charlm.model.trained_model.TrainedModel:
     """Load a model with its weights rounded like those in the page."""
     loaded = charlm.load(folder)
-    loaded.model = getattr(loaded.model, "network", loaded.model)
-    for parameter in loaded.model.parameters():
+    network = getattr(loaded.model, "network", loaded.model)
+    for parameter in network.parameters():
         if parameter.ndim == 2:
             factors, values = quantize(parameter.detach().numpy())
             parameter.data = torch.from_numpy(factors[:, None] * values)
@@ -70,9 +71,9 @@ def write(page: Page, model: int, prompt: str, temperature: float, length: int) 
     form.locator("[name=prompt]").fill(prompt)
     form.locator("[name=temperature]").fill(str(temperature))
     form.locator("[name=length]").fill(str(length))
-    form.get_by_text("Write").click()
-    page.locator("#playground [role=status]:not(:empty)").wait_for()
-    return page.locator(".written").text_content() or ""
+    form.get_by_text("Write on").click()
+    page.locator("#playground [role=status]:not(:empty)").first.wait_for()
+    return page.locator(".written").first.text_content() or ""
 
 
 def test_greedy_text_is_the_same_as_in_python(results: Path, browser: Page) -> None:
@@ -98,13 +99,13 @@ def test_greedy_text_is_the_same_as_in_python(results: Path, browser: Page) -> N
         assert len({text[place : place + 3] for place in range(298)}) > 30
         assert write(browser, number, prompt, 0, 300) == prompt + text, name
     names = browser.locator("select option").all_text_contents()
-    assert names == [*list(kinds)[:-1], "mixed without its experts"]
+    assert names == [*kinds, "lstm and gru, side by side"]
     assert len(write(browser, 0, PROMPT, 1.0, 20)) == len(PROMPT) + 20
     assert console(browser) == []
 
 
 def test_each_character_shows_its_surprisal(results: Path, browser: Page) -> None:
-    write_model(results / "models" / "gru", VOCABULARY, cell="gru")
+    write_model(results / "models" / "gru", VOCABULARY, cell="gru", mixture={"order": 4})
     report_of(results)
     browser.goto((results / "report.html").as_uri())
     text = write(browser, 1, PROMPT, 0.5, 40)
@@ -130,7 +131,7 @@ def test_writing_can_be_stopped(results: Path, browser: Page) -> None:
     browser.goto((results / "report.html").as_uri())
     form = browser.locator("#playground form")
     form.locator("[name=length]").fill("5000")
-    form.get_by_text("Write").click()
+    form.get_by_text("Write on").click()
     browser.locator(".written span").nth(3).wait_for()
     form.get_by_text("Stop").click()
     status = browser.locator("#playground [role=status]:not(:empty)").text_content()
@@ -145,10 +146,10 @@ def test_models_of_other_units_write(
     if unit == "byte":
         symbols = [byte_symbol(byte) for byte in range(256)]
     else:
-        symbols = ["a", "e\u0301", "東", "🇨🇭", " "]
-    vocabulary = Vocabulary(
-        symbols, [1] * len(symbols), {"unknown": None, "end_of_document": None}, unit
-    )
+        symbols = ["a", "e\u0301", "東", "🇨🇭", " ", "<unknown>"]
+    special = {"unknown": symbols.index("<unknown>") if unit == "grapheme" else None}
+    special["end_of_document"] = None
+    vocabulary = Vocabulary(symbols, [1] * len(symbols), special, unit)
     write_model(results / "models" / "lstm", vocabulary, cell="lstm")
     report_of(results)
     browser.goto((results / "report.html").as_uri())
@@ -157,3 +158,95 @@ def test_models_of_other_units_write(
     expected = model.generate(prompt, length=30, temperature=0)[0]
     text = write(browser, 0, prompt, 0, 30)
     assert text.startswith(prompt + expected[:3])
+
+
+def test_the_counts_that_fit_are_kept_and_their_cost_is_measured(
+    results: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("lstm", "gru"):
+        write_model(results / "models" / name, VOCABULARY, cell="lstm", mixture={"order": 4})
+    folders = [results / "models" / name for name in ("lstm", "gru")]
+    whole = embed(folders, results / "tokens", "test")
+    assert len(whole.counts) == 1, "both models have the same counts"
+    assert [each.share for each in whole.fidelity] == [1.0, 1.0]
+    weights = sum(len(model["weights"]["data"]) for model in whole.models)
+    room = len(whole.counts[0]["data"]) // 2
+    monkeypatch.setattr("charlm.report.playground.MAX_BYTES", weights + room)
+    monkeypatch.setattr("charlm.report.playground.NETWORK_BYTES", weights)
+    pruned = embed(folders, results / "tokens", "test")
+    assert not pruned.too_large
+    assert room / 2 < len(pruned.counts[0]["data"]) <= room
+    tokens = TokenSplit.load(results / "tokens", "test").tokens
+    for each in pruned.fidelity:
+        assert each.share is not None
+        assert 0.1 < each.share < 0.9
+        assert each.whole_bits is not None
+        assert each.embedded_bits is not None
+        assert abs(each.embedded_bits - each.whole_bits) > 0.001
+        score = charlm.load(results / "models" / each.name).score(VOCABULARY.decode(tokens[:20]))
+        assert each.whole_bits == pytest.approx(score / np.log(2), rel=1e-4)
+
+
+def test_the_page_reads_a_text_and_explains_each_character(results: Path, browser: Page) -> None:
+    write_model(results / "models" / "lstm", VOCABULARY, cell="lstm", mixture={"order": 4})
+    report_of(results)
+    browser.goto((results / "report.html").as_uri())
+    form = browser.locator("#playground form")
+    form.locator("[name=prompt]").fill("abcé")
+    form.get_by_text("Read my text").click()
+    panel = browser.locator(".panel").first
+    status = panel.locator("[role=status]:not(:empty)").text_content() or ""
+    assert status.startswith("4 symbols, ")
+    assert "not in the vocabulary: “é”" in status
+    panel.locator(".written").focus()
+    for _ in range(2):
+        browser.keyboard.press("ArrowRight")
+    detail = panel.locator(".detail").text_content() or ""
+    model = rounded(results / "models" / "lstm").model
+    with torch.no_grad():
+        logits, _ = model(torch.tensor([[16], [0]]))
+    probabilities = logits[-1, 0, :15].softmax(0) * (1 - logits[-1, 0].softmax(0)[15:].sum())
+    best = probabilities.argsort(descending=True)[:5].tolist()
+    names = {" ": "space", "\n": "line break"}
+    expected = [
+        f"{names.get(SYMBOLS[symbol], f'“{SYMBOLS[symbol]}”')} {100 * probabilities[symbol]:.1f}%"
+        for symbol in best
+    ]
+    assert detail.startswith("“b”: ")
+    assert detail.endswith(f"Likeliest: {', '.join(expected)}")
+
+    # The same seed writes the same text, from the chosen character on.
+    form.locator("[name=seed]").fill("7")
+    form.locator("[name=length]").fill("30")
+    texts = []
+    for _ in range(2):
+        form.locator("[name=prompt]").fill("abcd")
+        form.get_by_text("Read my text").click()
+        panel.locator("[role=status]:has-text('4 symbols')").wait_for()
+        panel.locator(".written span").nth(1).click()
+        panel.get_by_text("Write from here").click()
+        panel.locator("[role=status]:has-text('30 symbols')").wait_for()
+        texts.append(panel.locator(".written").text_content() or "")
+    assert texts[0] == texts[1]
+    assert texts[0].startswith("ab")
+    assert len(texts[0]) == 32
+    assert panel.locator(".written").evaluate("(each) => each === document.activeElement")
+
+
+def test_two_models_write_side_by_side(results: Path, browser: Page) -> None:
+    for name in ("lstm", "gru"):
+        write_model(results / "models" / name, VOCABULARY, cell=name)
+    report_of(results)
+    browser.goto((results / "report.html").as_uri())
+    form = browser.locator("#playground form")
+    form.locator("[name=model]").select_option("all")
+    form.locator("[name=temperature]").fill("0")
+    form.locator("[name=length]").fill("40")
+    form.locator("[name=prompt]").fill("ab")
+    form.locator("[name=prompt]").press("Control+Enter")
+    for number, name in enumerate(("lstm", "gru")):
+        panel = browser.locator(".panel").nth(number)
+        panel.locator("[role=status]:not(:empty)").wait_for()
+        (text,) = rounded(results / "models" / name).generate("ab", length=40, temperature=0)
+        assert panel.locator(".written").text_content() == f"ab{text}"
+    assert console(browser) == []

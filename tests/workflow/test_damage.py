@@ -100,7 +100,7 @@ def read_report(results: Path, output: Path) -> None:
     config = resolve({"corpus": {"name": "c", "source": "s"}, "models": {"lstm": {}}})
     page = render(read_results(results, ["lstm"], config))
     # The page lists checksums of files, whatever these contain.
-    (output / "page.html").write_text(re.sub(r"\b[0-9a-f]{64}\b", "", page))
+    (output / "page.html").write_text(re.sub(r"\b[0-9a-f]{64}\b", "", page.whole))
 
 
 Reader = Callable[[Path, Path], None]

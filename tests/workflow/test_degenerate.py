@@ -95,7 +95,13 @@ def run_chain(folder: Path, texts: str | list[str], **settings: Any) -> Path:
     compare(scores, of_documents, results / "comparison.json", models=list(folders))
     samples = [model / "samples.jsonl" for model in folders.values()]
     measure_memorization(corpus, samples, results / "memorization.json", models=list(folders))
-    write_report(results, results / "report.html", models=list(folders), config=config)
+    write_report(
+        results,
+        results / "report.html",
+        results / "report_without_playground.html",
+        models=list(folders),
+        config=config,
+    )
     return results
 
 

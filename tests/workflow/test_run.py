@@ -49,7 +49,7 @@ def test_all_promised_files_are_made(results: Path) -> None:
         "vocabulary.json",
         *("tokens/train.npy", "tokens/summary.json"),
         *("baselines.json", "baseline_scores.parquet", "comparison.json", "memorization.json"),
-        "report.html",
+        *("report.html", "report_without_playground.html"),
         *(f"models/{model}/{file}" for model in MODELS for file in OF_EACH_MODEL),
     }
     assert not (results / "checkpoints").exists() or not any((results / "checkpoints").iterdir())
@@ -273,6 +273,9 @@ def test_snakemakes_report_has_the_items(tiny_copy: Checkout) -> None:
         "model card",
     ):
         assert words in page
+    # Chromium opens no data address above 2 MB.
+    item = tiny_copy.folder / "results/tiny/report_without_playground.html"
+    assert item.stat().st_size * 4 / 3 < 2_000_000
 
 
 def test_any_number_of_shards_gives_the_same_corpus(checkout: Checkout, results: Path) -> None:

@@ -19,8 +19,10 @@ rule report:
         scores=each_model("document_scores.parquet"),
         samples=each_model("samples.jsonl"),
     output:
-        page=report(
-            f"{RESULTS}/report.html",
+        page=f"{RESULTS}/report.html",
+        # Browsers open no item of Snakemake's report above 2 MB.
+        without_playground=report(
+            f"{RESULTS}/report_without_playground.html",
             category="Overview",
             labels={"stage": "report", "shows": "everything on one page"},
             caption="../report/report.rst",
@@ -33,11 +35,13 @@ rule report:
         ENVIRONMENT
     threads: 1
     resources:
-        mem_mb=2048,
+        mem_mb=4096,
     params:
         results=subpath(input.documents, parent=True),
         models=list(config["models"]),
         config=config,
+        # Benchmarks are no outputs, so they cannot be inputs.
+        logs=f"{PREFIX}logs/{CORPUS}",
         code=code_of("report"),
     script:
         "../scripts/report.py"

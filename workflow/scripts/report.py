@@ -1,4 +1,4 @@
-"""Rule `report`: all results -> report.html."""
+"""Rule `report`: all results -> report.html, report_without_playground.html."""
 
 from snakemake.iocontainers import Snakemake
 
@@ -10,8 +10,10 @@ def main(snakemake: Snakemake) -> None:
     write_report(
         snakemake.params.results,
         snakemake.output.page,
+        snakemake.output.without_playground,
         models=snakemake.params.models,
         config=snakemake.params.config,
+        logs=snakemake.params.logs,
     )
 
 

@@ -210,14 +210,23 @@ def count_experts(
                 tables[level] = CountTable.counted(shorter[different_places(counted)])
             below = (name, counted)
         tables[name] = CountTable.counted(counted)
-    least = dict.fromkeys(tables, 1)
-    while sum(table.bytes for table in tables.values()) > budget and any(
-        len(table.contexts) for table in tables.values()
+    return Experts(contexts, experts, pruned(tables, budget))
+
+
+def pruned(tables: Mapping[str, CountTable], budget: float) -> dict[str, CountTable]:
+    """Return tables of at most `budget` bytes, without the contexts that are seen rarely.
+
+    They are left out in the largest tables first.
+    """
+    kept = dict(tables)
+    least = dict.fromkeys(kept, 1)
+    while sum(table.bytes for table in kept.values()) > budget and any(
+        len(table.contexts) for table in kept.values()
     ):
-        largest = max(tables, key=lambda name: tables[name].bytes)
+        largest = max(kept, key=lambda name: kept[name].bytes)
         least[largest] += 1
-        tables[largest] = tables[largest].pruned(least[largest])
-    return Experts(contexts, experts, tables)
+        kept[largest] = kept[largest].pruned(least[largest])
+    return kept
 
 
 def _contexts_before_each(

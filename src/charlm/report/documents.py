@@ -1,15 +1,18 @@
-"""The held-out documents that the best model predicts worst and best."""
+"""The held-out documents: those that the best model predicts worst and best, and a table."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypedDict
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from charlm.report.html import plain
 from charlm.report.limits import LIMITS
+from charlm.report.surprise import bits_of_characters
 from charlm.text.tables import open_table, row_groups
 
 MIN_LENGTH = 100
@@ -25,6 +28,9 @@ class ScoredDocument:
     characters: int
     bits_per_character: float
     text: str
+    """Its beginning."""
+    bits: Sequence[float]
+    """The bits of each character of it."""
     columns: Mapping[str, str]
     """The kept columns of its record in the source."""
 
@@ -46,26 +52,79 @@ def document_bits(scores: pa.Table) -> npt.NDArray[np.float64]:
     return bits
 
 
-def find_extremes(results: Path, scores: pa.Table) -> Extremes:
+def find_extremes(results: Path, scores: pa.Table, model: str) -> Extremes:
     """Return the hardest and the easiest documents, with their texts.
 
     Very short documents are left out, unless most of the documents are short.
 
     Args:
         results: The folder of the results.
-        scores: The table `document_scores.parquet` of a model.
+        scores: The table `document_scores.parquet` of the model.
+        model: The name of the model.
     """
     lengths = scores["characters"].to_numpy()
     min_length = max(1, int(min(MIN_LENGTH, np.median(lengths)))) if len(lengths) else 1
-    long = scores.filter(pa.array(lengths >= min_length)).sort_by(
-        [("bits_per_character", "descending"), ("doc_id", "ascending")]
-    )
+    long = _by_bits(scores.filter(pa.array(lengths >= min_length)))
     count = min(LIMITS.documents, len(long) // 2)
-    hardest, easiest = long.slice(0, count), long.slice(len(long) - count)
+    chosen = pa.concat_tables([long.slice(0, count), long.slice(len(long) - count)])
+    records = _read_records(results, chosen)
+    # One more than is shown, to see that there are more.
+    texts = [record["text"][: LIMITS.excerpt + 1] for record in records]
+    bits = bits_of_characters(results / "models" / model, texts)
+    documents = [
+        ScoredDocument(**row, text=text, bits=each, columns=record["columns"])
+        for row, record, text, each in zip(chosen.to_pylist(), records, texts, bits, strict=True)
+    ]
+    return Extremes(min_length, documents[:count], documents[count:][::-1])
 
-    chosen = pc.field("doc_id").isin(
-        pa.concat_tables([hardest, easiest])["doc_id"].combine_chunks()
-    )
+
+class DocumentTable(TypedDict):
+    """The scores of documents, as `templates/tables.js` shows them."""
+
+    columns: list[str]
+    rows: list[list[str | float]]
+
+
+def document_table(results: Path, scores: pa.Table) -> DocumentTable:
+    """Return the scores of the held-out documents, the hardest first.
+
+    Of more than `LIMITS.table` documents, as many are chosen at even steps of rank.
+    """
+    ranked = _by_bits(scores)
+    count = min(LIMITS.table, len(ranked))
+    chosen = ranked.take(np.linspace(0, len(ranked) - 1, count).round().astype(np.int64))
+    records = _read_records(results, chosen)
+    names = list(records[0]["columns"]) if records else []
+    return {
+        "columns": ["document", "split", "characters", "bits", "text", *names],
+        "rows": [
+            [
+                row["doc_id"],
+                row["split"],
+                row["characters"],
+                round(row["bits_per_character"], 3),
+                plain(" ".join(record["text"][: 2 * LIMITS.cell].split()), LIMITS.cell),
+                *(plain(value, LIMITS.cell) for value in record["columns"].values()),
+            ]
+            for row, record in zip(chosen.to_pylist(), records, strict=True)
+        ],
+    }
+
+
+def _by_bits(scores: pa.Table) -> pa.Table:
+    return scores.sort_by([("bits_per_character", "descending"), ("doc_id", "ascending")])
+
+
+class Record(TypedDict):
+    """A document's text in its split and the kept columns of its record in the source."""
+
+    text: str
+    columns: dict[str, str]
+
+
+def _read_records(results: Path, scores: pa.Table) -> list[Record]:
+    """Return the record of each document of a table of scores."""
+    chosen = pc.field("doc_id").isin(scores["doc_id"].combine_chunks())
     texts = {
         (row["doc_id"], row["split"]): row["text"]
         for table in row_groups(results / "corpus.parquet", ["doc_id", "split", "text"])
@@ -81,13 +140,7 @@ def find_extremes(results: Path, scores: pa.Table) -> Extremes:
         for table in row_groups(documents, ["doc_id", *kept[: LIMITS.columns]])
         for row in table.filter(chosen).to_pylist()
     }
-
-    def with_text(table: pa.Table) -> list[ScoredDocument]:
-        return [
-            ScoredDocument(
-                **row, text=texts[row["doc_id"], row["split"]], columns=columns[row["doc_id"]]
-            )
-            for row in table.to_pylist()
-        ]
-
-    return Extremes(min_length, with_text(hardest), with_text(easiest)[::-1])
+    return [
+        {"text": texts[row["doc_id"], row["split"]], "columns": columns[row["doc_id"]]}
+        for row in scores.to_pylist()
+    ]

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from charlm.evaluation.diagnostics import Diagnostics
 from charlm.evaluation.scores import HeldOut
 from charlm.report.figures import Figure, loss_by_position, reliability
 from charlm.report.html import Scale
@@ -32,6 +33,14 @@ class ErrorAnalysis:
     """The scale of the losses by class."""
     calibration_errors: Mapping[str, float]
     """The expected calibration error of each model, by label."""
+
+
+def accuracy(diagnostics: Diagnostics) -> float:
+    """Return the share of symbols that the model thought the likeliest."""
+    bins = diagnostics["calibration"]["bins"]
+    return sum(each["accuracy"] * each["symbols"] for each in bins) / sum(
+        each["symbols"] for each in bins
+    )
 
 
 def analyze_errors(models: Sequence[ModelResults], split: HeldOut | None) -> ErrorAnalysis | None:

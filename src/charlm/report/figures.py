@@ -1,14 +1,14 @@
-"""The charts of the report: Vega-Lite specifications, each with a static picture of itself.
+"""The charts of the report, drawn by Vega-Lite as static SVG.
 
-Colours are CSS variables of the page, so that one chart serves the light and the dark page.
+Colours are CSS variables of the page, so that one chart serves the light and the dark page. The
+page shows the label of the mark under the pointer; see `templates/charts.js`.
 """
 
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from itertools import pairwise
-from typing import TypedDict
+from typing import TypeAlias, TypedDict
 
 import altair as alt
 import numpy as np
@@ -17,6 +17,9 @@ import vl_convert
 from markupsafe import Markup
 
 VEGA_LITE = ".".join(alt.SCHEMA_VERSION.removeprefix("v").split(".")[:2])
+WIDTHS = (720, 340)
+"""Widths of a chart in a wide and in a narrow window, in pixels."""
+
 SERIES_COLORS = 8
 """Number of colours for models in the page's style sheet, `--series-0` and so on."""
 
@@ -70,10 +73,10 @@ class Figure:
     """A chart."""
 
     description: str
-    specification: Mapping[str, object]
-    """The Vega-Lite specification, which draws the chart at any width."""
-    picture: Markup
-    """A static SVG element."""
+    wide: Markup
+    """An SVG element."""
+    narrow: Markup
+    """The same chart for a narrow window."""
 
 
 class CurvePoint(TypedDict):
@@ -106,10 +109,7 @@ class ReliabilityPoint(TypedDict):
     accuracy: float
 
 
-@cache
-def library() -> str:
-    """Return the script that draws specifications; it defines `vegaEmbed`."""
-    return str(vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed", vl_version=VEGA_LITE))
+Row: TypeAlias = CurvePoint | PositionPoint | ReliabilityPoint
 
 
 def learning_curves(rows: Sequence[CurvePoint], baselines: Mapping[str, float]) -> Figure:
@@ -120,7 +120,6 @@ def learning_curves(rows: Sequence[CurvePoint], baselines: Mapping[str, float]) 
             the end are small.
         baselines: Bits per character of baselines by name, drawn as horizontal lines.
     """
-    hovered = _hovered("name", "text", "step")
     shown = [row["high"] for row in rows if row["text"] == "validation"] or [
         row["high"] for row in rows
     ]
@@ -128,7 +127,12 @@ def learning_curves(rows: Sequence[CurvePoint], baselines: Mapping[str, float]) 
     lowest = min([*(row["low"] for row in rows), *baselines.values()], default=0.0)
     margin = 0.05 * (highest - lowest)
     rows = [row for row in rows if row["high"] <= highest + margin]
-    points = alt.Chart(alt.InlineData(values=list(rows))).encode(
+    labels = [
+        f"{row['name']}, {row['text']}, step {row['step']:,} ({row['characters']:,} characters "
+        f"read): {row['bits']:.3f} bits per character"
+        for row in rows
+    ]
+    points = _points(rows, labels).encode(
         x=alt.X(
             "characters:Q",
             title="characters read in training",
@@ -152,22 +156,12 @@ def learning_curves(rows: Sequence[CurvePoint], baselines: Mapping[str, float]) 
             scale=alt.Scale(domain=["validation", "training"], range=[[1, 0], [2, 4]]),
         )
     )
-    targets = _hover_targets(
-        points,
-        hovered,
-        alt.Tooltip("name:N", title="model"),
-        alt.Tooltip("text:N"),
-        alt.Tooltip("step:Q", format=","),
-        alt.Tooltip("characters:Q", title="characters read", format=","),
-        alt.Tooltip("bits:Q", title="bits per character", format=".3f"),
-    )
     return _figure(
         alt.layer(
             *_baseline_rules(baselines, gap=margin),
             band,
             lines,
-            points.mark_circle(size=18, opacity=1),
-            targets,
+            *_discs(points),
         ),
         "Learning curves: bits per character of the training and validation text against the "
         "characters read. The table below has the same numbers.",
@@ -192,7 +186,12 @@ def _baseline_rules(baselines: Mapping[str, float], gap: float) -> tuple[alt.Cha
 
 def loss_by_position(rows: Sequence[PositionPoint]) -> Figure:
     """Draw bits per symbol against the position in the document."""
-    points = alt.Chart(alt.InlineData(values=list(rows))).encode(
+    labels = [
+        f"{row['name']}, symbols {row['from']:,} to {row['to'] - 1:,}: "
+        f"{row['bits']:.3f} bits per symbol"
+        for row in rows
+    ]
+    points = _points(rows, labels).encode(
         x=alt.X(
             "to:Q",
             title="position in the document, in symbols",
@@ -207,16 +206,8 @@ def loss_by_position(rows: Sequence[PositionPoint]) -> Figure:
         ),
         color=_color(rows),
     )
-    targets = _hover_targets(
-        points,
-        _hovered("name", "to"),
-        alt.Tooltip("name:N", title="model"),
-        alt.Tooltip("from:Q", title="from symbol", format=","),
-        alt.Tooltip("to:Q", title="to symbol (excluded)", format=","),
-        alt.Tooltip("bits:Q", title="bits per symbol", format=".3f"),
-    )
     return _figure(
-        alt.layer(points.mark_line(strokeWidth=2), points.mark_circle(size=18, opacity=1), targets),
+        alt.layer(points.mark_line(strokeWidth=2), *_discs(points)),
         "Bits per symbol by position in the document, on logarithmic scales. The curve falls as "
         "long as more context helps the model.",
         height=240,
@@ -227,18 +218,15 @@ def reliability(rows: Sequence[ReliabilityPoint]) -> Figure:
     """Draw a reliability diagram: accuracy against confidence."""
     percent = alt.Axis(format="%", tickCount=5)
     whole = alt.Scale(domain=[0, 1])
-    points = alt.Chart(alt.InlineData(values=list(rows))).encode(
+    labels = [
+        f"{row['name']}, confidence {row['confidence']:.1%}: right in {row['accuracy']:.1%} of "
+        f"{row['symbols']:,} symbols"
+        for row in rows
+    ]
+    points = _points(rows, labels).encode(
         x=alt.X("confidence:Q", title="confidence", axis=percent, scale=whole),
         y=alt.Y("accuracy:Q", title="accuracy", axis=percent, scale=whole),
         color=_color(rows),
-    )
-    targets = _hover_targets(
-        points,
-        _hovered("name", "confidence"),
-        alt.Tooltip("name:N", title="model"),
-        alt.Tooltip("confidence:Q", format=".1%"),
-        alt.Tooltip("accuracy:Q", format=".1%"),
-        alt.Tooltip("symbols:Q", format=","),
     )
     diagonal = (
         alt.Chart(alt.InlineData(values=[{"x": 0, "y": 0}, {"x": 1, "y": 1}]))
@@ -246,12 +234,7 @@ def reliability(rows: Sequence[ReliabilityPoint]) -> Figure:
         .encode(x="x:Q", y="y:Q", color=alt.value("var(--muted)"))
     )
     return _figure(
-        alt.layer(
-            diagonal,
-            points.mark_line(strokeWidth=2),
-            points.mark_circle(size=18, opacity=1),
-            targets,
-        ),
+        alt.layer(diagonal, points.mark_line(strokeWidth=2), *_discs(points)),
         "Calibration: how often the likeliest symbol was right (accuracy), by the probability that "
         "the model gave it (confidence). A calibrated model lies on the dashed line.",
         height=240,
@@ -272,7 +255,12 @@ def document_histogram(bits: npt.NDArray[np.float64], color: str) -> Figure:
     fences = 3 * (upper - lower) * np.array([-1, 1]) + [lower, upper]
     counts, edges = np.histogram(np.clip(bits, *fences), bins=40)
     values = [
-        {"from": round(float(start), 4), "to": round(float(stop), 4), "documents": int(count)}
+        {
+            "from": round(float(start), 4),
+            "to": round(float(stop), 4),
+            "documents": int(count),
+            "label": f"{start:.2f} to {stop:.2f} bits per character: {count:,} documents",
+        }
         for (start, stop), count in zip(pairwise(edges), counts, strict=True)
     ]
     chart = (
@@ -291,11 +279,7 @@ def document_histogram(bits: npt.NDArray[np.float64], color: str) -> Figure:
                 title="documents",
                 axis=alt.Axis(format="~s", tickCount=min(5, int(counts.max()))),
             ),
-            tooltip=[
-                alt.Tooltip("documents:Q", format=","),
-                alt.Tooltip("from:Q", format=".2f"),
-                alt.Tooltip("to:Q", format=".2f"),
-            ],
+            description="label:N",
         )
     )
     return _figure(
@@ -311,33 +295,36 @@ def series(index: int) -> str:
     return f"series-{index % SERIES_COLORS}"
 
 
-def _color(rows: Sequence[CurvePoint | PositionPoint | ReliabilityPoint]) -> alt.Color:
+def _color(rows: Sequence[Row]) -> alt.Color:
     """Give each name its colour, in the order of the rows."""
     names = list(dict.fromkeys(row["name"] for row in rows))
     colors = [f"var(--{series(index)})" for index in range(len(names))]
     return alt.Color("name:N", title=None, scale=alt.Scale(domain=names, range=colors))
 
 
-def _hovered(*fields: str) -> alt.Parameter:
-    return alt.selection_point(on="pointerover", clear="pointerout", fields=list(fields))
+def _points(rows: Sequence[Row], labels: Sequence[str]) -> alt.Chart:
+    """Return a chart of rows, each with a label."""
+    values = [{**row, "label": label} for row, label in zip(rows, labels, strict=True)]
+    return alt.Chart(alt.InlineData(values=values))
 
 
-def _hover_targets(points: alt.Chart, hovered: alt.Parameter, *tooltip: alt.Tooltip) -> alt.Chart:
-    """Return large discs with tooltips; Vega-Lite 6.1 loses the names in tooltips of `nearest`."""
-    opacity = alt.condition(hovered, alt.value(0.35), alt.value(0), empty=False)
-    discs = points.mark_circle(size=500).encode(opacity=opacity, tooltip=list(tooltip))
-    layer: alt.Chart = discs.add_params(hovered)
-    return layer
+def _discs(points: alt.Chart) -> tuple[alt.Chart, alt.Chart]:
+    """Return small discs, and large invisible ones with the labels, easier to point at."""
+    return (
+        points.mark_circle(size=18, opacity=1),
+        points.mark_circle(size=400, opacity=0).encode(description="label:N"),
+    )
 
 
 def _figure(chart: alt.TopLevelMixin, description: str, height: int) -> Figure:
-    specification = chart.to_dict()
-    specification |= {
-        "description": description,
+    specification = chart.to_dict() | {
         "height": height,
         "background": None,
         "autosize": {"type": "fit-x", "contains": "padding"},
         "config": STYLE,
     }
-    picture = vl_convert.vegalite_to_svg(specification | {"width": 720}, vl_version=VEGA_LITE)
-    return Figure(description, specification | {"width": "container"}, Markup(picture))
+    wide, narrow = (
+        Markup(vl_convert.vegalite_to_svg(specification | {"width": width}, vl_version=VEGA_LITE))
+        for width in WIDTHS
+    )
+    return Figure(description, wide, narrow)

@@ -7,11 +7,12 @@ and the content security policy allows only the page's own scripts.
 import base64
 import hashlib
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import pairwise, takewhile
-from operator import eq
+from itertools import groupby, pairwise, takewhile
+from operator import eq, itemgetter
 from pathlib import Path
+from urllib.parse import quote
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
@@ -22,6 +23,9 @@ TEMPLATES = Path(__file__).parent / "templates"
 
 CONTEXT = 4
 """Characters that must be equal after a change for the change to end."""
+HIGHEST_LEVEL = 7
+"""Bits from which on a character has the darkest shade."""
+
 CONTROLS = {"\t": "tab", "\n": "line feed", "\r": "carriage return", "\0": "null"}
 
 
@@ -39,10 +43,17 @@ def environment() -> Environment:
     made.filters["bits"] = "{:z.3f}".format  # z: no minus sign before 0.000
     made.filters["signed_bits"] = "{:+z.3f}".format
     made.filters["percent"] = percent
+    made.filters["duration"] = duration
     made.globals["compared"] = compared
     made.globals["shown_change"] = shown_change
     made.globals["shown_sample"] = shown_sample
+    made.globals["shown_surprise"] = shown_surprise
     return made
+
+
+def icon() -> str:
+    """Return the page's icon as a data address."""
+    return f"data:image/svg+xml,{quote((TEMPLATES / 'icon.svg').read_text(encoding='utf-8'))}"
 
 
 def asset(name: str) -> Markup:
@@ -51,12 +62,16 @@ def asset(name: str) -> Markup:
 
 
 def security_policy(scripts: Iterable[str], style: str) -> str:
-    """Return a content security policy that allows these scripts and this style sheet only."""
+    """Return a content security policy that allows these scripts and this style sheet only.
+
+    Pictures may only be part of the page, as its icon is.
+    """
     return "; ".join(
         [
             "default-src 'none'",
             f"script-src {' '.join(map(_source_hash, scripts))}",
             f"style-src {_source_hash(style)}",
+            "img-src data:",
             "base-uri 'none'",
             "form-action 'none'",
         ]
@@ -93,6 +108,31 @@ def _escaped(text: str) -> Markup:
         for character in text
     ]
     return Markup("").join(pieces)
+
+
+def shown_surprise(text: str, bits: Sequence[float], limit: int) -> Markup:
+    """Return a text as HTML, cut to `limit` characters, with each shaded by its bits.
+
+    >>> shown_surprise("ab!", [0.2, 0.9, 9.0], 9)
+    Markup('<bdi>ab<span class="bits-7">!</span></bdi>')
+    """
+    levels = [min(HIGHEST_LEVEL, int(each)) for each in bits[:limit]]
+    parts = []
+    for level, characters in groupby(zip(levels, text, strict=False), key=itemgetter(0)):
+        part = _escaped("".join(character for _, character in characters))
+        if level:
+            part = Markup('<span class="bits-{}">{}</span>').format(level, part)
+        parts.append(part)
+    ending = "…" if len(text) > limit else ""
+    return Markup("<bdi>{}{}</bdi>").format(Markup("").join(parts), ending)
+
+
+def plain(text: str, limit: int) -> str:
+    """Return the beginning of a text, with control characters written as code points."""
+    return "".join(
+        f"U+{ord(character):04X}" if is_control(character) else character
+        for character in (text if len(text) <= limit else text[:limit] + "…")
+    )
 
 
 def is_control(character: str) -> bool:
@@ -146,22 +186,33 @@ def shown_change(before: str, after: str) -> tuple[Markup, Markup]:
 
 
 def compared(score: float, other: float) -> str:
-    r"""Say in whole percent how much lower or higher `score` is than `other`.
+    """Say in whole percent how much lower or higher `score` is than `other`.
 
     >>> compared(1.5, 2.0)
-    '25\u2009% fewer than'
+    '25% fewer than'
     """
     if round(other, 3) == 0:  # shown as 0.000, of which there is no percentage
         return "about as many as" if round(score, 3) == 0 else "more than"
     percent = round(100 * (1 - score / other))
     if percent == 0:
         return "about as many as"
-    return f"{abs(percent)}\u2009% {'fewer' if percent > 0 else 'more'} than"
+    return f"{abs(percent)}% {'fewer' if percent > 0 else 'more'} than"
 
 
 def percent(share: float) -> str:
     """Format a share in percent; a tiny share is not shown as zero."""
-    return "under 0.1\u2009%" if 0 < share < 0.0005 else f"{100 * share:.1f}\u2009%"
+    return "under 0.1%" if 0 < share < 0.0005 else f"{100 * share:.1f}%"
+
+
+def duration(seconds: float) -> str:
+    """Format a time for readers.
+
+    >>> duration(7.4), duration(200), duration(9000)
+    ('7 seconds', '3 minutes', '2.5 hours')
+    """
+    if seconds < 90:
+        return f"{max(1, round(seconds))} second{'s' if seconds >= 1.5 else ''}"
+    return f"{seconds / 60:.0f} minutes" if seconds < 5400 else f"{seconds / 3600:.1f} hours"
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ import io
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias, TypedDict, TypeVar
+from typing import Any, NotRequired, TypeAlias, TypedDict, TypeVar
 
 from charlm.checksums import damaged, read_json, read_text
 from charlm.evaluation.baseline import BaselineScores
@@ -57,6 +57,7 @@ class Timing(TypedDict):
 
     seconds: float
     characters_per_second: int
+    threads: NotRequired[int]
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,9 @@ import numpy as np
 from charlm.evaluation.memorization import Overlap
 from charlm.report.results import ModelResults, Results, Sample, grouped
 
+REPETITIVE = 0.3
+"""At lower temperatures, a model often repeats itself."""
+
 
 @dataclass(frozen=True)
 class PromptSamples:
@@ -40,15 +43,18 @@ def samples_by_prompt(models: Sequence[ModelResults]) -> list[PromptSamples]:
     ]
 
 
-def sample_to_quote(model: ModelResults) -> Sample | None:
-    """Return a sample of the middle temperature, one with a prompt if possible."""
-    temperatures = sorted({sample.temperature for sample in model.samples})
-    middle = temperatures[len(temperatures) // 2 :][:1]
-    return min(
-        (sample for sample in model.samples if sample.temperature in middle),
-        key=lambda sample: not sample.prompt.strip(),
-        default=None,
-    )
+def samples_to_quote(model: ModelResults) -> list[tuple[str, Sample]]:
+    """Return a sample of a low and one of a high temperature, with prompts if possible."""
+    quoted: list[tuple[str, Sample]] = []
+    temperatures = {sample.temperature for sample in model.samples}
+    for kind, wanted in (
+        ("careful", min(temperatures, key=lambda each: (each < REPETITIVE, each), default=None)),
+        ("wild", max(temperatures, default=None)),
+    ):
+        found = [sample for sample in model.samples if sample.temperature == wanted]
+        if found and all(found[0].temperature != sample.temperature for _, sample in quoted):
+            quoted.append((kind, min(found, key=lambda sample: not sample.prompt.strip())))
+    return quoted
 
 
 @dataclass(frozen=True)

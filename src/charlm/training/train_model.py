@@ -222,6 +222,7 @@ def _write_results(job: TrainingJob, trainer: Trainer, precision: Precision) -> 
     timing = {
         "seconds": round(seconds, 3),
         "characters_per_second": round(trainer.characters / seconds),
+        "threads": torch.get_num_threads() * job.training.processes,
     }
     state.use_final_weights()
     curve = as_csv(state.history)

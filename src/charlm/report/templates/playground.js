@@ -1,222 +1,192 @@
-// The playground: a trained model generates text in the page, one symbol at a time.
+// The playground: models read the user's text and write on, one symbol at a time.
 
-// A matrix of int8 with a factor for each row.
-class Matrix {
-  constructor(rows, columns, factors, values) {
-    Object.assign(this, { rows, columns, factors, values });
-  }
+const ALTERNATIVES = 5;
+const FRAME = 12; // milliseconds of work before the page is drawn again
 
-  row(index) {
-    const row = this.values.subarray(index * this.columns, (index + 1) * this.columns);
-    return Float64Array.from(row, (value) => value * this.factors[index]);
-  }
-
-  column(index) {
-    return Float64Array.from(this.factors, (factor, row) => factor * this.values[row * this.columns + index]);
-  }
-
-  times(vector) {
-    const product = new Float64Array(this.rows);
-    for (let row = 0, place = 0; row < this.rows; row++) {
-      let sum = 0;
-      for (let column = 0; column < this.columns; column++) sum += this.values[place++] * vector[column];
-      product[row] = sum * this.factors[row];
-    }
-    return product;
-  }
+// Return a generator of random numbers from 0 to 1: mulberry32 by Tommy Ettinger.
+function randomNumbers(seed) {
+  let state = seed >>> 0;
+  return () => {
+    state = (state + 0x6d2b79f5) >>> 0;
+    let mixed = Math.imul(state ^ (state >>> 15), state | 1);
+    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
+    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
+  };
 }
 
-const add = (a, b) => a.map((value, index) => value + b[index]);
-const sigmoid = (a) => 1 / (1 + Math.exp(-a));
+const quoted = (text) => (text === " " ? "space" : text === "\n" ? "line break" : `“${text}”`);
 
-// One step of a layer, which updates the state in place. `x` is W x + b_ih and `u` is U h + b_hh, with
-// the gates one after another. src/charlm/recurrent/equations.py explains the equations.
-const cells = {
-  lstm({ h, c }, x, u) {
-    const size = h.length;
-    const a = add(x, u);
-    for (let k = 0; k < size; k++) {
-      const i = sigmoid(a[k]);
-      const f = sigmoid(a[size + k]);
-      const g = Math.tanh(a[2 * size + k]);
-      const o = sigmoid(a[3 * size + k]);
-      c[k] = f * c[k] + i * g;
-      h[k] = o * Math.tanh(c[k]);
-    }
-  },
-  gru({ h }, x, u) {
-    const size = h.length;
-    for (let k = 0; k < size; k++) {
-      const r = sigmoid(x[k] + u[k]);
-      const z = sigmoid(x[size + k] + u[size + k]);
-      const n = Math.tanh(x[2 * size + k] + r * u[2 * size + k]);
-      h[k] = (1 - z) * n + z * h[k];
-    }
-  },
-};
-
-class Model {
-  constructor(description) {
-    Object.assign(this, description);
-    this.ids = new Map(this.symbols.map((symbol, id) => [symbol, id]));
-    this.special = [this.unknown, this.end_of_document].filter((id) => id !== null);
-    for (const id of this.special) this.ids.delete(this.symbols[id]);
-    this.weights = Model.unpack(description);
-  }
-
-  static unpack({ shapes, weights }) {
-    const bytes = Uint8Array.from(atob(weights), (character) => character.charCodeAt(0)).buffer;
-    const count = Object.values(shapes).reduce((total, [rows]) => total + rows, 0);
-    let floats = 0;
-    let integers = 4 * count;
-    const unpacked = {};
-    for (const [name, [rows, columns]] of Object.entries(shapes)) {
-      const vector = new Float32Array(bytes, 4 * floats, rows);
-      floats += rows;
-      if (columns === undefined) unpacked[name] = vector;
-      else {
-        const values = new Int8Array(bytes, integers, rows * columns);
-        integers += rows * columns;
-        unpacked[name] = new Matrix(rows, columns, vector, values);
-      }
-    }
-    return unpacked;
-  }
-
-  // Reset the state, and return the logits of the first symbol of a document.
-  begin() {
-    this.decoder = new TextDecoder(); // used if symbols are bytes
-    this.state = this.members.map((member) =>
-      Array.from({ length: this.layers }, (_, layer) => {
-        const size = this.weights[`${member}recurrent.weight_hh_l${layer}`].columns;
-        return { h: new Float64Array(size), c: new Float64Array(size) };
-      }),
-    );
-    return this.end_of_document === null ? this.logits() : this.read(this.end_of_document);
-  }
-
-  // Read a symbol, and return the logits of the next.
-  read(symbol) {
-    this.members.forEach((member, number) => {
-      const embedding = this.weights[`${member}embedding.weight`];
-      const states = this.state[number];
-      states.forEach((state, layer) => {
-        const [W, U, b_ih, b_hh] = ["weight_ih", "weight_hh", "bias_ih", "bias_hh"].map(
-          (name) => this.weights[`${member}recurrent.${name}_l${layer}`],
-        );
-        let product;
-        if (layer > 0) product = W.times(states[layer - 1].h);
-        else if (embedding) product = W.times(embedding.row(symbol));
-        else product = W.column(symbol); // one-hot symbols
-        cells[this.cell](state, add(product, b_ih), add(U.times(state.h), b_hh));
-      });
+// A text that a model has read or written, with the surprisal of each symbol.
+class Panel {
+  constructor(element) {
+    this.element = element;
+    this.output = element.querySelector(".written");
+    this.detail = element.querySelector(".detail");
+    this.status = element.querySelector("[role=status]");
+    this.copy = element.querySelector("[name=copy]");
+    this.continue = element.querySelector("[name=continue]");
+    this.output.addEventListener("pointerover", ({ target }) => this.select(this.symbols.get(target)?.index));
+    this.output.addEventListener("click", ({ target }) => this.select(this.symbols.get(target)?.index));
+    this.output.addEventListener("keydown", (event) => {
+      const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
+      if (!step || !this.output.children.length) return;
+      event.preventDefault();
+      const last = this.output.children.length - 1;
+      this.select(Math.min(last, Math.max(0, (this.selected ?? (step > 0 ? -1 : last + 1)) + step)));
     });
-    return this.logits();
-  }
-
-  // Return the logits of the next symbol. Those of an ensemble are the logarithms of its members' mean
-  // probabilities.
-  logits() {
-    const each = this.members.map((member, number) => {
-      const output = this.weights[`${member}output.weight`] ?? this.weights[`${member}embedding.weight`]; // tied
-      return add(output.times(this.state[number].at(-1).h), this.weights[`${member}output.bias`]);
+    this.copy.addEventListener("click", async () => {
+      await navigator.clipboard.writeText(this.output.textContent);
+      this.status.textContent = "copied";
     });
-    if (each.length === 1) return each[0];
-    const probabilities = each.map((logits) => {
-      const total = logTotal(logits);
-      return logits.map((logit) => Math.exp(logit - total));
-    });
-    return probabilities.reduce(add).map((sum) => Math.log(sum / each.length));
+    this.clear();
   }
 
-  // Return pairs of text and id. Unknown text becomes the unknown symbol, or is left out if there is none.
-  encode(text) {
-    let pieces = [...text];
-    if (this.unit === "grapheme") pieces = Array.from(new Intl.Segmenter().segment(text), (part) => part.segment);
-    if (this.unit === "byte") return Array.from(new TextEncoder().encode(text), (id) => [this.decode(id), id]);
-    return pieces.map((piece) => [piece, this.ids.get(piece) ?? this.unknown]).filter(([, id]) => id !== null);
+  clear() {
+    this.symbols = new Map(); // what is known of each element
+    this.selected = undefined;
+    this.output.replaceChildren();
+    for (const text of [this.detail, this.status]) text.textContent = "";
+    for (const button of [this.copy, this.continue]) button.hidden = true;
   }
 
-  decode(id) {
-    if (this.unit !== "byte") return this.symbols[id];
-    return this.decoder.decode(Uint8Array.of(id), { stream: true });
-  }
-
-  // Draw a symbol, or take the likeliest at temperature 0. Special symbols are never drawn.
-  draw(logits, temperature) {
-    const allowed = logits.map((logit, id) => (this.special.includes(id) ? -Infinity : logit));
-    const likeliest = allowed.indexOf(Math.max(...allowed));
-    if (temperature === 0) return likeliest;
-    const weights = allowed.map((logit) => Math.exp((logit - allowed[likeliest]) / temperature));
-    let place = Math.random() * weights.reduce((total, weight) => total + weight);
-    const drawn = weights.findIndex((weight) => (place -= weight) < 0);
-    return drawn < 0 ? likeliest : drawn;
-  }
-}
-
-// The logarithm of the sum of exponentials.
-function logTotal(logits) {
-  const largest = Math.max(...logits);
-  return largest + Math.log(logits.reduce((sum, logit) => sum + Math.exp(logit - largest), 0));
-}
-
-// The surprisal of a symbol in bits.
-const surprisal = (logits, symbol) => (logTotal(logits) - logits[symbol]) / Math.LN2;
-
-const form = document.querySelector("#playground form");
-if (form) {
-  const output = document.querySelector("#playground .written");
-  const status = document.querySelector("#playground [role=status]");
-  const stop = form.querySelector("[type=button]");
-  const descriptions = [...document.querySelectorAll("#playground script")];
-  const models = new Map();
-  let writing = null;
-
-  const show = (text, bits, given) => {
+  // Show a symbol, of which the model expected `logits`.
+  show(model, text, id, logits, given) {
+    const nats = logSoftmax(logits);
+    const bits = id === null ? Infinity : -nats[id] / Math.LN2;
     const span = document.createElement("span");
     span.textContent = text;
     span.className = `bits-${Math.min(7, Math.floor(bits))}`;
     span.classList.toggle("given", given);
-    span.title = `${bits.toFixed(2)} bits`;
-    output.append(span);
+    span.title = id === null ? "unknown" : `${bits.toFixed(2)} bits`;
+    const likeliest = Array.from(nats, (value, symbol) => [value, symbol])
+      .filter(([, symbol]) => !model.special.includes(symbol))
+      .sort(([a], [b]) => b - a)
+      .slice(0, ALTERNATIVES)
+      .map(([value, symbol]) => `${quoted(model.symbols[symbol])} ${(100 * Math.exp(value)).toFixed(1)}%`);
+    this.symbols.set(span, { index: this.output.children.length, title: span.title, likeliest });
+    this.output.append(span);
+    return bits;
+  }
+
+  select(index) {
+    if (index === undefined || index === this.selected) return;
+    this.output.children[this.selected]?.classList.remove("selected");
+    const span = this.output.children[index];
+    span.classList.add("selected");
+    this.selected = index;
+    const { title, likeliest } = this.symbols.get(span);
+    this.detail.textContent = `${quoted(span.textContent)}: ${title}. Likeliest: ${likeliest.join(", ")}`;
+    this.continue.hidden = false;
+  }
+
+  // The text up to the selected symbol.
+  get beginning() {
+    return Array.from(this.output.children).slice(0, this.selected + 1).map((span) => span.textContent).join("");
+  }
+}
+
+const form = document.querySelector("#playground form");
+if (form) {
+  const panels = Array.from(document.querySelectorAll("#playground .panel"), (element) => new Panel(element));
+  const descriptions = [...document.querySelectorAll("#playground script.model")];
+  const packed = [...document.querySelectorAll("#playground script.counts")];
+  const models = [];
+  const tables = [];
+  const { stop, temperature } = form.elements;
+  let running = null; // the work that has begun last
+
+  const load = async (number) => {
+    const description = JSON.parse(descriptions[number].textContent);
+    const counts = description.mixture?.counts;
+    if (counts !== undefined) tables[counts] ??= CountTable.load(JSON.parse(packed[counts].textContent));
+    return Model.load(description, await tables[counts]);
   };
 
-  const write = async (settings) => {
-    const number = Number(settings.get("model"));
-    if (!models.has(number)) models.set(number, new Model(JSON.parse(descriptions[number].textContent)));
-    const model = models.get(number);
-    const temperature = Number(settings.get("temperature"));
-    const length = Number(settings.get("length"));
-    const mine = (writing = Symbol("writing"));
-    stop.disabled = false;
-    output.replaceChildren();
-    status.textContent = "";
+  // Let a model read the text and then write `length` symbols.
+  const run = async (model, panel, { prompt, temperature, length, random, seed }, mine) => {
     let logits = model.begin();
-    for (const [text, id] of model.encode(settings.get("prompt"))) {
-      show(text, surprisal(logits, id), true);
-      logits = model.read(id);
-    }
-    let written = 0;
-    let total = 0;
-    for (; written < length && writing === mine; written++) {
-      const id = model.draw(logits, temperature);
-      const bits = surprisal(logits, id);
-      total += bits;
-      show(model.decode(id), bits, false);
-      logits = model.read(id);
+    let shown = performance.now();
+    const rest = async () => {
+      if (performance.now() - shown < FRAME) return;
       await new Promise(requestAnimationFrame);
+      shown = performance.now();
+    };
+    const unknown = new Set();
+    let total = 0;
+    let count = 0;
+    const see = (text, id, given) => {
+      const bits = panel.show(model, text, id, logits, given);
+      if (given && length) return;
+      total += bits;
+      count++;
+    };
+    for (const [text, id] of model.encode(prompt)) {
+      if (running !== mine) return;
+      if (model.unit !== "byte" && !model.ids.has(text)) unknown.add(text);
+      if (id === null) {
+        panel.show(model, text, id, logits, true); // skipped
+        continue;
+      }
+      see(text, id, true);
+      logits = model.read(id);
+      await rest();
     }
-    if (writing === mine) writing = null;
-    stop.disabled = writing === null;
-    if (!writing) status.textContent = `${written} symbols, ${(total / written).toFixed(2)} bits per symbol`;
+    for (let written = 0; written < length && running === mine; written++) {
+      const id = model.draw(logits, temperature, random);
+      see(model.decode(id), id, false);
+      logits = model.read(id);
+      await rest();
+    }
+    if (running !== mine && running !== null) return;
+    const notes = [`${count} symbols, ${(total / Math.max(1, count)).toFixed(2)} bits per symbol`];
+    if (length && temperature) notes.push(`seed ${seed}`);
+    if (unknown.size) notes.push(`not in the vocabulary: ${[...unknown].map(quoted).join(", ")}`);
+    panel.status.textContent = notes.join("; ");
+    panel.copy.hidden = false;
   };
 
+  // Start to read, or to write `length` symbols.
+  const start = async (length) => {
+    const settings = new FormData(form);
+    const chosen = settings.get("model") === "all" ? [0, 1] : [Number(settings.get("model"))];
+    const seed = settings.get("seed") === "" ? Math.floor(Math.random() * 1e6) : Number(settings.get("seed"));
+    const mine = (running = Symbol("running"));
+    stop.disabled = false;
+    panels.forEach((panel, index) => {
+      panel.element.hidden = index >= chosen.length;
+      panel.clear();
+    });
+    const request = { prompt: settings.get("prompt"), temperature: Number(settings.get("temperature")), length, seed };
+    await Promise.all(
+      chosen.map(async (number, index) => {
+        const model = await (models[number] ??= load(number));
+        if (running === mine) await run(model, panels[index], { ...request, random: randomNumbers(seed) }, mine);
+      }),
+    );
+    if (running === mine) running = null;
+    if (!running && document.activeElement === stop) form.elements.read.focus();
+    stop.disabled = running === null;
+  };
+
+  const write = () => form.reportValidity() && start(Number(new FormData(form).get("length")));
   form.addEventListener("submit", (event) => {
     event.preventDefault();
-    write(new FormData(form));
+    write();
   });
-  stop.addEventListener("click", () => (writing = null));
-  form.temperature.addEventListener("input", () => {
-    form.querySelector("label output").value = form.temperature.value;
+  form.addEventListener("keydown", (event) => {
+    if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) {
+      event.preventDefault();
+      write();
+    }
   });
+  form.elements.read.addEventListener("click", () => start(0));
+  stop.addEventListener("click", () => (running = null));
+  temperature.addEventListener("input", () => (form.querySelector("label output").value = temperature.value));
+  for (const panel of panels) {
+    panel.continue.addEventListener("click", () => {
+      form.elements.prompt.value = panel.beginning;
+      write();
+      panel.output.focus();
+    });
+  }
 }
