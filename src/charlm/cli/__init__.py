@@ -13,9 +13,9 @@ from charlm.errors import CharlmError
 
 EXAMPLES = """\b
 Examples:
-  charlm init posts.csv && charlm run my.yaml
-  charlm run sample my.yaml
-  charlm status results/movie-reviews
+  charlm init posts.csv --output posts.yaml
+  charlm run --dry-run sample my.yaml
+  charlm status results/my my.yaml
   charlm sample results/movie-reviews/models/lstm --prompt "The film "
   charlm sample results/movie-reviews/models/gru --temperature 0.5 --stop . --num-samples 5
   charlm sample results/movie-reviews/models/gru --prompts prompts.txt --json > samples.jsonl
