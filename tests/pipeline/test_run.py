@@ -24,7 +24,7 @@ PLACES = [
 ]
 
 
-@pytest.mark.parametrize("words", permutations(["my.yaml", "train", "--forcerun=mix_model"]))
+@pytest.mark.parametrize("words", [*permutations(["my.yaml", "train", "--forcerun=mix_model"])])
 def test_targets_and_configuration_can_stand_in_any_order(
     elsewhere: Path, words: tuple[str, ...]
 ) -> None:

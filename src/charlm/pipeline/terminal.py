@@ -8,17 +8,20 @@ import os
 import re
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, TextIO
+from textwrap import shorten
+from typing import TYPE_CHECKING, Any, TextIO
 
-from snakemake.workflow import Workflow
 from snakemake_interface_logger_plugins.common import LogEvent
 
 from charlm.evaluation.leaders import leaders, model_folders
 from charlm.pipeline.jobs import job_name
 from charlm.pipeline.stage import QUIET
 from charlm.progress import duration
+
+if TYPE_CHECKING:
+    from snakemake.workflow import Workflow
 
 SAVED = re.compile(r"a checkpoint of step (\d+) is saved")
 """The last line in the log of a training that was interrupted."""
@@ -27,7 +30,7 @@ FOLLOWED = ("Exiting because", "At least one job", "RuleException", "WorkflowErr
 """Beginnings of Snakemake's errors after that of a job, for which the last line stands."""
 
 
-def attach(workflow: Workflow, results: str) -> None:
+def attach(workflow: "Workflow", results: str) -> None:
     """Show this run's jobs and result in place of Snakemake's messages.
 
     With `--verbose` or `--quiet`, or with a logger plugin, only the end is ours.
@@ -50,16 +53,16 @@ def attach(workflow: Workflow, results: str) -> None:
 class Terminal(logging.Handler):
     """A handler of Snakemake's log records that writes what users want to know."""
 
-    def __init__(self, workflow: Workflow, results: Path, stream: TextIO | None = None) -> None:
+    def __init__(self, workflow: "Workflow", results: Path, stream: TextIO | None = None) -> None:
         super().__init__()
         self.workflow, self.results, self.stream = workflow, results, stream or sys.stderr
         self.shows_jobs = False
         self.started: float | None = None
-        self.jobs: dict[int, tuple[str, Sequence[str], float]] = {}
-        """The name, logs and start of the jobs that run."""
+        self.jobs: dict[int, tuple[str, str, float]] = {}
+        """The name, log and start of the jobs that run, by Snakemake's number."""
+        self.failed: dict[int, tuple[str, str, float]] = {}
+        """The same of the jobs that failed."""
         self.done = self.total = 0
-        self.failed: list[str] = []
-        """A line for each job that failed."""
         self.interrupted = self.errors = False
 
     def leaves_to_snakemake(self, record: logging.LogRecord) -> bool:
@@ -77,22 +80,22 @@ class Terminal(logging.Handler):
             case LogEvent.RUN_INFO:
                 self.total = sum(bool(job.log) for job in self.workflow.dag.needrun_jobs())
             case LogEvent.JOB_INFO if getattr(record, "log", None):
-                name, logs = job_name(record.log[0]), record.log
-                self.jobs[record.jobid] = name, logs, time.monotonic()
+                log = str(record.log[0])
+                self.jobs[record.jobid] = job_name(log), log, time.monotonic()
             case LogEvent.JOB_FINISHED if record.job_id in self.jobs:
                 self.done += 1
                 self._show_job(*self.jobs.pop(record.job_id))
             case LogEvent.JOB_ERROR if record.jobid in self.jobs:
-                name, logs, _ = self.jobs.pop(record.jobid)
-                self.failed.append(f"{name}: {_error(logs[0])}")
+                self.failed[record.jobid] = self.jobs.pop(record.jobid)
             case None:
                 self._show_message(record)
 
-    def _show_job(self, name: str, logs: Sequence[str], start: float) -> None:
+    def _show_job(self, name: str, log: str, start: float) -> None:
         if self.shows_jobs:
             count = f"{self.done:>{len(str(self.total))}}/{self.total}"
             seconds = duration(time.monotonic() - start)
-            self._write(f"{count}  {name:<20} {seconds:>10}  {_last_line(logs[0])}".rstrip())
+            last = shorten(_last_line(log), 60)
+            self._write(f"{count}  {name:<20} {seconds:>10}  {last}".rstrip())
 
     def _show_message(self, record: logging.LogRecord) -> None:
         """Show warnings and errors, and note how the run ends."""
@@ -120,7 +123,8 @@ class Terminal(logging.Handler):
             saved = [f"{name} is saved at step {step}" for name, step in self._saved()]
             yield f"interrupted: {', '.join([*saved, 'run the same command again to continue'])}"
         elif self.failed:
-            yield from (f"error: {line}" for line in self.failed)
+            for name, log, _ in self.failed.values():
+                yield f"error: {name}: {_error(log)}"
         elif not self.errors:
             files = self._files()
             yield (
@@ -140,8 +144,8 @@ class Terminal(logging.Handler):
 
     def _saved(self) -> Iterator[tuple[str, str]]:
         """Yield the name and the step of each training that the interruption has saved."""
-        for name, logs, _ in self.jobs.values():
-            if found := SAVED.search(_last_line(logs[0])):
+        for name, log, _ in (*self.jobs.values(), *self.failed.values()):
+            if found := SAVED.search(_last_line(log)):
                 yield name, found[1]
 
     def _files(self) -> list[str]:
