@@ -368,7 +368,8 @@ def test_help_names_the_arguments_in_narrow_lines(arguments: list[str]) -> None:
 
 BARE = """
 import sys
-others = "altair jinja2 llvmlite numba pydantic regex snakemake tensorboardX tqdm yaml".split()
+others = "altair ftfy jinja2 llvmlite numba pandas pydantic pydivsufsort regex snakemake".split()
+others += ["tensorboardX", "tqdm", "yaml"]
 sys.modules.update(dict.fromkeys(others))  # None makes their import fail
 from charlm.cli import main
 sys.exit(main(sys.argv[1:]))
@@ -403,6 +404,22 @@ def test_training_needs_few_packages_and_gives_the_same_bytes(corpus: Path) -> N
         shutil.rmtree(corpus / "models")
     assert set(made[0]) == {"model.safetensors", "model.json", "history.csv"}
     assert made[0] == made[1]
+
+
+def test_sampling_and_scoring_need_few_packages(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "text.txt").write_text("abc")
+    for arguments in (("sample", folder, "--length", 5), ("score", folder, tmp_path / "text.txt")):
+        done = run_bare(*arguments)
+        assert (done.stdout, done.stderr) == (run(*arguments).stdout, "")
+
+
+@pytest.mark.parametrize("arguments", [["init", "x.csv"], ["run"], ["status", "results/x"]])
+def test_a_command_of_the_workflow_names_the_package_to_install(arguments: list[str]) -> None:
+    done = run_bare(*arguments)
+    assert done.returncode == 1
+    message = "missing, which the workflow needs; run `pip install 'charlm-pipeline[workflow]'`"
+    assert done.stderr.startswith(f"charlm: {arguments[0]}: the package ")
+    assert done.stderr.endswith(f"{message}\n")
 
 
 @pytest.mark.parametrize(

@@ -64,7 +64,7 @@ def test_a_job_is_a_line_and_the_run_ends_with_its_result(run: Path) -> None:
     assert done == "done in 0.0 s"
     assert best == (
         "best model: lstm, 1.900 bits per character on the test text, beats the best baseline, "
-        "PPMd, order 8, 2.000"
+        "PPMd, order 8 (adapts), 2.000"
     )
     assert report == f"report: {(run / 'results/posts/report.html').as_uri()}"
     assert advice.endswith("charlm sample results/posts/models/lstm")

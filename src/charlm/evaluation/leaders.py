@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from charlm.evaluation.scores import HELD_OUT, HeldOut
-from charlm.model.model_card import baseline_label
+from charlm.model.baseline_labels import baseline_label
 
 
 @dataclass(frozen=True)
