@@ -63,8 +63,8 @@ def test_a_job_is_a_line_and_the_run_ends_with_its_result(run: Path) -> None:
     assert job == "1/1  train/lstm                0.0 s  step 2: 1.9 bits"
     assert done == "done in 0.0 s"
     assert best == (
-        "best model: lstm, 1.900 bits per character on the test text, beats the best baseline, "
-        "PPMd, order 8 (adapts), 2.000"
+        "best model: lstm with 1.900 bits per character on the test text; "
+        "the best baseline, PPMd, order 8 (adapts), needs 2.000"
     )
     assert report == f"report: {(run / 'results/posts/report.html').as_uri()}"
     assert advice.endswith("charlm sample results/posts/models/lstm")
@@ -72,7 +72,7 @@ def test_a_job_is_a_line_and_the_run_ends_with_its_result(run: Path) -> None:
 
 def test_a_model_that_loses_is_said_to_lose(run: Path) -> None:
     (run / "results/posts/models/lstm/metrics.json").write_text(json.dumps(scores(2.1)))
-    assert "2.100 bits per character on the test text, does not beat the best" in shown()
+    assert "PPMd, order 8 (adapts), does better with 2.000\n" in shown()
 
 
 def test_a_run_that_makes_something_else_ends_with_its_files(run: Path) -> None:

@@ -30,10 +30,10 @@ class Leaders:
 
     def __str__(self) -> str:
         """Return one line for readers."""
-        verb = "beats" if self.model.bits < self.baseline.bits else "does not beat"
+        verb = "needs" if self.model.bits < self.baseline.bits else "does better with"
         return (
-            f"{self.model.name}, {self.model.bits:.3f} bits per character on the {self.split} "
-            f"text, {verb} the best baseline, {self.baseline.name}, {self.baseline.bits:.3f}"
+            f"{self.model.name} with {self.model.bits:.3f} bits per character on the {self.split} "
+            f"text; the best baseline, {self.baseline.name}, {verb} {self.baseline.bits:.3f}"
         )
 
 
