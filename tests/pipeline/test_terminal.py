@@ -40,10 +40,11 @@ def shown(*records: tuple[LogEvent | None, dict[str, Any]], target: str = "repor
     dag = SimpleNamespace(needrun_jobs=lambda: [job], targetjobs=[job])
     output = SimpleNamespace(dryrun=False)
     stream = io.StringIO()
-    workflow: Any = SimpleNamespace(dag=dag, output_settings=output)
-    terminal = Terminal(workflow, Path("results/posts"), stream)
+    names = {"RESULTS": "results/posts"}
+    workflow: Any = SimpleNamespace(dag=dag, output_settings=output, globals=names)
+    terminal = Terminal(workflow, stream)
     terminal.shows_jobs = True
-    for event, fields in ((LogEvent.WORKFLOW_STARTED, {}), (LogEvent.RUN_INFO, {}), *records):
+    for event, fields in records:
         record = logging.LogRecord("", logging.INFO, "", 0, "", None, None)
         record.__dict__.update(fields, event=event)
         terminal.handle(record)
@@ -52,6 +53,10 @@ def shown(*records: tuple[LogEvent | None, dict[str, Any]], target: str = "repor
     return stream.getvalue()
 
 
+BEGUN: list[tuple[LogEvent | None, dict[str, Any]]] = [
+    (LogEvent.WORKFLOW_STARTED, {}),
+    (LogEvent.RUN_INFO, {}),
+]
 STARTED = (LogEvent.JOB_INFO, {"jobid": 1, "log": [LOG]})
 FINISHED = (LogEvent.JOB_FINISHED, {"job_id": 1})
 FAILED = (LogEvent.JOB_ERROR, {"jobid": 1, "levelno": logging.ERROR})
@@ -59,7 +64,7 @@ FAILED = (LogEvent.JOB_ERROR, {"jobid": 1, "levelno": logging.ERROR})
 
 def test_a_job_is_a_line_and_the_run_ends_with_its_result(run: Path) -> None:
     (run / LOG).write_text("step 1\nstep 2: 1.9 bits\n\n")
-    job, done, best, report, advice = shown(STARTED, FINISHED).splitlines()
+    job, done, best, report, advice = shown(*BEGUN, STARTED, FINISHED).splitlines()
     assert job == "1/1  train/lstm                0.0 s  step 2: 1.9 bits"
     assert done == "done in 0.0 s"
     assert best == (
@@ -72,13 +77,15 @@ def test_a_job_is_a_line_and_the_run_ends_with_its_result(run: Path) -> None:
 
 def test_a_model_that_loses_is_said_to_lose(run: Path) -> None:
     (run / "results/posts/models/lstm/metrics.json").write_text(json.dumps(scores(2.1)))
-    assert "PPMd, order 8 (adapts), does better with 2.000\n" in shown()
+    assert "PPMd, order 8 (adapts), does better with 2.000\n" in shown(*BEGUN)
 
 
 def test_a_run_that_makes_something_else_ends_with_its_files(run: Path) -> None:
-    *_, done, file = shown(STARTED, FINISHED, target="corpus.txt").splitlines()
+    *_, done, file = shown(*BEGUN, STARTED, FINISHED, target="corpus.txt").splitlines()
     assert (done, file) == ("done in 0.0 s", "results/posts/corpus.txt")
-    assert shown(target="corpus.txt").startswith("nothing to do: all files are up to date\n")
+    assert shown(*BEGUN, target="corpus.txt").startswith(
+        "nothing to do: all files are up to date\n"
+    )
 
 
 @pytest.mark.parametrize(
@@ -93,13 +100,27 @@ def test_a_run_that_makes_something_else_ends_with_its_files(run: Path) -> None:
 def test_a_failed_run_ends_with_the_line_that_matters(run: Path, log: str, line: str) -> None:
     (run / LOG).write_text(log)
     after = {"msg": "WorkflowError:\nAt least one job did", "levelno": logging.ERROR}
-    assert shown(STARTED, FAILED, (None, after)) == f"error: train/lstm: {line}\n"
+    assert shown(*BEGUN, STARTED, FAILED, (LogEvent.ERROR, after)) == f"error: train/lstm: {line}\n"
+
+
+def test_a_mistake_in_the_configuration_is_the_last_line(run: Path) -> None:
+    place = 'WorkflowError in file "/x/common.smk", line 29'
+    message = (
+        f'{place}:\na.yaml: x: unknown key\na.yaml: y: missing\n  File "/x/common.smk", line 29'
+    )
+    mistake = (LogEvent.ERROR, {"msg": message, "levelno": logging.ERROR})
+    assert shown(mistake) == "error: a.yaml: x: unknown key\nerror: a.yaml: y: missing\n"
+
+
+def test_other_errors_of_snakemake_are_shown(run: Path) -> None:
+    locked = {"msg": "LockException:\nError: Directory cannot be locked.", "levelno": 40}
+    assert shown(*BEGUN, (LogEvent.ERROR, locked)) == f"{locked['msg']}\n"
 
 
 def test_an_interrupted_run_says_what_is_saved(run: Path) -> None:
     (run / LOG).write_text("interrupted; a checkpoint of step 120 is saved\n")
     asked = {"msg": "Terminating processes on user request, this might take some time."}
-    assert shown(STARTED, (None, asked)) == (
+    assert shown(*BEGUN, STARTED, (None, asked)) == (
         "interrupted: train/lstm is saved at step 120, run the same command again to continue\n"
     )
 
@@ -107,8 +128,8 @@ def test_an_interrupted_run_says_what_is_saved(run: Path) -> None:
 def test_warnings_of_snakemake_are_shown(run: Path) -> None:
     messages = [("slow disk", logging.WARNING), ("Select jobs to execute...", logging.INFO)]
     records = [(None, {"msg": text, "levelno": level}) for text, level in messages]
-    assert shown(*records).splitlines()[0] == "slow disk"
-    assert "Select jobs" not in shown(*records)
+    assert shown(*BEGUN, *records).splitlines()[0] == "slow disk"
+    assert "Select jobs" not in shown(*BEGUN, *records)
 
 
 def test_a_second_run_shows_the_result_again(tiny_run: Checkout) -> None:

@@ -3,4 +3,4 @@ from charlm.pipeline.terminal import attach
 
 # A workflow that uses this one as a module decides for itself what its runs show.
 if workflow.is_main_process and workflow.modifier.parent_modifier is None:
-    attach(workflow, RESULTS)
+    attach(workflow)

@@ -26,22 +26,24 @@ if TYPE_CHECKING:
 SAVED = re.compile(r"a checkpoint of step (\d+) is saved")
 """The last line in the log of a training that was interrupted."""
 
+MISTAKES = re.compile(r"^WorkflowError in file .*:\n(.*?)(?:\n  File .*)?$", re.DOTALL)
+"""Snakemake's report of an error that the Snakefile raises."""
+
 FOLLOWED = ("Exiting because", "At least one job", "RuleException", "WorkflowError:\nAt least")
 """Beginnings of Snakemake's errors after that of a job, for which the last line stands."""
 
 
-def attach(workflow: "Workflow", results: str) -> None:
+def attach(workflow: "Workflow") -> None:
     """Show this run's jobs and result in place of Snakemake's messages.
 
     With `--verbose` or `--quiet`, or with a logger plugin, only the end is ours.
 
     Args:
-        workflow: The workflow that is about to run.
-        results: The folder `results/{corpus}`.
+        workflow: The workflow, whose Snakefile sets `RESULTS` to the folder `results/{corpus}`.
     """
     output = workflow.output_settings
     logger = workflow.logger_manager.logger
-    terminal = Terminal(workflow, Path(results))
+    terminal = Terminal(workflow)
     logger.addHandler(terminal)
     if not (output.verbose or output.quiet or output.dryrun):
         for handler in logger.handlers:
@@ -53,9 +55,9 @@ def attach(workflow: "Workflow", results: str) -> None:
 class Terminal(logging.Handler):
     """A handler of Snakemake's log records that writes what users want to know."""
 
-    def __init__(self, workflow: "Workflow", results: Path, stream: TextIO | None = None) -> None:
+    def __init__(self, workflow: "Workflow", stream: TextIO | None = None) -> None:
         super().__init__()
-        self.workflow, self.results, self.stream = workflow, results, stream or sys.stderr
+        self.workflow, self.stream = workflow, stream or sys.stderr
         self.shows_jobs = False
         self.started: float | None = None
         self.jobs: dict[int, tuple[str, str, float]] = {}
@@ -63,6 +65,8 @@ class Terminal(logging.Handler):
         self.failed: dict[int, tuple[str, str, float]] = {}
         """The same of the jobs that failed."""
         self.done = self.total = 0
+        self.mistakes: list[str] = []
+        """What is wrong with the configuration or the sources; then no job starts."""
         self.interrupted = self.errors = False
 
     def leaves_to_snakemake(self, record: logging.LogRecord) -> bool:
@@ -74,20 +78,21 @@ class Terminal(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write a line if this record needs one."""
+        fields: Any = record
         match _event(record):
             case LogEvent.WORKFLOW_STARTED:
                 self.started = time.monotonic()
             case LogEvent.RUN_INFO:
                 self.total = sum(bool(job.log) for job in self.workflow.dag.needrun_jobs())
             case LogEvent.JOB_INFO if getattr(record, "log", None):
-                log = str(record.log[0])
-                self.jobs[record.jobid] = job_name(log), log, time.monotonic()
-            case LogEvent.JOB_FINISHED if record.job_id in self.jobs:
+                log = str(fields.log[0])
+                self.jobs[fields.jobid] = job_name(log), log, time.monotonic()
+            case LogEvent.JOB_FINISHED if fields.job_id in self.jobs:
                 self.done += 1
-                self._show_job(*self.jobs.pop(record.job_id))
-            case LogEvent.JOB_ERROR if record.jobid in self.jobs:
-                self.failed[record.jobid] = self.jobs.pop(record.jobid)
-            case None:
+                self._show_job(*self.jobs.pop(fields.job_id))
+            case LogEvent.JOB_ERROR if fields.jobid in self.jobs:
+                self.failed[fields.jobid] = self.jobs.pop(fields.jobid)
+            case None | LogEvent.ERROR:
                 self._show_message(record)
 
     def _show_job(self, name: str, log: str, start: float) -> None:
@@ -100,6 +105,8 @@ class Terminal(logging.Handler):
     def _show_message(self, record: logging.LogRecord) -> None:
         """Show warnings and errors, and note how the run ends."""
         message = str(record.msg or "").strip()
+        if self.started is None and (found := MISTAKES.search(message)):
+            self.mistakes += found[1].splitlines()
         self.interrupted |= message.startswith("Terminating processes on user request")
         followed = bool(self.failed) and message.startswith(FOLLOWED)
         self.errors |= record.levelno >= logging.ERROR
@@ -109,6 +116,9 @@ class Terminal(logging.Handler):
 
     def close(self) -> None:
         """Write how the run ended; Snakemake closes its handlers after its last message."""
+        for line in self.mistakes:
+            self._write(f"error: {line}")
+        self.mistakes = []
         if self.started is not None:
             for line in self._end(duration(time.monotonic() - self.started)):
                 self._write(line)
@@ -130,16 +140,17 @@ class Terminal(logging.Handler):
             yield (
                 f"done in {time_taken}" if self.done else "nothing to do: all files are up to date"
             )
-            report = self.results / "report.html"
+            results = Path(self.workflow.globals["RESULTS"])
+            report = results / "report.html"
             if str(report) not in files:
                 yield from files
                 return
-            best = leaders(self.results)
+            best = leaders(results)
             if best:
                 yield f"best model: {best}"
             yield f"report: {report.resolve().as_uri()}"
-            model = best.model.name if best else next(iter(model_folders(self.results)))
-            command = f"charlm sample {self.results}/models/{model}"
+            model = best.model.name if best else next(iter(model_folders(results)))
+            command = f"charlm sample {results}/models/{model}"
             yield f"Open it in a browser, or let the model write: {command}"
 
     def _saved(self) -> Iterator[tuple[str, str]]:
