@@ -99,7 +99,7 @@ class Terminal(logging.Handler):
         if self.shows_jobs:
             count = f"{self.done:>{len(str(self.total))}}/{self.total}"
             seconds = duration(time.monotonic() - start)
-            last = shorten(_last_line(log), 60)
+            last = shorten(_last_line(log), 60, placeholder=" …")
             self._write(f"{count}  {name:<20} {seconds:>10}  {last}".rstrip())
 
     def _show_message(self, record: logging.LogRecord) -> None:
