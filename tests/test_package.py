@@ -43,8 +43,8 @@ def charlm(built: Path) -> Path:
     others = [path for path in sys.path if path.endswith("site-packages")]
     (packages / "others.pth").write_text("\n".join(others))
     wheel = built / f"{NAME}-py3-none-any.whl"
-    pip = [sys.executable, "-m", "pip", "--python", venv / "bin/python", "install", "--quiet"]
-    subprocess.run([*pip, "--no-deps", "--no-index", wheel], check=True)
+    pip = [sys.executable, "-m", "pip", "--python", str(venv / "bin/python"), "install", "--quiet"]
+    subprocess.run([*pip, "--no-deps", "--no-index", str(wheel)], check=True)
     return venv / "bin/charlm"
 
 
