@@ -130,7 +130,7 @@ def errors_of_options() -> Iterator[None]:
     try:
         yield
     except CharlmError as error:
-        named = re.sub(r"sampling\.(\w+)", lambda key: _option(key[1]), str(error))
+        named = re.sub(r"(^|set )sampling\.(\w+)", lambda m: m[1] + _option(m[2]), str(error))
         raise CharlmError(named) from None
 
 
