@@ -368,7 +368,7 @@ def test_help_names_the_arguments_in_narrow_lines(arguments: list[str]) -> None:
 
 BARE = """
 import sys
-others = "altair ftfy jinja2 llvmlite numba pandas pydantic pydivsufsort regex snakemake".split()
+others = "altair ftfy jinja2 llvmlite numba pydantic pydivsufsort regex snakemake".split()
 others += ["tensorboardX", "tqdm", "yaml"]
 sys.modules.update(dict.fromkeys(others))  # None makes their import fail
 from charlm.cli import main
