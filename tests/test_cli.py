@@ -172,9 +172,8 @@ ASCII = {"LC_ALL": "C", "PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"}
 
 @pytest.mark.parametrize("option", ["--prompt", "--stop"])
 def test_arguments_that_are_not_utf8_are_errors(folder: Path, option: str) -> None:
-    name = option.removeprefix("--").replace("prompt", "prompts")
     line = failure("sample", folder, option, b"ab\xff")
-    assert line.startswith(f"sampling.{name}: character 3 is a lone surrogate")
+    assert line.startswith(f"{option}: character 3 is a lone surrogate")
 
 
 def test_a_full_disk_is_an_error_that_names_the_file(
@@ -261,15 +260,15 @@ def test_scores_are_those_of_the_model(folder: Path, tmp_path: Path) -> None:
     ("arguments", "given", "line"),
     [
         (["sample", "nowhere"], "", "nowhere/model.json: there is no such file; name the folder"),
-        (["sample", "FOLDER", "--prompt", "xa"], "", "sampling.prompts: 'xa' has characters"),
-        (["sample", "FOLDER", "--length", "0"], "", "sampling.length: 0 is not 1 or more"),
-        (["sample", "FOLDER", "--temperature", "-1"], "", "sampling.temperature: -1.0 is not 0"),
+        (["sample", "FOLDER", "--prompt", "xa"], "", "--prompt: 'xa' has characters"),
+        (["sample", "FOLDER", "--length", "0"], "", "--length: 0 is not 1 or more"),
+        (["sample", "FOLDER", "--temperature", "-1"], "", "--temperature: -1.0 is not 0"),
         (["sample", "FOLDER", "--num-samples", "0"], "", "--num-samples: 0 is not 1 or more"),
         (["sample", "FOLDER", "--number", "-3"], "", "--num-samples: -3 is not 1 or more"),
         (["sample", "FOLDER", "--device", "gpu"], "", "unknown device 'gpu'; expected auto, cpu"),
         (["sample", "FOLDER", "--prompts", ""], "", ".: Is a directory; name another"),
-        (["sample", "FOLDER", "--top-p", "0"], "", "sampling.top_p: 0.0 is not above 0"),
-        (["sample", "FOLDER", "--stop", ""], "", "sampling.stop: '' is not one or more characters"),
+        (["sample", "FOLDER", "--top-p", "0"], "", "--top-p: 0.0 is not above 0"),
+        (["sample", "FOLDER", "--stop", ""], "", "--stop: '' is not one or more characters"),
         (["sample", "FOLDER", "--prompts", "no.txt"], "", "no.txt: No such file or directory"),
         (["score", "FOLDER"], "", "-: the text is empty; give at least one character"),
         (["score", "FOLDER"], codecs.BOM_UTF8, "-: the text is empty"),
@@ -298,6 +297,57 @@ def test_a_wrong_value_is_an_error_in_one_line(
     assert len(said.err.splitlines()) == 1
 
 
+def test_an_unknown_character_is_explained_in_options(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["sample", str(folder), "--prompt", "xa"]) == 1
+    said = capsys.readouterr().err
+    assert "leave them out, or set --on-unknown to" in said
+    assert "sampling." not in said
+
+
+@pytest.fixture
+def results(folder: Path, tmp_path: Path) -> Path:
+    """A folder of results with two models; the second is better."""
+    for name, bits in (("first", 2.1), ("second", 1.9)):
+        shutil.copytree(folder, tmp_path / "results/my/models" / name)
+        score = {"validation": None, "test": {"bits_per_character": bits}}
+        (tmp_path / f"results/my/models/{name}/metrics.json").write_text(json.dumps(score))
+    baselines = {"xz": {"validation": None, "test": {"bits_per_character": 2.0}}}
+    (tmp_path / "results/my/baselines.json").write_text(json.dumps(baselines))
+    return tmp_path / "results/my"
+
+
+@pytest.mark.parametrize("below", ["results/my", "."])
+def test_without_a_model_the_best_one_writes(
+    results: Path, below: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(results.parents[1] / below)
+    assert main(["sample", "--prompt", "bad", "--length", "9"]) == 0
+    said = capsys.readouterr()
+    assert said.out.startswith("bad")
+    model = "results/my/models/second" if below == "." else "models/second"
+    assert said.err == f"charlm: {model} writes\n"
+
+
+@pytest.mark.parametrize("command", ["sample", "score"])
+def test_a_folder_of_results_names_its_models(
+    results: Path, command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([command, str(results)]) == 1
+    names = f"{results}/models/first, {results}/models/second"
+    message = f"{results}: a folder of results; name one of its models: {names}"
+    assert capsys.readouterr().err == f"charlm: {message}\n"
+
+
+def test_without_a_model_and_results_there_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["sample"]) == 1
+    assert "no results here; name the folder of a model" in capsys.readouterr().err
+
+
 def test_a_reader_can_close_the_pipe(folder: Path) -> None:
     command = [sys.executable, "-m", "charlm.cli", "sample", str(folder), "--length", "100000"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as running:
@@ -319,7 +369,8 @@ def test_help_names_the_arguments_in_narrow_lines(arguments: list[str]) -> None:
 
 BARE = """
 import sys
-others = "altair jinja2 llvmlite numba pydantic regex snakemake tensorboardX tqdm yaml".split()
+others = "altair ftfy jinja2 llvmlite numba pydantic pydivsufsort regex snakemake".split()
+others += ["tensorboardX", "tqdm", "yaml"]
 sys.modules.update(dict.fromkeys(others))  # None makes their import fail
 from charlm.cli import main
 sys.exit(main(sys.argv[1:]))
@@ -354,6 +405,22 @@ def test_training_needs_few_packages_and_gives_the_same_bytes(corpus: Path) -> N
         shutil.rmtree(corpus / "models")
     assert set(made[0]) == {"model.safetensors", "model.json", "history.csv"}
     assert made[0] == made[1]
+
+
+def test_sampling_and_scoring_need_few_packages(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "text.txt").write_text("abc")
+    for arguments in (("sample", folder, "--length", 5), ("score", folder, tmp_path / "text.txt")):
+        done = run_bare(*arguments)
+        assert (done.stdout, done.returncode) == (run(*arguments).stdout, 0)
+
+
+@pytest.mark.parametrize("arguments", [["init", "x.csv"], ["run"], ["status", "results/x"]])
+def test_a_command_of_the_workflow_names_the_package_to_install(arguments: list[str]) -> None:
+    done = run_bare(*arguments)
+    assert done.returncode == 1
+    message = "missing, which the workflow needs; run `pip install 'charlm-pipeline[workflow]'`"
+    assert done.stderr.startswith(f"charlm: {arguments[0]}: the package ")
+    assert done.stderr.endswith(f"{message}\n")
 
 
 @pytest.mark.parametrize(

@@ -44,6 +44,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_corpus(folder / "results/my")
     for name in ("prompts.txt", "review.txt", "another.txt", "titles.txt"):
         (folder / name).write_text("a film\nanother film\n")
+    (folder / "posts.csv").write_text("id,body\n1,a film of two words\n")
     (folder / "my.csv").write_text("text\na<br>film\n")
     (folder / "my.yaml").write_text(
         "corpus: {name: my, source: my.csv}\n"
@@ -59,7 +60,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_every_command_but_reproduce_has_an_example() -> None:
     used = set(re.findall(r"charlm (\w+)", EXAMPLES))
-    assert used == {"sample", "score", "clean", "config", "train", "verify"}
+    assert used == {
+        *("init", "run", "status", "sample", "score"),
+        "clean",
+        "config",
+        "train",
+        "verify",
+    }
 
 
 @pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash")

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from charlm.model.trained_model import TrainedModel
 
 __version__ = "0.1.0"
+DISTRIBUTION = "charlm-pipeline"
+"""The name on PyPI, where `charlm` is another project."""
 
 
 def load(folder: str | Path, *, device: "str | torch.device" = "cpu") -> "TrainedModel":

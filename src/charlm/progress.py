@@ -1,4 +1,4 @@
-"""Progress of long stages: a bar on a terminal, else a plain line every ten seconds."""
+"""Progress of long stages: a bar on a terminal, else a line every ten seconds; durations."""
 
 import sys
 from contextlib import AbstractContextManager, nullcontext
@@ -37,9 +37,23 @@ def progress(
         file=sys.stderr if terminal else _Lines(),
         dynamic_ncols=terminal,
         ncols=None if terminal else 0,
-        leave=terminal,
+        leave=False,
         delay=1,
     )
+
+
+def duration(seconds: float) -> str:
+    """Return a time for readers.
+
+    >>> duration(3.21), duration(75), duration(8000)
+    ('3.2 s', '1 min 15 s', '2 h 13 min')
+    """
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, seconds = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {seconds} s"
+    return f"{minutes // 60} h {minutes % 60} min"
 
 
 class _NoBar:

@@ -53,7 +53,7 @@ def test_a_missing_package_is_named(folder: Path, package: str) -> None:
     assert done.returncode == 1
     assert done.stderr == (
         f"charlm: reproduce: the package {package} is missing, which the workflow needs; "
-        "run `pip install 'charlm[workflow]'`\n"
+        "run `pip install 'charlm-pipeline[workflow]'`\n"
     )
 
 

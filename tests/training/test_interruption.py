@@ -4,6 +4,7 @@ import logging
 import multiprocessing
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -99,14 +100,15 @@ def test_a_killed_workflow_resumes(tiny_copy: Checkout) -> None:
         *((signal.SIGKILL, False), (signal.SIGTERM, False), (signal.SIGHUP, True)),
         (signal.SIGKILL, True),
     ):
-        process = subprocess.Popen(
-            [sys.executable, "-m", "snakemake", "--cores", "2", *arguments],
-            cwd=tiny_copy.folder,
-            env=os.environ | {"PYTHONPATH": str(tiny_copy.folder / "src")},
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
+        with (tiny_copy.folder / "stderr").open("w") as stderr:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "snakemake", "--cores", "2", *arguments],
+                cwd=tiny_copy.folder,
+                env=os.environ | {"PYTHONPATH": str(tiny_copy.folder / "src")},
+                stdout=subprocess.DEVNULL,
+                stderr=stderr,
+                start_new_session=True,
+            )
         before = set(folder.glob("*/step-*"))
         deadline = time.monotonic() + 120
         while set(folder.glob("*/step-*")) <= before and process.poll() is None:
@@ -120,6 +122,11 @@ def test_a_killed_workflow_resumes(tiny_copy: Checkout) -> None:
                 with suppress(ProcessLookupError):
                     os.kill(training, number)
         assert process.wait(60) != 0
+        if number == signal.SIGINT:
+            *_, last = (tiny_copy.folder / "stderr").read_text().splitlines()
+            assert re.fullmatch(
+                r"interrupted: train/gru is saved at step \d+, run the same .*", last
+            )
         assert list(folder.glob("*/step-*"))
     done = tiny_copy.snakemake(*arguments)
     assert done.returncode == 0, done.stderr

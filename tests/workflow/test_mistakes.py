@@ -114,6 +114,8 @@ def test_an_unusable_corpus_is_an_error_in_one_line(
     printed = run(checkout, "--configfile", TINY, *with_corpus(checkout, text, **settings))
     lines = [line for line in printed.splitlines() if all(word in line for word in words)]
     assert lines, printed
+    assert lines[-1] == printed.splitlines()[-1]
+    assert lines[-1].startswith("error: ")
     assert not list((checkout.folder / "results").rglob("model.safetensors"))
 
 

@@ -1,4 +1,4 @@
-"""The command `charlm`: sample from models, score text, train models, verify results."""
+"""The command `charlm`: run the workflow, sample from models, score text, verify results."""
 
 import sys
 from collections.abc import Sequence
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import click
 
 from charlm import __version__
-from charlm.cli import clean, config, reproduce, sample, score, train, verify
+from charlm.cli import clean, config, init, reproduce, run, sample, score, status, train, verify
 from charlm.cli.output import discard_output
 from charlm.errors import CharlmError
 from charlm.escaping import terminal_text
@@ -14,6 +14,9 @@ from charlm.files import describe_os_error
 
 EXAMPLES = """\b
 Examples:
+  charlm init posts.csv --output posts.yaml
+  charlm run --dry-run sample my.yaml
+  charlm status results/my my.yaml
   charlm sample results/movie-reviews/models/lstm --prompt "The film "
   charlm sample results/movie-reviews/models/gru --temperature 0.5 --stop . --num-samples 5
   charlm sample results/movie-reviews/models/gru --prompts prompts.txt --json > samples.jsonl
@@ -28,10 +31,10 @@ Examples:
 @click.group(epilog=EXAMPLES, no_args_is_help=False)
 @click.version_option(__version__, message="charlm %(version)s")
 def commands() -> None:
-    """Use the models that a run of the workflow has trained, or verify its results."""
+    """Train character language models on your own text, and use them."""
 
 
-for _module in (sample, score, clean, config, train, verify, reproduce):
+for _module in (init, run, status, sample, score, clean, config, train, verify, reproduce):
     commands.add_command(_module.command)
 
 

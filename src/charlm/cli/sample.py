@@ -1,12 +1,15 @@
 """`charlm sample`: sample text from a model."""
 
 import json
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import tee
 from typing import TYPE_CHECKING
 
 import click
 
-from charlm.cli.model_options import device_option, model_argument
+from charlm.cli.model_options import best_model, check_model, device_option
 from charlm.cli.output import for_terminal, write
 from charlm.errors import CharlmError
 
@@ -15,7 +18,7 @@ if TYPE_CHECKING:
 
 
 @click.command("sample", short_help="Sample text from a model.")
-@model_argument
+@click.argument("model", metavar="[MODEL]", required=False)
 @click.option("--prompt", help="Text to continue.")
 @click.option("--prompts", metavar="FILE", help="File with one prompt per line.")
 @click.option(
@@ -65,7 +68,7 @@ if TYPE_CHECKING:
 @device_option
 def command(
     *,
-    model: str,
+    model: str | None,
     prompt: str | None,
     prompts: str | None,
     length: int,
@@ -81,7 +84,7 @@ def command(
     raw: bool,
     device: str,
 ) -> None:
-    """Sample text from the model in folder MODEL.
+    """Sample text from the model in folder MODEL; without one, from the best of the results here.
 
     A single sample appears while it is drawn. The same seed gives the same text.
     """
@@ -95,23 +98,28 @@ def command(
     from charlm.model.sampling import SampleRequest
     from charlm.model.trained_model import load
 
-    firsts = [
-        SampleRequest(
-            each,
-            length=length,
-            temperature=temperature,
-            top_k=top_k,
-            top_p=top_p,
-            seed=seed,
-            stop=stop,
-            end=end,
-            on_unknown=on_unknown,
-        )
-        for each in ([prompt or ""] if prompts is None else read_prompts(prompts))
-    ]
-    trained = load(model, device=device)
-    for first in firsts:
-        encode_prompt(first, trained.vocabulary)  # refuse unknown characters before any output
+    if model is None:
+        model = best_model()
+        click.echo(f"charlm: {model} writes", err=True)
+    check_model(model)
+    with errors_of_options():
+        firsts = [
+            SampleRequest(
+                each,
+                length=length,
+                temperature=temperature,
+                top_k=top_k,
+                top_p=top_p,
+                seed=seed,
+                stop=stop,
+                end=end,
+                on_unknown=on_unknown,
+            )
+            for each in ([prompt or ""] if prompts is None else read_prompts(prompts))
+        ]
+        trained = load(model, device=device)
+        for first in firsts:
+            encode_prompt(first, trained.vocabulary)  # refuse unknown characters before any output
     show = str if raw else for_terminal
     if num_samples == len(firsts) == 1 and not as_json:
         write(show(firsts[0].prompt))
@@ -125,3 +133,19 @@ def command(
             write(json.dumps(sample_record(request, sample), ensure_ascii=False) + "\n")
         else:
             write(show(f"{request.prompt}{sample.text}") + "\n\n")
+
+
+@contextmanager
+def errors_of_options() -> Iterator[None]:
+    """Name the options of this command in errors, in place of keys of the configuration."""
+    try:
+        yield
+    except CharlmError as error:
+        named = re.sub(r"(^|set )sampling\.(\w+)", lambda m: m[1] + _option(m[2]), str(error))
+        raise CharlmError(named) from None
+
+
+def _option(key: str) -> str:
+    """Return the option that stands for a key of `sampling`."""
+    names = {"prompts": "prompt", "temperatures": "temperature"}
+    return f"--{names.get(key, key).replace('_', '-')}"

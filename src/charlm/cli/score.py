@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from charlm.cli.model_options import device_option, model_argument
+from charlm.cli.model_options import check_model, device_option, model_argument
 from charlm.cli.output import for_terminal, write
 from charlm.errors import CharlmError
 
@@ -29,6 +29,7 @@ def command(model: str, files: Sequence[str], lines: bool, device: str) -> None:
     # PyTorch takes seconds to import; --help and errors do not wait for it.
     from charlm.model.trained_model import load
 
+    check_model(model)
     trained = load(model, device=device)
     for name, text in _texts(files or ["-"], lines):
         bits = trained.score(text) / math.log(2)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from charlm import DISTRIBUTION
 from charlm.errors import CharlmError
 from charlm.files import atomic
 from charlm.model.ensemble import member_prefixes
@@ -67,7 +68,7 @@ def export_onnx(model_folder: str | Path, output: str | Path) -> None:
         import onnx
     except ModuleNotFoundError:
         raise CharlmError(
-            f"{output}: needs the package 'onnx'; install it: pip install 'charlm[onnx]'"
+            f"{output}: needs the package 'onnx'; run `pip install '{DISTRIBUTION}[onnx]'`"
         ) from None
     architecture, vocabulary = read_architecture(model_folder)
     if architecture.mixture:

@@ -8,6 +8,7 @@ import yaml
 
 from charlm.checksums import read_json
 from charlm.files import write_text
+from charlm.model.baseline_labels import baseline_label
 from charlm.model.store import read_architecture
 from charlm.settings import Architecture, Cell, GateSplit
 
@@ -138,24 +139,6 @@ def write_model_card(
         cell_name=architecture.cell.upper(),
     )
     write_text(card, text)
-
-
-BASELINE_LABELS = {
-    "ngram": "{order}-gram",
-    "kneser_ney": "Kneser-Ney, order {order}",
-    "ppmd": "PPMd, order {order} (adapts)",
-    "xz": "xz (adapts)",
-}
-"""The names of the baselines as readers see them. To adapt is to go on learning while reading."""
-
-
-def baseline_label(name: str, record: Mapping[str, object]) -> str:
-    """Return the name of a baseline as readers see it.
-
-    >>> baseline_label("kneser_ney", {"order": 8})
-    'Kneser-Ney, order 8'
-    """
-    return BASELINE_LABELS[name].format_map(record)
 
 
 def _describe_strongest(scores: Scores, baselines: Mapping[str, Scores]) -> str:

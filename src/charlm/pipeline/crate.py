@@ -18,7 +18,7 @@ from rocrate.model import ComputationalWorkflow, Entity
 from rocrate.model.computerlanguage import snakemake
 from rocrate.rocrate import ROCrate
 
-from charlm import __version__
+from charlm import DISTRIBUTION, __version__
 from charlm.files import write_text
 from charlm.pipeline.crate_entities import Entities
 from charlm.pipeline.jobs import Job, find_jobs
@@ -219,10 +219,10 @@ class _Crate:
 
 def requirements() -> list[str]:
     """Return the names of charlm and of the packages that it and its workflow require."""
-    asked = map(Requirement, metadata.requires("charlm") or [])
+    asked = map(Requirement, metadata.requires(DISTRIBUTION) or [])
     extras = {"extra": "workflow"}
     return [
-        "charlm",
+        DISTRIBUTION,
         *(each.name for each in asked if not each.marker or each.marker.evaluate(extras)),
     ]
 

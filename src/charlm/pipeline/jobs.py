@@ -90,12 +90,21 @@ def recorded_sources(documents: str, corpus: Mapping[str, object]) -> list[str]:
     return list(made.input) if made and repr(corpus) in made.params else []
 
 
+def job_name(log: str | Path) -> str:
+    """Return the name of a job, given its log.
+
+    >>> job_name("logs/movie-reviews/train/lstm.log")
+    'train/lstm'
+    """
+    log = Path(log).with_suffix("")
+    return Path(*log.parts[log.parts.index("logs") + 2 :]).as_posix()
+
+
 def _job(made: MetadataRecord) -> Job:
     log = Path(made.log[0])
     checksums = made.input_checksums or {}
     return Job(
-        # The log logs/{corpus}/train/lstm.log is that of the job train/lstm.
-        name=Path(*log.with_suffix("").parts[log.parts.index("logs") + 2 :]).as_posix(),
+        name=job_name(log),
         rule=made.rule,
         script=Path(made.code.strip().strip('"')).name,
         inputs={path: (checksums.get(path) or ":").split(":")[1] or None for path in made.input},

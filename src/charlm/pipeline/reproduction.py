@@ -8,13 +8,13 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from importlib import metadata
-from importlib.util import find_spec
 from pathlib import Path
 
 from charlm.errors import CharlmError
 from charlm.escaping import printable
 from charlm.files import sha256_of
 from charlm.pipeline.machine import processor
+from charlm.pipeline.project import check_installed
 from charlm.pipeline.verification import CONFIG, RECORD, Record
 
 
@@ -31,12 +31,7 @@ def reproduce(folder: str | Path, directory: str | Path, *, cores: str = "all") 
         CharlmError: A package is missing, a file is missing or is not the recorded one, the
             configuration is invalid, or the run failed.
     """
-    for package in ("yaml", "snakemake"):
-        if find_spec(package) is None:
-            raise CharlmError(
-                f"reproduce: the package {package} is missing, which the workflow needs; "
-                "run `pip install 'charlm[workflow]'`"
-            )
+    check_installed("reproduce")
     from charlm.pipeline.config import load_file, resolve
 
     record, directory = Record(folder), Path(directory).resolve()

@@ -1,6 +1,7 @@
 """Logging and error handling for the scripts of the rules."""
 
 import logging
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,6 +11,9 @@ from charlm.errors import CharlmError
 from charlm.escaping import terminal_text
 from charlm.files import describe_os_error
 from charlm.pipeline.run_lock import hold_job_lock
+
+QUIET = "CHARLM_QUIET"
+"""The environment variable that keeps all but warnings from standard error; set by `terminal`."""
 
 
 @contextmanager
@@ -22,12 +26,15 @@ def stage(log_file: str | Path) -> Iterator[None]:
     """
     log_file = Path(log_file)
     log_file.parent.mkdir(parents=True, exist_ok=True)
+    shown = logging.StreamHandler(sys.stderr)
+    if os.environ.get(QUIET):
+        shown.addFilter(lambda record: record.levelno == logging.WARNING)
     logging.basicConfig(
         level=logging.INFO,
         format="%(message)s",
         handlers=[
             logging.FileHandler(log_file, mode="w", encoding="utf-8"),
-            logging.StreamHandler(sys.stderr),
+            shown,
         ],
         force=True,
     )
@@ -47,7 +54,8 @@ def stage(log_file: str | Path) -> Iterator[None]:
         with log_file.open("a", encoding="utf-8") as file:
             logging.getLogger().handlers = [logging.StreamHandler(file)]
             logging.exception("a defect in charlm")
-        print(f"a defect in charlm; please report it with {log_file}", file=sys.stderr)
+        if not os.environ.get(QUIET):
+            print(f"a defect in charlm; please report it with {log_file}", file=sys.stderr)
         raise SystemExit(1) from None
 
 

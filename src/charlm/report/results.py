@@ -14,7 +14,7 @@ from charlm.evaluation.diagnostics import Diagnostics
 from charlm.evaluation.evaluate import Metrics
 from charlm.evaluation.memorization import Memorization, Overlap, read_samples
 from charlm.evaluation.scores import HeldOut
-from charlm.model.model_card import baseline_label
+from charlm.model.baseline_labels import baseline_label
 from charlm.model.sample_model import SampleRecord
 from charlm.report.figures import series
 from charlm.settings import Architecture

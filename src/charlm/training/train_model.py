@@ -123,7 +123,7 @@ def run_job(job: TrainingJob) -> None:
     checkpoints = Checkpoints(job.checkpoints, fingerprint, trainer.schedule.validate_every)
     if snapshot := checkpoints.load():
         trainer.state.restore(snapshot, trainer.processes)
-        log.info("resumed from step %d", trainer.state.step)
+        log.warning("resumed from step %d", trainer.state.step)
     trainer.run(checkpoints, LiveCurve(job.checkpoints))
     if trainer.processes.rank == 0:
         _write_results(job, trainer, precision)

@@ -105,6 +105,15 @@ def read_kept_types(path: Path, request: Request, format: str) -> list[tuple[pa.
         return kept_types(path, codec, request)
 
 
+def format_of(path: Path) -> tuple[str, str | None]:
+    """Return the format of a file by its ending, a key of `READERS`, and its compression.
+
+    Raises:
+        CharlmError: The ending is unknown.
+    """
+    return _format_and_codec(path, Request(str(path), (), (), "", "utf-8"), "auto")
+
+
 def _format_and_codec(path: Path, request: Request, format: str) -> tuple[str, str | None]:
     """Return the format of a file, a key of `READERS`, and its compression."""
     ending = path.suffix.lower()
