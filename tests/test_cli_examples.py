@@ -39,6 +39,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
             architecture=architecture,
             training={},
         )
+        card = folder / "results/movie-reviews/models" / cell / "README.md"
+        card.write_text("# A model\n## Usage\n## Limitations\n")
+    write_corpus(folder / "results/movie-reviews")
     write_record(folder / "results/movie-reviews")
     (folder / "results/my").mkdir()
     write_corpus(folder / "results/my")
@@ -59,7 +62,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_every_command_but_reproduce_has_an_example() -> None:
     used = set(re.findall(r"charlm (\w+)", EXAMPLES))
-    assert used == {"sample", "score", "clean", "config", "train", "verify"}
+    assert used == {"sample", "score", "clean", "config", "train", "export", "audit", "verify"}
 
 
 @pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash")

@@ -113,7 +113,8 @@ def final_outputs():
 
 def existing_optional_outputs():
     """Return the files that exist although a whole run does not make them."""
-    files = [f"{RESULTS}/corpus.txt", *each_model("model.onnx")]
+    optional = [*each_model("model.onnx"), *each_model("audit.json")]
+    files = [f"{RESULTS}/corpus.txt", *optional]
     return [file for file in files if Path(PREFIX + file).exists()]
 
 

@@ -17,7 +17,11 @@ rule ingest:
     resources:
         mem_mb=1024,
     params:
-        corpus={key: value for key, value in config["corpus"].items() if key != "name"},
+        corpus={
+            key: value
+            for key, value in config["corpus"].items()
+            if key not in ("name", "canaries")
+        },
         code=code_of("ingest"),
     script:
         "../scripts/ingest.py"

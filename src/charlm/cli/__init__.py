@@ -1,4 +1,4 @@
-"""The command `charlm`: sample from models, score text, train models, verify results."""
+"""The command `charlm`: sample from models, score text, train and export models, verify results."""
 
 import errno
 import sys
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import click
 
 from charlm import __version__
-from charlm.cli import clean, config, reproduce, sample, score, train, verify
+from charlm.cli import audit, clean, config, export, reproduce, sample, score, train, verify
 from charlm.cli.output import discard_output
 from charlm.errors import CharlmError
 
@@ -20,6 +20,8 @@ Examples:
   sort -u titles.txt | charlm score --lines results/movie-reviews/models/lstm | sort -g
   charlm clean --explain my.yaml --rows 5
   charlm config my.yaml > my.json && charlm train my.json lstm
+  charlm export hub results/movie-reviews/models/lstm my-model
+  charlm audit results/movie-reviews/models/lstm
   charlm verify results/movie-reviews
 """
 
@@ -32,7 +34,7 @@ def commands() -> None:
     """Use the models that a run of the workflow has trained, or verify its results."""
 
 
-for _module in (sample, score, clean, config, train, verify, reproduce):
+for _module in (sample, score, clean, config, train, export, audit, verify, reproduce):
     commands.add_command(_module.command)
 
 

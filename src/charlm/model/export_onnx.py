@@ -5,12 +5,10 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-from safetensors.numpy import load_file
-
 from charlm.errors import CharlmError
 from charlm.files import atomic
 from charlm.model.ensemble import member_prefixes
+from charlm.model.plain_weights import plain_weights
 from charlm.model.store import read_architecture
 from charlm.settings import Architecture, Cell
 
@@ -74,16 +72,10 @@ def export_onnx(model_folder: str | Path, output: str | Path) -> None:
         log.warning("%s: the network alone is exported, without its experts", model_folder)
     weights = {
         name: array
-        for name, array in load_file(Path(model_folder) / "model.safetensors").items()
+        for name, array in plain_weights(model_folder).items()
         if not name.startswith(("experts.", "gate."))
     }
     prefixes = member_prefixes(architecture.members)
-    for prefix in prefixes:
-        if architecture.one_hot:
-            weights[f"{prefix}embedding.weight"] = np.eye(len(vocabulary), dtype=np.float32)
-        if architecture.tie_weights:
-            weights[f"{prefix}output.weight"] = weights[f"{prefix}embedding.weight"]
-
     hidden_size = weights[f"{prefixes[0]}output.weight"].shape[1]
     model = onnx.parser.parse_model(
         _model_text(architecture, prefixes, len(vocabulary), hidden_size)
