@@ -39,6 +39,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
             architecture=architecture,
             training={},
         )
+        card = folder / "results/movie-reviews/models" / cell / "README.md"
+        card.write_text("# A model\n## Usage\n## Limitations\n")
+    write_corpus(folder / "results/movie-reviews")
     write_record(folder / "results/movie-reviews")
     (folder / "results/my").mkdir()
     write_corpus(folder / "results/my")
@@ -65,6 +68,7 @@ def test_every_command_but_reproduce_has_an_example() -> None:
         "clean",
         "config",
         "train",
+        *("export", "audit"),
         "verify",
     }
 

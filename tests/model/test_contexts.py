@@ -25,7 +25,7 @@ ORDER = 5
 
 @pytest.fixture
 def contexts() -> Contexts:
-    return Contexts(ORDER, word_letters(VOCABULARY), END, len(VOCABULARY))
+    return Contexts(ORDER, word_letters(SYMBOLS, VOCABULARY.special.values()), END, len(VOCABULARY))
 
 
 @pytest.fixture
@@ -102,7 +102,9 @@ def test_reading_in_parts_makes_no_difference(
 
 
 def test_letters_share_a_number_with_their_other_case() -> None:
-    letters = dict(zip(SYMBOLS, word_letters(VOCABULARY).tolist(), strict=True))
+    letters = dict(
+        zip(SYMBOLS, word_letters(SYMBOLS, VOCABULARY.special.values()).tolist(), strict=True)
+    )
     assert letters["a"] == letters["A"] != letters["b"] == letters["B"]
     assert letters["'"] > 0 < letters["é"]
     assert not any(letters[symbol] for symbol in (" ", ".", "<unknown>", "<end_of_document>"))

@@ -130,3 +130,31 @@ def test_the_card_shows_all_numbers(tmp_path: Path) -> None:
         "| PPMd, order 7 (adapts) | 2.050 | 2.150 |",
         "| xz (adapts) | 3.100 | 3.200 |",
     ]
+
+
+def test_the_card_states_what_the_configuration_states(tmp_path: Path) -> None:
+    scores = {"validation": None, "test": score(2.2), "parameters": 1, "steps": 2}
+    metrics: Any = scores | {"device": "cpu", "precision": "float32", "gate_learned_on": None}
+    header, text = write_card(tmp_path / "gru", Architecture(), [*"abc"], "character", metrics, {})
+    assert not {"license", "language", "datasets", "widget"} & set(header)
+    write_model_card(
+        tmp_path / "gru",
+        tmp_path / "gru/metrics.json",
+        tmp_path / "gru/baselines.json",
+        tmp_path / "gru/README.md",
+        corpus="tiny",
+        prompts=["", "The film "],
+        license="mit",
+        languages=["en", "de"],
+        dataset="imdb",
+        description="Film reviews.\n",
+    )
+    _, stated, text = (tmp_path / "gru/README.md").read_text(encoding="utf-8").split("---\n", 2)
+    header = yaml.safe_load(stated)
+    assert header["license"] == "mit"
+    assert header["language"] == ["en", "de"]
+    assert header["datasets"] == ["imdb"]
+    assert header["widget"] == [{"text": "The film "}]
+    (index,) = header["model-index"]
+    assert index["results"][0]["dataset"]["name"] == "imdb"
+    assert "on the corpus `tiny`.\n\nFilm reviews.\n\n| | |" in text

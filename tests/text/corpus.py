@@ -41,6 +41,7 @@ def clean_documents(
     rules: Sequence[RuleSettings] = (),
     splits: SplitSettings = SPLITS,
     shards: int = 1,
+    canaries: int = 0,
 ) -> None:
     """Clean `documents.parquet` in a folder: write the files `CLEANED` there."""
     with tempfile.TemporaryDirectory() as temporary:
@@ -56,7 +57,7 @@ def clean_documents(
                 shards=shards,
             )
         files = (folder / name for name in CLEANED)
-        clean(parts, *files, profile=profile, rules=rules, splits=splits)
+        clean(parts, *files, profile=profile, rules=rules, splits=splits, canaries=canaries)
 
 
 def clean_texts(

@@ -63,7 +63,8 @@ def run_chain(folder: Path, texts: str | list[str], **settings: Any) -> Path:
         )
     )
     results.mkdir()
-    read = {key: value for key, value in config["corpus"].items() if key != "name"}
+    elsewhere = ("name", "canaries")
+    read = {key: value for key, value in config["corpus"].items() if key not in elsewhere}
     ingest(documents=documents, rejected=results / "rejected.parquet", paths=[source], **read)
     splits = SplitSettings(**config["splits"])
     clean_documents(results, splits=splits, **config["cleaning"])

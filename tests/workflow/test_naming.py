@@ -17,7 +17,9 @@ def rules() -> dict[str, str | None]:
     found: dict[str, str | None] = {}
     for file in (WORKFLOW / "Snakefile", *(WORKFLOW / "rules").glob("*.smk")):
         # A rule ends where the next line without indentation begins.
-        for name, body in re.findall(r"^rule (\w+):\n((?:[ \n].*\n|\n)+)", file.read_text(), re.M):
+        for name, body in re.findall(
+            r"^ *rule (\w+):\n((?:[ \n].*\n|\n)+)", file.read_text(), re.M
+        ):
             script = re.search(r'^    script:\n +"\.\./scripts/(\w+)\.py"$', body, re.M)
             found[name] = script and script[1]
     return found

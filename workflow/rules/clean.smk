@@ -53,6 +53,7 @@ rule clean:
     params:
         cleaning=lookup("cleaning", within=config),
         splits=lookup("splits", within=config),
+        canaries=lookup("corpus/canaries", within=config),
         code=code_of("clean"),
     script:
         "../scripts/clean.py"

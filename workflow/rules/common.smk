@@ -38,7 +38,11 @@ RESULTS = f"results/{CORPUS}"
 LOGS = f"{PREFIX}logs/{CORPUS}"
 if workflow.is_main_process:
     hold_run_lock(LOGS, PREFIX + RESULTS)  # before Snakemake looks at its own locks
-INGESTED = {key: value for key, value in config["corpus"].items() if key != "name"}
+INGESTED = {
+    key: value
+    for key, value in config["corpus"].items()
+    if key not in ("name", "canaries")
+}
 try:
     sources = resolve_source(INGESTED["source"])
     sources_missing = False
@@ -129,7 +133,8 @@ def final_outputs():
 
 def existing_optional_outputs():
     """Return the files that exist although a whole run does not make them."""
-    files = [f"{RESULTS}/corpus.txt", *each_model("model.onnx")]
+    optional = [*each_model("model.onnx"), *each_model("audit.json")]
+    files = [f"{RESULTS}/corpus.txt", *optional]
     return [file for file in files if Path(PREFIX + file).exists()]
 
 

@@ -22,9 +22,34 @@ rule model_card:
     params:
         folder=subpath(input.description, parent=True),
         corpus=CORPUS,
+        prompts=lookup("sampling/prompts", within=config),
+        card=lookup("card", within=config),
         code=code_of("model_card"),
     script:
         "../scripts/model_card.py"
+
+
+# Made on demand: snakemake --cores all dataset_card
+rule dataset_card:
+    input:
+        corpus=f"{RESULTS}/corpus.parquet",
+    output:
+        folder=directory(f"{RESULTS}/dataset"),
+    log:
+        f"logs/{CORPUS}/dataset_card.log",
+    benchmark:
+        f"logs/{CORPUS}/dataset_card.benchmark.tsv"
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=1024,
+    params:
+        name=CORPUS,
+        card=lookup("card", within=config),
+        code=code_of("dataset_card"),
+    script:
+        "../scripts/dataset_card.py"
 
 
 # Made on demand: snakemake --cores all results/…/models/…/model.onnx

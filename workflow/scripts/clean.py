@@ -14,6 +14,7 @@ def main(snakemake: Snakemake) -> None:
         snakemake.output.summary,
         snakemake.output.examples,
         splits=SplitSettings(**snakemake.params.splits),
+        canaries=snakemake.params.canaries,
         **snakemake.params.cleaning,
     )
 

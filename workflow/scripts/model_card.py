@@ -13,6 +13,8 @@ def main(snakemake: Snakemake) -> None:
         snakemake.input.baselines,
         snakemake.output.card,
         corpus=snakemake.params.corpus,
+        prompts=snakemake.params.prompts,
+        **snakemake.params.card,
     )
 
 

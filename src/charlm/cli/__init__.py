@@ -6,7 +6,20 @@ from collections.abc import Sequence
 import click
 
 from charlm import __version__
-from charlm.cli import clean, config, init, reproduce, run, sample, score, status, train, verify
+from charlm.cli import (
+    audit,
+    clean,
+    config,
+    export,
+    init,
+    reproduce,
+    run,
+    sample,
+    score,
+    status,
+    train,
+    verify,
+)
 from charlm.cli.output import discard_output
 from charlm.errors import CharlmError
 from charlm.escaping import terminal_text
@@ -24,6 +37,8 @@ Examples:
   sort -u titles.txt | charlm score --lines results/movie-reviews/models/lstm | sort -g
   charlm clean --explain my.yaml --rows 5
   charlm config my.yaml > my.json && charlm train my.json lstm
+  charlm export hub results/movie-reviews/models/lstm my-model
+  charlm audit results/movie-reviews/models/lstm
   charlm verify results/movie-reviews
 """
 
@@ -34,7 +49,10 @@ def commands() -> None:
     """Train character language models on your own text, and use them."""
 
 
-for _module in (init, run, status, sample, score, clean, config, train, verify, reproduce):
+for _module in (
+    *(init, run, status, sample, score, clean, config),
+    *(train, export, audit, verify, reproduce),
+):
     commands.add_command(_module.command)
 
 

@@ -32,7 +32,7 @@ def command(file: str, rows: int) -> None:
     config = _configuration(file)
     rules, _ = rules_of(**config["cleaning"])
     corpus = config["corpus"] | {"max_documents": rows}
-    del corpus["name"]
+    del corpus["name"], corpus["canaries"]
     with tempfile.TemporaryDirectory() as folder:
         documents = Path(folder) / "documents.parquet"
         ingest(documents=documents, rejected=Path(folder) / "rejected.parquet", **corpus)

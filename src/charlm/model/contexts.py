@@ -5,13 +5,11 @@ before it, are hashed to one number each. Contexts start afresh at each document
 """
 
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
-
-from charlm.text.vocabulary import Vocabulary
 
 MULTIPLIER = 0x5851F42D4C957F2D
 """Of the hash of a word: an odd number, so that it has an inverse modulo 2^64."""
@@ -149,15 +147,18 @@ class Contexts:
         return [word[1:] for word in words]
 
 
-def word_letters(vocabulary: Vocabulary) -> Tensor:
+def word_letters(symbols: Sequence[str], special: Collection[int | None]) -> Tensor:
     """Return the `letters` of `Contexts`: letters, digits, marks and apostrophes make words.
 
     Bytes above ASCII are parts of letters.
+
+    Args:
+        symbols: The symbols of a vocabulary, V of them.
+        special: The ids of those that stand for no text.
     """
-    special = {vocabulary.unknown, vocabulary.end_of_document}
     folded = [
         symbol.casefold() if number not in special and _is_part_of_word(symbol) else ""
-        for number, symbol in enumerate(vocabulary.symbols)
+        for number, symbol in enumerate(symbols)
     ]
     numbers = {symbol: number for number, symbol in enumerate(sorted({"", *folded}))}
     return torch.tensor([numbers[symbol] for symbol in folded])

@@ -5,13 +5,12 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-
 from charlm import DISTRIBUTION
 from charlm.errors import CharlmError
 from charlm.files import atomic
 from charlm.model.ensemble import member_prefixes
-from charlm.model.store import load_weights, read_architecture
+from charlm.model.plain_weights import plain_weights
+from charlm.model.store import read_architecture
 from charlm.model.weights import GATE, TABLES
 from charlm.settings import Architecture, Cell
 
@@ -74,17 +73,11 @@ def export_onnx(model_folder: str | Path, output: str | Path) -> None:
     if architecture.mixture:
         log.warning("%s: the network alone is exported, without its experts", model_folder)
     weights = {
-        name: tensor.numpy()
-        for name, tensor in load_weights(model_folder).items()
+        name: array
+        for name, array in plain_weights(model_folder).items()
         if not name.startswith((TABLES, GATE))
     }
     prefixes = member_prefixes(architecture.members)
-    for prefix in prefixes:
-        if architecture.one_hot:
-            weights[f"{prefix}embedding.weight"] = np.eye(len(vocabulary), dtype=np.float32)
-        if architecture.tie_weights:
-            weights[f"{prefix}output.weight"] = weights[f"{prefix}embedding.weight"]
-
     hidden_size = weights[f"{prefixes[0]}output.weight"].shape[1]
     model = onnx.parser.parse_model(
         _model_text(architecture, prefixes, len(vocabulary), hidden_size)

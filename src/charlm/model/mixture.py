@@ -8,7 +8,6 @@ from torch.nn import functional
 
 from charlm.model.base import LanguageModel, State
 from charlm.model.contexts import ContextState, Reading
-from charlm.model.ensemble import Network
 from charlm.model.experts import Experts, Opinions
 from charlm.model.gate import Gate
 
@@ -27,7 +26,7 @@ class Mixture(LanguageModel):
         experts: The experts, of the same vocabulary.
     """
 
-    def __init__(self, network: Network, experts: Experts) -> None:
+    def __init__(self, network: LanguageModel, experts: Experts) -> None:
         super().__init__()
         # A text that is too short to learn more from still gets sensible weights.
         fallbacks = {expert.general for expert in experts.experts.values()}

@@ -1,6 +1,6 @@
 """The model card: what a model is, how good it is, and how to use it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal, TypedDict
 
@@ -25,7 +25,7 @@ CARD = """\
 
 A character language model: it predicts the next character of a text, and can so generate text.
 Trained by charlm on the corpus `{corpus}`.
-
+{description}
 | | |
 | --- | --- |
 | architecture | {architecture}, {parameters:,} parameters |
@@ -99,6 +99,11 @@ def write_model_card(
     card: str | Path,
     *,
     corpus: str,
+    prompts: Sequence[str] = (),
+    license: str | None = None,
+    languages: Sequence[str] = (),
+    dataset: str | None = None,
+    description: str | None = None,
 ) -> None:
     """Write the model card: Markdown with the metadata header of the Hugging Face Hub.
 
@@ -108,6 +113,11 @@ def write_model_card(
         baselines: The file of the baselines' scores, `baselines.json`.
         card: The file to write, `README.md`.
         corpus: The name of the corpus.
+        prompts: Texts to continue, which the Hub offers to try.
+        license: The license of the model.
+        languages: The languages of the text.
+        dataset: The data set that the text is from.
+        description: A paragraph about the text.
 
     Raises:
         CharlmError: The model cannot be read.
@@ -118,11 +128,19 @@ def write_model_card(
     others: dict[str, Scores] = read_json(baselines)
     rows: dict[str, Scores] = {name: scores}
     rows |= {baseline_label(key, record): record for key, record in others.items()}
-    header = _header(name, corpus, architecture.cell, scores)
+    header = _header(name, dataset or corpus, architecture.cell, scores)
+    stated: dict[str, object] = {
+        "license": license,
+        "language": list(languages),
+        "datasets": [dataset] if dataset else [],
+        "widget": [{"text": prompt} for prompt in prompts if prompt],
+    }
+    header = {key: value for key, value in stated.items() if value} | header
     text = CARD.format(
         header=yaml.safe_dump(header, sort_keys=False),
         name=name,
         corpus=corpus,
+        description=f"\n{description.strip()}\n" if description else "",
         architecture=_describe(architecture, len(vocabulary)),
         parameters=scores["parameters"],
         vocabulary_size=len(vocabulary),
@@ -174,13 +192,13 @@ def _describe(architecture: Architecture, vocabulary_size: int) -> str:
     )
 
 
-def _header(name: str, corpus: str, cell: Cell, scores: Scores) -> Mapping[str, object]:
+def _header(name: str, dataset: str, cell: Cell, scores: Scores) -> dict[str, object]:
     """Return the metadata for the Hub, which calls the scores a model index."""
     splits = {"validation": scores["validation"], "test": scores["test"]}
     results = [
         {
             "task": {"type": "text-generation"},
-            "dataset": {"name": corpus, "type": corpus, "split": split},
+            "dataset": {"name": dataset, "type": dataset, "split": split},
             "metrics": [
                 {
                     "name": "bits per character",

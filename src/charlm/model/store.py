@@ -60,7 +60,7 @@ def make_model(
 
 def make_contexts(vocabulary: Vocabulary, settings: MixtureSettings) -> Contexts:
     """Return what reads the contexts of a mixture's experts."""
-    letters = word_letters(vocabulary)
+    letters = word_letters(vocabulary.symbols, vocabulary.special.values())
     return Contexts(settings.order, letters, vocabulary.end_of_document, len(vocabulary))
 
 

@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 
 from charlm.pipeline.config_schema import (
+    Card,
     Cleaning,
     Config,
     Corpus,
@@ -47,6 +48,7 @@ def reference() -> str:
         ("models.NAME.mixture", Mixture),
         ("training", Training),
         ("sampling", Sampling),
+        ("card", Card),
     ):
         rows = [f"### `{name}`", "", str(section.__doc__).splitlines()[0], ""]
         rows += ["| key | type | default | meaning |", "| --- | --- | --- | --- |"]

@@ -163,6 +163,9 @@ class Corpus(Section):
     """maximum number of documents, evenly spaced over the source; null for all"""
     max_rejected_fraction: Annotated[float, Field(ge=0, le=1)] = 0.01
     """fraction of unusable rows above which the run stops"""
+    canaries: Annotated[int, Field(ge=0, le=10_000)] = 0
+    """number of random sentences to add to the training documents, so that `charlm audit` can
+    measure how much of them a model remembers"""
 
     @field_validator("keep_columns")
     @classmethod
@@ -435,6 +438,19 @@ class Sampling(Section):
     """random seed of the first sample of each prompt and temperature"""
 
 
+class Card(Section):
+    """What the model cards say about the corpus, in the terms of the Hugging Face Hub."""
+
+    license: Text | None = None
+    """license of the models, such as `mit` or `cc-by-4.0`"""
+    languages: list[Text] = []
+    """languages of the text, such as `en`"""
+    dataset: Text | None = None
+    """data set that the text is from, such as `imdb`; null for the name of the corpus"""
+    description: Text | None = None
+    """one paragraph on where the text is from, and who may use it for what"""
+
+
 class Config(Section):
     """The whole configuration."""
 
@@ -448,6 +464,7 @@ class Config(Section):
     }
     training: Training = Training()
     sampling: Sampling = Sampling()
+    card: Card = Card()
 
     @field_validator("models", mode="before")
     @classmethod

@@ -2,6 +2,7 @@
 
 import hashlib
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,6 +12,7 @@ import pytest
 
 from charlm.errors import CharlmError
 from charlm.settings import SplitSettings
+from charlm.text.canaries import read_canaries
 from charlm.text.cleaning.profiles import RuleSettings
 from charlm.text.splits import split_method
 from tests.text.corpus import CLEANED, SPLITS, build, clean_documents, clean_texts, encoded
@@ -223,3 +225,29 @@ def test_a_rule_is_no_formula_in_a_spreadsheet(tmp_path: Path) -> None:
     rules: list[RuleSettings] = [{"name": "=1+1", "pattern": "x"}]
     _, counts = clean_texts(tmp_path, ["a text", "axe"], rules=rules)
     assert counts["'=1+1"] == [1, 1, 1]
+
+
+def test_canaries_are_training_documents_after_the_last(tmp_path: Path) -> None:
+    words = [f"{a}{b}word" for a in "abcdefgh" for b in "abcdefghij"]
+    texts = [" ".join(words[start : start + 8]) for start in range(0, 80, 8)]
+    clean_texts(tmp_path, texts)
+    before = pq.read_table(tmp_path / "corpus.parquet")
+    assert read_canaries(tmp_path / "corpus.parquet") is None
+
+    clean_documents(tmp_path, canaries=4)
+    table = pq.read_table(tmp_path / "corpus.parquet")
+    assert table.slice(0, len(before)).equals(before)
+    added = table.slice(len(before)).to_pydict()
+    assert added["doc_id"] == [10, 11, 12, 13]
+    assert added["split"] == ["train"] * 4
+    canaries = read_canaries(tmp_path / "corpus.parquet")
+    assert canaries
+    assert added["text"] == list(islice(canaries.sentences(), canaries.number))
+    assert all(set(text[:-1].split()) <= set(words) for text in added["text"])
+    assert len(set(added["text"])) == 4
+
+
+def test_too_few_words_for_canaries_are_one_line(tmp_path: Path) -> None:
+    clean_texts(tmp_path, [f"document {number}" for number in range(50)])
+    with pytest.raises(CharlmError, match=r"corpus.canaries: the text has 1 words .* set .* to 0"):
+        clean_documents(tmp_path, canaries=1)

@@ -16,6 +16,8 @@ from charlm.checksums import checksum_of, write_json
 from charlm.errors import CharlmError
 from charlm.escaping import cell
 from charlm.settings import SplitSettings
+from charlm.text.canaries import LEAST_WORDS, Canaries, common_words
+from charlm.text.canaries import METADATA_KEY as CANARIES_KEY
 from charlm.text.cleaning.examples import Example
 from charlm.text.cleaning.left_over import LEFT_OVER, PREFIX
 from charlm.text.cleaning.profiles import RuleSettings, rules_of
@@ -38,6 +40,7 @@ def clean(
     profile: str = "standard",
     rules: Sequence[RuleSettings] = (),
     splits: SplitSettings,
+    canaries: int = 0,
 ) -> None:
     """Drop empty and duplicate documents, split the others, and write the corpus.
 
@@ -53,6 +56,8 @@ def clean(
         profile: The name of the list of rules to start from; see `charlm.text.cleaning.profiles`.
         rules: Rules that replace rules of the same name, or are appended.
         splits: How to split the documents.
+        canaries: Number of canaries to add to the training documents, after the last row; see
+            `charlm.text.canaries`.
 
     Raises:
         CharlmError: A rule is not valid, or no text is left to train on.
@@ -79,6 +84,10 @@ def clean(
     with output(corpus) as temporary, TableWriter(temporary) as writer:
         for table in _corpus_tables(parts, keep, split.numbers, split.cuts):
             writer.add(table)
+        if canaries:
+            added = _canaries(parts, canaries)
+            writer.add(added.documents(_last_doc_id(parts) + 1))
+            writer.add_metadata(CANARIES_KEY, added.to_json())
         writer.add_metadata(METADATA_KEY, split.method)
     lines = ["rule\tmatches\tcharacters_removed\tdocuments"]
     lines += ["\t".join([cell(str(row[0])), *map(str, row[1:])]) for row in rows]
@@ -86,6 +95,23 @@ def clean(
     files.write_text(summary, table)
     record = {"examples": changes, Path(summary).name: checksum_of(table.encode())}
     write_json(examples, record, ascii=False)
+
+
+def _canaries(parts: Sequence[str | Path], number: int) -> Canaries:
+    """Return canaries whose words are those of the first documents."""
+    tables = chain.from_iterable(row_groups(part, ["text"]) for part in parts)
+    words = common_words(text for table in tables for text in table["text"].to_pylist())
+    if len(words) < LEAST_WORDS:
+        raise CharlmError(
+            f"corpus.canaries: the text has {len(words)} words of three letters or more, and "
+            f"canaries need {LEAST_WORDS}; set corpus.canaries to 0"
+        )
+    return Canaries(words, number)
+
+
+def _last_doc_id(parts: Sequence[str | Path]) -> int:
+    tables = chain.from_iterable(row_groups(part, ["doc_id"]) for part in parts)
+    return max(int(table["doc_id"][-1].as_py()) for table in tables if len(table))
 
 
 def _totals(footers: Sequence[pq.FileMetaData], name: str, width: int) -> list[list[int]]:

@@ -1,0 +1,1 @@
+"""A model as a repository of the Hugging Face Hub."""
