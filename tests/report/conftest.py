@@ -123,7 +123,7 @@ def _write_model(model: Path, bits: float, texts: list[str], splits: list[str]) 
     symbols = [*"ab <\u202e", HOSTILE, "<unknown>", "<end_of_document>"]
     vocabulary = Vocabulary(symbols, [1] * 8, {"unknown": 6, "end_of_document": 7})
     architecture = Architecture.from_mapping(
-        {"cell": model.name, "hidden_size": 6, "mixture": None}, "test"
+        {"cell": model.name, "hidden_size": 6, "embedding_size": 4, "mixture": None}, "test"
     )
     torch.manual_seed(0)
     network = CharacterLanguageModel(8, architecture)

@@ -25,8 +25,9 @@ OVERFITS = [(800, 2.1), (1200, 2.0), (2000, 2.2)]
         (FLAT, {}, 999_999, ["models.gru.init_from: path/of/a/trained/model"]),
         (STILL_LEARNING, {"steps": 2000}, 2_000_000, ["training.steps: 4000"]),
         (STILL_LEARNING, {"epochs": 1.5}, 2_000_000, ["training.epochs: 3.0"]),
-        (OVERFITS, {}, 2_000_000, ["training.keep: best"]),
-        (OVERFITS, {"keep": "best"}, 2_000_000, ["models.gru.output_dropout: 0.3"]),
+        (STILL_LEARNING, {}, 2_000_000, ["training.steps: 4000"]),
+        (OVERFITS, {"keep": "last"}, 2_000_000, ["training.keep: best"]),
+        (OVERFITS, {}, 2_000_000, ["models.gru.output_dropout: 0.3"]),
         ([(40, 2.2)], {}, 2_000_000, ["training.steps: 2000"]),
     ],
 )

@@ -71,7 +71,7 @@ def _reasons(model: ModelResults, config: Configuration, training_text: Size) ->
             f"It overfits from step {best_step:,}: since then, its bits per character on the "
             f"validation text rose from {best:.3f} to {last:.3f}.",
             "training.keep: best"
-            if training["keep"] != "best"
+            if training["keep"] == "last"
             else f"models.{model.name}.output_dropout: 0.3",
         )
     elif steps < FEW_STEPS:
@@ -79,10 +79,13 @@ def _reasons(model: ModelResults, config: Configuration, training_text: Size) ->
     elif before and before[-1] > (1 + NOTABLE) * last:
         # The first of these that is set decides how long the training lasts.
         decisive = next(key for key in ("steps", "minutes", "epochs") if training[key])
+        longer = f"training.{decisive}: {2 * training[decisive]}"
+        if training[decisive] == "auto":
+            longer = f"training.steps: {2 * steps}"
         yield Reason(
             "It was still learning when training ended: in the last fifth of the training, its "
             f"bits per character on the validation text fell from {before[-1]:.3f} to {last:.3f}.",
-            f"training.{decisive}: {2 * training[decisive]}",
+            longer,
         )
     if training_text["characters"] < LITTLE_TEXT:
         yield Reason(
