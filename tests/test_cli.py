@@ -475,8 +475,12 @@ def test_samples_control_a_terminal_only_if_asked(
     with os.fdopen(leader, "rb", 0) as shown, os.fdopen(follower, "w") as terminal:
         monkeypatch.setattr(sys, "stdout", terminal)
         assert main(["sample", str(hostile), "--length", "9", *["--raw"] * raw]) == 0
-        written = shown.read(1000).decode().rstrip("\r\n")
-    assert re.fullmatch("[\x1b\u202e]{9}" if raw else r"(\\x1b|\\u202e){9}", written)
+        written = b""
+        while not written.endswith(b"\n"):
+            written += shown.read(1000)
+    assert re.fullmatch(
+        "[\x1b\u202e]{9}" if raw else r"(\\x1b|\\u202e){9}", written.decode().rstrip()
+    )
 
 
 def test_an_error_does_not_control_the_terminal() -> None:

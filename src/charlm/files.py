@@ -63,7 +63,7 @@ def describe_os_error(error: OSError, advice: str) -> str:
     For a full disk, which has advice of its own, the line names the disk.
     """
     place = f"{error.filename}: " if error.filename else ""
-    problem = error.strerror or str(error)
+    problem = os.strerror(error.errno) if error.errno else str(error)
     if error.errno not in DISK_FULL:
         return f"{place}{problem}; {advice}"
     disk = next(filter(os.path.ismount, Path(os.path.abspath(error.filename or ".")).parents), None)
