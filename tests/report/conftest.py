@@ -161,7 +161,7 @@ def _write_model(model: Path, bits: float, texts: list[str], splits: list[str]) 
     )
     samples = [
         {"prompt": prompt, "temperature": temperature, "top_k": None, "top_p": None}
-        | {"seed": seed, "text": f"{HOSTILE} says {model.name}"}
+        | {"seed": seed, "text": f"{HOSTILE} says {model.name}", "finish_reason": "length"}
         for prompt in CONFIG["sampling"]["prompts"]
         for temperature in CONFIG["sampling"]["temperatures"]
         for seed in (0, 1)

@@ -9,7 +9,7 @@ from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 MULTIPLIER = 0x5851F42D4C957F2D
 """Of the hash of a word: an odd number, so that it has an inverse modulo 2^64."""
@@ -55,7 +55,7 @@ class Reading:
         return self._suffixes[length]
 
 
-class Contexts:
+class Contexts(nn.Module):
     """Reads symbols and tells the contexts that they make.
 
     Args:
@@ -68,6 +68,9 @@ class Contexts:
         vocabulary_size: Number of symbols V.
     """
 
+    letters: Tensor | None
+    _start: Tensor
+
     def __init__(
         self,
         order: int,
@@ -75,17 +78,17 @@ class Contexts:
         end_of_document: int | None,
         vocabulary_size: int,
     ) -> None:
+        super().__init__()
         self.order = order
-        self.letters = letters
+        self.register_buffer("letters", letters, persistent=False)
+        self.register_buffer("_start", torch.tensor(vocabulary_size), persistent=False)
         self.end_of_document = end_of_document
         self.vocabulary_size = vocabulary_size
 
     def initial_state(self, batch_size: int) -> ContextState:
         """Return the state before any symbol is read."""
-        device = self.letters.device if self.letters is not None else None
-        shape = (self.order - 1, batch_size)
-        history = torch.full(shape, self.vocabulary_size, device=device)
-        words = torch.zeros(WORDS, batch_size, dtype=torch.int64, device=device)
+        history = self._start.repeat(self.order - 1, batch_size)
+        words = torch.zeros(WORDS, batch_size, dtype=torch.int64, device=history.device)
         return ContextState(history, words)
 
     def read(self, symbols: Tensor, state: ContextState) -> tuple[Reading, ContextState]:
