@@ -188,7 +188,9 @@ def write_sizes(folder: Path, rows: list[tuple[str, int]], documents: int) -> No
         sizes[split] = {"documents": len(lengths), "characters": sum(lengths)}
     (folder / "tokens").mkdir(exist_ok=True)
     write_json(folder / "tokens/summary.json", {"one_stream": False, "sizes": sizes})
-    documents = pa.table({"start": [0, 20], "tokens": [20, 20]})
+    documents = pa.table(
+        {"start": [0, 20], "tokens": [20, 20], "characters": [20, 20], "unknown_characters": [0, 0]}
+    )
     for split in ("validation", "test"):
         np.save(folder / f"tokens/{split}.npy", np.arange(40, dtype=np.uint8) % 4)
         pq.write_table(documents, folder / f"tokens/{split}.documents.parquet")

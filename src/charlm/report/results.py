@@ -16,6 +16,7 @@ from charlm.evaluation.memorization import Memorization, Overlap, read_samples
 from charlm.evaluation.scores import HeldOut
 from charlm.model.baseline_labels import baseline_label
 from charlm.model.sample_model import SampleRecord
+from charlm.model.store import read_architecture
 from charlm.report.figures import series
 from charlm.settings import Architecture
 
@@ -153,12 +154,11 @@ def _read_model(
     samples = read_samples(folder / "samples.jsonl", SampleRecord.__annotations__)
     if len(samples) != len(overlaps):
         raise damaged(folder / "samples.jsonl")
-    architecture = {key: value for key, value in settings.items() if key != "training"}
     return ModelResults(
         label=folder.name,
         name=folder.name.split(".")[0],
         color=color,
-        architecture=Architecture.from_mapping(architecture, f"models.{folder.name}"),
+        architecture=read_architecture(folder)[0],
         seed=settings["training"]["seed"],
         metrics=read_json(folder / "metrics.json"),
         diagnostics=read_json(folder / "diagnostics.json"),
