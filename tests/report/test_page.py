@@ -259,6 +259,15 @@ def test_the_page_compares_the_models_and_says_what_is_significant(results: Path
     assert "lstm 3.21%" in text
 
 
+def test_samples_that_the_maximum_length_cut_are_marked(results: Path) -> None:
+    mark = "cut at the maximum length"
+    before = report_of(results).count(mark)
+    path = results / "models/gru/samples.jsonl"
+    samples = path.read_text()
+    path.write_text(samples.replace('"length"', '"end"'))
+    assert 0 < report_of(results).count(mark) < before
+
+
 def test_memorization_is_compared_with_held_out_text(results: Path) -> None:
     assert "held-out text – 1 31 31 –" in text_of(report_of(results))
 

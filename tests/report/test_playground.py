@@ -36,7 +36,9 @@ SYMBOLS = [*"abcdefghij <,.\n", "<unknown>", "<end_of_document>"]
 VOCABULARY = Vocabulary(SYMBOLS, [1] * 17, {"unknown": 15, "end_of_document": 16})
 
 
-def write_model(folder: Path, symbols: Vocabulary, **settings: Any) -> None:
+def write_model(
+    folder: Path, symbols: Vocabulary, *, end_bias: float = 0.0, **settings: Any
+) -> None:
     """Write a small model, trained on some text of the vocabulary's first symbols."""
     values = {"hidden_size": 48, "embedding_size": 12, "mixture": None, **settings}
     architecture = Architecture.from_mapping(values, "test")
@@ -49,6 +51,9 @@ def write_model(folder: Path, symbols: Vocabulary, **settings: Any) -> None:
         logits, _ = model(text[:-1])
         torch.autograd.backward(torch.nn.functional.cross_entropy(logits[:, 0], text[1:, 0]))
         optimizer.step()
+    if end_bias:
+        assert symbols.end_of_document is not None
+        model.members[0].output.bias.data[symbols.end_of_document] = end_bias
     mixed = with_experts(model, architecture, symbols, text[:, 0].numpy())
     save_model(folder, mixed, vocabulary=symbols, architecture=architecture, training={})
 
@@ -100,7 +105,7 @@ def test_greedy_text_is_the_same_as_in_python(results: Path, browser: Page) -> N
         assert write(browser, number, prompt, 0, 300) == prompt + text, name
     names = browser.locator("select option").all_text_contents()
     assert names == [*kinds, "lstm and gru, side by side"]
-    assert len(write(browser, 0, PROMPT, 1.0, 20)) == len(PROMPT) + 20
+    assert len(PROMPT) <= len(write(browser, 0, PROMPT, 1.0, 20)) <= len(PROMPT) + 20
     assert console(browser) == []
 
 
@@ -121,12 +126,26 @@ def test_each_character_shows_its_surprisal(results: Path, browser: Page) -> Non
         nats / np.log(2), abs=0.006
     )
     given = [name.endswith("given") for _, name in shown]
-    assert given == [True] * len(PROMPT) + [False] * 40
+    assert given == [True] * len(PROMPT) + [False] * (len(text) - len(PROMPT))
     for (title, name), _ in zip(shown, text, strict=True):
         assert name.startswith(f"bits-{min(7, int(float(title.split()[0])))}")
 
 
+def test_the_end_of_a_document_ends_the_text(results: Path, browser: Page) -> None:
+    write_model(results / "models" / "lstm", VOCABULARY, cell="lstm", end_bias=99.0)
+    report_of(results)
+    browser.goto((results / "report.html").as_uri())
+    assert write(browser, 0, "abc", 0, 40) == "abc"
+    status = browser.locator("#playground [role=status]:not(:empty)").first.text_content()
+    assert status == "0 symbols, 0.00 bits per symbol; the document ends here"
+    write_model(results / "models" / "lstm", VOCABULARY, cell="lstm", end_bias=-99.0)
+    report_of(results)
+    browser.goto((results / "report.html").as_uri())
+    assert len(write(browser, 0, "abc", 0, 40)) == 43
+
+
 def test_writing_can_be_stopped(results: Path, browser: Page) -> None:
+    write_model(results / "models" / "lstm", VOCABULARY, cell="lstm", end_bias=-99.0)
     report_of(results)
     browser.goto((results / "report.html").as_uri())
     form = browser.locator("#playground form")

@@ -50,6 +50,8 @@ class Sample:
     top_k: int | None
     top_p: float | None
     text: str
+    finish_reason: str
+    """Why it ends; see `charlm.model.trained_model.Continuation`."""
     overlap: Overlap
 
 
@@ -180,6 +182,7 @@ def _read_model(
                 top_k=sample["top_k"],
                 top_p=sample["top_p"],
                 text=sample["text"],
+                finish_reason=sample["finish_reason"],
                 overlap=overlap,
             )
             for sample, overlap in zip(samples, overlaps, strict=True)

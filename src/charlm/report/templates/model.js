@@ -149,9 +149,9 @@ class Model {
     return this.decoder.decode(Uint8Array.of(id), { stream: true });
   }
 
-  // Draw a symbol, or take the likeliest at temperature 0. Special symbols are never drawn.
+  // Draw a symbol, or take the likeliest at temperature 0. The unknown symbol is never drawn.
   draw(logits, temperature, random) {
-    const allowed = logits.map((logit, id) => (this.special.includes(id) ? -Infinity : logit));
+    const allowed = logits.map((logit, id) => (id === this.unknown ? -Infinity : logit));
     const likeliest = allowed.indexOf(Math.max(...allowed));
     if (temperature === 0) return likeliest;
     const weights = allowed.map((logit) => Math.exp((logit - allowed[likeliest]) / temperature));

@@ -131,14 +131,17 @@ if (form) {
       logits = model.read(id);
       await rest();
     }
+    let ended = false;
     for (let written = 0; written < length && running === mine; written++) {
       const id = model.draw(logits, temperature, random);
+      if ((ended = id === model.end_of_document)) break;
       see(model.decode(id), id, false);
       logits = model.read(id);
       await rest();
     }
     if (running !== mine && running !== null) return;
     const notes = [`${count} symbols, ${(total / Math.max(1, count)).toFixed(2)} bits per symbol`];
+    if (length) notes.push(ended ? "the document ends here" : "cut at this length");
     if (length && temperature) notes.push(`seed ${seed}`);
     if (unknown.size) notes.push(`not in the vocabulary: ${[...unknown].map(quoted).join(", ")}`);
     panel.status.textContent = notes.join("; ");
