@@ -164,3 +164,13 @@ def test_every_expert_falls_back_on_one_before_it(names: tuple[str, ...], order:
     for place, expert in enumerate(experts.values()):
         assert (expert.general is None) == (place == 0)
         assert place == 0 or expert.general in listed[:place]
+
+
+def test_arrays_of_large_tables_are_accepted(contexts: Contexts) -> None:
+    listed = expert_list(NAMES, ORDER)
+    counted = count_experts(contexts, listed, text(5000, 0), budget=1e9)
+    assert len(counted.table("ngram4").symbols) > 300
+    assert counted.table("ngram4").distinct.dtype == torch.uint8
+    arrays = {name.removeprefix("tables."): array for name, array in counted.state_dict().items()}
+    again = Experts.from_arrays(contexts, listed, arrays)
+    assert again.bytes == counted.bytes

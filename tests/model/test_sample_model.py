@@ -24,6 +24,7 @@ SETTINGS: dict[str, Any] = {
     "num_samples": 2,
     "seed": 0,
     "stop": None,
+    "end": False,
     "on_unknown": "skip",
     "prompts_file": None,
 }
@@ -51,6 +52,7 @@ def written(folder: Path, settings: dict[str, Any]) -> list[dict[str, Any]]:
         {"top_k": 2},
         {"top_p": 0.3},
         {"stop": "a"},
+        {"end": True},
         {"seed": 7},
         {"length": 5},
         {"num_samples": 1},
@@ -78,9 +80,9 @@ def test_each_prompt_and_temperature_gets_its_samples(
                 seed = settings["seed"] + number
                 shown = {"temperature": temperature, "seed": seed}
                 shown |= {key: settings[key] for key in ("top_k", "top_p")}
-                hidden = {key: settings[key] for key in ("length", "stop", "on_unknown")}
-                [text] = model.draw([SampleRequest(prompt, **shown, **hidden)])
-                expected.append({"prompt": prompt, **shown, "text": text})
+                hidden = {key: settings[key] for key in ("length", "stop", "end", "on_unknown")}
+                [sample] = model.draw([SampleRequest(prompt, **shown, **hidden)])
+                expected.append({"prompt": prompt, **shown, **sample._asdict()})
     assert records == expected
     if changed:
         assert written(folder, SETTINGS) != records

@@ -23,7 +23,7 @@ def read(tmp_path: Path, file: Path, *options: str) -> list[str]:
     output = tmp_path / "my.yaml"
     assert main(["init", str(file), "--output", str(output), *options]) == 0
     corpus = resolve(load_file(output))["corpus"]
-    assert corpus.pop("name") == "my-posts"
+    assert (corpus.pop("name"), corpus.pop("canaries")) == ("my-posts", 0)
     documents = tmp_path / "documents.parquet"
     ingest(documents=documents, rejected=tmp_path / "rejected.parquet", **corpus)
     return list(pq.read_table(documents)["text"].to_pylist())

@@ -39,7 +39,11 @@ def test_checkpoints_are_saved_at_the_interval_and_the_last_two_are_kept(tmp_pat
     ("changes", "names"),
     [
         ({"learning_rate": 0.01, "hidden_size": 17}, "hidden_size, learning_rate"),
-        ({"text": TEXT.replace("cat", "tac")}, "vocabulary.json, train.npy, validation.npy"),
+        (
+            {"text": TEXT.replace("cat", "tac")},
+            "vocabulary.json, train.npy, train.documents.parquet, validation.npy, "
+            "validation.documents.parquet",
+        ),
         ({"code": "other"}, "code"),
     ],
 )

@@ -19,10 +19,11 @@ def command(file: str, column: str | None, output: str) -> None:
 
     Print what the file seems to hold. Then `charlm run` trains models of its text.
     """
-    from charlm.pipeline.first_config import LITTLE, first_config, look_at
     from charlm.pipeline.project import check_installed
 
     check_installed("init")
+    from charlm.pipeline.first_config import LITTLE, first_config, look_at
+
     if Path(output).exists():
         raise CharlmError(f"{output}: exists already; remove it, or name another by --output")
     source = look_at(file)

@@ -27,6 +27,9 @@ def command(words: Sequence[str], cores: str, dry_run: bool, verbose: bool) -> N
     interrupted, the same command resumes it. Other options go to Snakemake; write their values
     with =, as in --forcerun=train.
     """
+    from charlm.pipeline.project import check_installed
+
+    check_installed("run")
     from charlm.pipeline.run import python_command, snakemake_command
 
     flags = {"--dry-run": dry_run, "--verbose": verbose}

@@ -13,11 +13,12 @@ def command(folder: str, config: str | None) -> None:
 
     Run it in the folder where `charlm run` runs, with the same CONFIG.
     """
-    from charlm.evaluation.leaders import leaders
     from charlm.pipeline.project import check_installed
-    from charlm.pipeline.status import describe, status
 
     check_installed("status")
+    from charlm.evaluation.leaders import leaders
+    from charlm.pipeline.status import describe, status
+
     for line in describe(status(folder, config)):
         write(f"{line}\n")
     if best := leaders(folder):

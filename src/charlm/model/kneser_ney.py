@@ -137,7 +137,7 @@ class CountTable(nn.Module):
             and discounts.shape == (4,)
             and len(contexts) == len(distinct)
             and len(symbols) == len(counts)
-            and bool(((distinct > 0) & (distinct <= len(symbols))).all())
+            and bool(((distinct > 0) & (distinct.long() <= len(symbols))).all())
             and int(distinct.sum()) == len(symbols)
             and bool((counts > 0).all())
         ):

@@ -159,7 +159,6 @@ def _parse(text: str, format: str, *, whole: bool) -> dict[str, list[str]]:
         return _columns(row for row in rows if isinstance(row, dict))
     header = text[: text.find("\n")]
     delimiter = max(",\t;|" if format == "csv" else "\t,;|", key=header.count)
-    csv.field_size_limit(HEAD)
     reader = csv.DictReader(io.StringIO(text), delimiter=delimiter)
     return _columns(list(reader)[: None if whole else -1])
 
