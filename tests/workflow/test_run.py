@@ -118,7 +118,8 @@ def test_the_line_of_a_sample_is_enough_to_draw_it_again(results: Path, model: s
     assert len(lines) == 4
     for line in lines:
         text = line.pop("text")
-        assert len(text) == 100
+        assert 0 < len(text) <= 100
+        assert line.pop("finish_reason") in ("end", "length")
         assert loaded.generate(line.pop("prompt"), length=100, **line) == [text]
 
 

@@ -1,12 +1,12 @@
 """The models in a folder of results, and the best of them beside the best baseline."""
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
+from charlm.checksums import read_json
 from charlm.evaluation.scores import HELD_OUT, HeldOut
 from charlm.model.baseline_labels import baseline_label
 
@@ -66,7 +66,7 @@ def leaders(results: str | Path) -> Leaders | None:
 
 def _read(file: Path) -> dict[str, Any]:
     """Return the JSON object in a file, empty if there is no such file."""
-    return dict(json.loads(file.read_text("utf-8"))) if file.exists() else {}
+    return dict(read_json(file)) if file.exists() else {}
 
 
 def _scored(scores: Mapping[str, Mapping[str, Any]], split: HeldOut) -> Iterator[Leader]:
