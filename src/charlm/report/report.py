@@ -1,5 +1,6 @@
 """Write the report of a run: self-contained HTML files."""
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -7,6 +8,8 @@ from charlm.files import write_text
 from charlm.report.page import render
 from charlm.report.results import Configuration, read_results
 from charlm.report.usage import read_usage
+
+log = logging.getLogger(__name__)
 
 
 def write_report(
@@ -32,3 +35,4 @@ def write_report(
     page = render(read_results(Path(results), models, config), usage)
     write_text(output, page.whole)
     write_text(without_playground, page.without_playground)
+    log.info("a page of %.1f MB", len(page.whole.encode()) / 1e6)
