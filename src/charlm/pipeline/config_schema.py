@@ -351,7 +351,7 @@ class Mixture(Section):
     """experts of words, besides the n-grams: what follows the beginning of a word (`word`); the
     same after one (`word1`) and after two words before it (`word2`); after the word before last
     (`skip`); after a word and three characters (`word1_suffix3`)"""
-    order: Annotated[int, Field(ge=3, le=20)] = 10
+    order: Annotated[int, Field(ge=4, le=20)] = 10
     """the longest n-gram; those of all lengths up to it are experts"""
     max_megabytes: PositiveNumber = 40.0
     """the most megabytes of counts to keep; contexts that are rare are left out"""
