@@ -50,6 +50,7 @@ CONFIG = {
             "more": {
                 "hidden_size": 16,
                 "embedding_size": 8,
+                "mixture": None,
                 "init_from": "results/posts/models/tiny",
                 "teacher": "results/posts/models/tiny/",
             },
