@@ -78,6 +78,7 @@ def test_the_wheel_samples_and_scores(charlm: Path, tiny_run: Checkout, tmp_path
     assert characters == "7"
 
 
+@pytest.mark.full
 def test_the_wheel_runs_the_tiny_preset_in_an_empty_folder(
     charlm: Path, tiny_run: Checkout, tmp_path: Path
 ) -> None:

@@ -147,6 +147,7 @@ def test_an_unknown_prompt_character_is_named_and_the_model_is_kept(checkout: Ch
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.full
 def test_the_notebooks_preset_runs_on_a_csv_of_its_columns(checkout: Checkout) -> None:
     columns = (
         "Competition Launch Date,Title of Competition,Competition URL,Date of Writeup,"

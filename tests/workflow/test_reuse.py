@@ -123,6 +123,7 @@ def test_a_module_writes_below_its_prefix_and_uses_its_own_configuration(outer: 
     assert "movie-reviews" not in done.stdout + done.stderr
 
 
+@pytest.mark.full
 def test_the_run_of_a_module_can_be_repeated(outer: Path) -> None:
     done = snakemake(outer, "charlm_crate")
     assert done.returncode == 0, done.stdout + done.stderr
