@@ -13,6 +13,7 @@ from tests.report.conftest import console, report_of, write_comparison
 
 import charlm
 import charlm.model.trained_model
+from charlm.model.mixture import Mixture
 from charlm.model.store import make_model, save_model
 from charlm.report.playground import embed, quantize
 from charlm.settings import Architecture
@@ -37,9 +38,17 @@ VOCABULARY = Vocabulary(SYMBOLS, [1] * 17, {"unknown": 15, "end_of_document": 16
 
 
 def write_model(
-    folder: Path, symbols: Vocabulary, *, end_bias: float = 0.0, **settings: Any
+    folder: Path,
+    symbols: Vocabulary,
+    *,
+    end_bias: float = 0.0,
+    gate: float = 0.1,
+    **settings: Any,
 ) -> None:
-    """Write a small model, trained on some text of the vocabulary's first symbols."""
+    """Write a small model, trained on some text of the vocabulary's first symbols.
+
+    A mixture weighs its network and its experts by `gate`, and by a little that varies.
+    """
     values = {"hidden_size": 48, "embedding_size": 12, "mixture": None, **settings}
     architecture = Architecture.from_mapping(values, "test")
     torch.manual_seed(0)
@@ -55,6 +64,9 @@ def write_model(
         assert symbols.end_of_document is not None
         model.members[0].output.bias.data[symbols.end_of_document] = end_bias
     mixed = with_experts(model, architecture, symbols, text[:, 0].numpy())
+    if isinstance(mixed, Mixture):
+        mixed.gate.constant.data.fill_(gate)
+        mixed.gate.output.weight.data.mul_(0.1)
     save_model(folder, mixed, vocabulary=symbols, architecture=architecture, training={})
 
 
@@ -204,6 +216,22 @@ def test_the_counts_that_fit_are_kept_and_their_cost_is_measured(
         assert abs(each.embedded_bits - each.whole_bits) > 0.001
         score = charlm.load(results / "models" / each.name).score(VOCABULARY.decode(tokens[:20]))
         assert each.whole_bits == pytest.approx(score / np.log(2), rel=1e-4)
+
+
+def test_without_enough_counts_the_network_alone_is_embedded(results: Path) -> None:
+    # A gate that distrusts what all predict, as one does that was trained on other counts.
+    write_model(results / "models/lstm", VOCABULARY, gate=-0.5, mixture={"order": 4})
+    playground = embed([results / "models/lstm"], results / "tokens", "test")
+    assert playground.models[0]["mixture"] is None
+    assert playground.counts == []
+    (found,) = playground.fidelity
+    assert found.share == 0
+    assert found.embedded_bits is not None
+    assert found.whole_bits is not None
+    assert found.embedded_bits < found.whole_bits
+    report_of(results)
+    page = (results / "report.html").read_text(encoding="utf-8")
+    assert "lstm: weights rounded to 8 bits; the network alone, without its counts" in page
 
 
 def test_the_page_reads_a_text_and_explains_each_character(results: Path, browser: Page) -> None:

@@ -1,7 +1,8 @@
 """The models embedded in the page for its playground.
 
 Weights are rounded to eight bits. Experts keep the counts of the contexts that are seen most often,
-as many as fit. What this costs is measured on the beginning of the held-out text.
+as many as fit, or none if the network alone predicts better. What this costs is measured on the
+beginning of the held-out text.
 """
 
 import base64
@@ -84,7 +85,8 @@ class Fidelity:
 
     name: str
     share: float | None
-    """The share of its counts that is embedded, of their bytes; None without experts."""
+    """The share of its counts that is embedded, of their bytes; None without experts, 0 if the
+    network alone is embedded because it predicts better than with the counts that fit."""
     whole_bits: float | None
     """Bits per symbol of the model itself; None without held-out text."""
     embedded_bits: float | None
@@ -143,12 +145,19 @@ def embed(folders: Sequence[str | Path], tokens: str | Path, split: HeldOut | No
         shares[index] = kept.bytes / max(1, mixture.experts.bytes)
         mixture.experts = kept
         models[index]["mixture"] = _describe_mixture(kept, different.index(digest))
-    for model, _ in loaded:
-        _round(model.network if isinstance(model, Mixture) else model)
-    embedded = [_bits(model, text, vocabulary) for model, vocabulary in loaded]
+    embedded = []
+    for index, (model, vocabulary) in enumerate(loaded):
+        network = model.network if isinstance(model, Mixture) else model
+        _round(network)
+        bits = _bits(model, text, vocabulary)
+        alone = _bits(network, text, vocabulary) if isinstance(model, Mixture) else None
+        # The gate has learned to trust all of the counts. With few of them it may do harm.
+        if bits is not None and alone is not None and alone < bits:
+            models[index]["mixture"], shares[index], bits = None, 0.0, alone
+        embedded.append(bits)
     return Playground(
         models=models,
-        counts=[counts[digest] for digest in different],
+        counts=[counts[digest] for digest in different if any(each["mixture"] for each in models)],
         fidelity=[
             Fidelity(model["name"], shares.get(index), whole[index], embedded[index])
             for index, model in enumerate(models)
