@@ -9,10 +9,7 @@ from typing import TypedDict
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
-import pyarrow.parquet as pq
 
-from charlm.errors import CharlmError
 from charlm.evaluation.intervals import RESAMPLES, interval
 from charlm.files import write_text
 from charlm.model.ngram_model import NgramModel
@@ -20,6 +17,7 @@ from charlm.model.sampling import SampleRequest
 from charlm.model.scoring import predictions
 from charlm.model.trained_model import TrainedModel, load
 from charlm.text.canaries import Canaries, read_canaries
+from charlm.text.tables import read_table
 from charlm.text.tokens import TokenSplit
 
 PASSAGES = 200
@@ -110,15 +108,17 @@ def audit(
         device: Where to compute; see `charlm.load`.
 
     Raises:
-        CharlmError: A file is missing or damaged.
+        CharlmError: A file is missing or damaged, or the corpus has another vocabulary.
     """
     trained = load(model_folder, device=device)
     corpus = Path(results) / "corpus.parquet"
     canaries = read_canaries(corpus)
     texts = _texts_by_kind(corpus, canaries)
-    tokens = TokenSplit.load(Path(results) / "tokens", "train").tokens
+    folder = Path(results) / "tokens"
+    train = TokenSplit.load(folder, "train").check(len(trained.vocabulary), folder)
     ngram = TrainedModel(
-        NgramModel.counted(trained.vocabulary, np.asarray(tokens), ORDER).eval(), trained.vocabulary
+        NgramModel.counted(trained.vocabulary, np.asarray(train.tokens), ORDER).eval(),
+        trained.vocabulary,
     )
     passages = {kind: sample_passages(found) for kind, found in texts.items()}
     record: Audit = {
@@ -141,12 +141,7 @@ def audit(
 
 def _texts_by_kind(corpus: Path, canaries: Canaries | None) -> dict[str, list[str]]:
     """Return the documents by kind, `training` and `held_out`, without the canaries."""
-    try:
-        rows = pq.read_table(corpus, columns=["split", "text"])
-    except (OSError, pa.ArrowException):
-        raise CharlmError(
-            f"{corpus}: missing or damaged; make it again: --forcerun clean"
-        ) from None
+    rows = read_table(corpus, ["split", "text"])
     if canaries:  # the last rows
         rows = rows.slice(0, len(rows) - canaries.number)
     found: dict[str, list[str]] = {"training": [], "held_out": []}

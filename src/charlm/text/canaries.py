@@ -12,9 +12,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from charlm.errors import CharlmError
+from charlm.text.tables import read_metadata
 
 METADATA_KEY = "canaries"
 """The key in the footer of `corpus.parquet` of the canaries' words and number."""
@@ -83,11 +82,5 @@ def read_canaries(corpus: str | Path) -> Canaries | None:
     Raises:
         CharlmError: The corpus is missing or damaged.
     """
-    try:
-        metadata = pq.read_metadata(corpus).metadata or {}
-        content = metadata.get(METADATA_KEY.encode())
-        return Canaries(**json.loads(content)) if content else None
-    except (OSError, ValueError, TypeError, pa.ArrowException):
-        raise CharlmError(
-            f"{corpus}: missing or damaged; make it again: --forcerun clean"
-        ) from None
+    content = (read_metadata(corpus).metadata or {}).get(METADATA_KEY.encode())
+    return Canaries(**json.loads(content)) if content else None
