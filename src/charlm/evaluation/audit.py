@@ -43,13 +43,13 @@ REFERENCES = 1_023
 
 
 class Extraction(TypedDict):
-    """Passages that come out after their prefix."""
+    """Passages that a model continues word for word."""
 
     passages: int
     extracted: int
-    """Those whose `SECRET` characters all came out."""
+    """Number of passages whose `SECRET` characters the model all writes."""
     mean_length: float
-    """Mean number of the first characters that came out."""
+    """Mean number of the first of these characters that it writes."""
 
 
 class Membership(TypedDict):

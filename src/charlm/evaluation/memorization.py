@@ -184,7 +184,7 @@ def _evenly_spaced(texts: Sequence[str]) -> list[str]:
 
 
 def read_samples(path: str | Path, keys: Collection[str] = ("text",)) -> list[Any]:
-    """Return the lines of `samples.jsonl`, which have these keys.
+    """Return the samples in `samples.jsonl`, each of which has these keys.
 
     Raises:
         CharlmError: The file is missing or damaged.

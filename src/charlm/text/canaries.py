@@ -1,7 +1,7 @@
 """Canaries: random sentences among the training documents, to measure how much a model memorizes.
 
-Whether a model prefers the canaries to other random sentences tells what it remembers of text that
-it read once (Carlini et al. 2019, arXiv:1802.08232).
+A model that prefers the canaries to other random sentences remembers text that it read once
+(Carlini et al. 2019, arXiv:1802.08232).
 """
 
 import json
@@ -16,13 +16,13 @@ import pyarrow as pa
 from charlm.text.tables import read_metadata
 
 METADATA_KEY = "canaries"
-"""The key in the footer of `corpus.parquet` of the canaries' words and number."""
+"""The key of the canaries' words and number in the metadata of `corpus.parquet`."""
 
 WORDS = 512
 """Number of words that the sentences draw from."""
 
 LEAST_WORDS = 64
-"""Fewer words would make sentences that the text may hold by chance."""
+"""Minimum number of words to draw from: with fewer, the text could hold a sentence by chance."""
 
 LENGTH = 6
 """Words in a sentence."""
@@ -58,7 +58,7 @@ class Canaries(NamedTuple):
         )
 
     def to_json(self) -> str:
-        """Return the content of the footer."""
+        """Return the value of `METADATA_KEY`."""
         return json.dumps(self._asdict(), ensure_ascii=False)
 
 

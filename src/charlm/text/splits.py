@@ -29,7 +29,7 @@ LITTLE_TEXT = 20_000
 """Number of characters of a whole corpus below which scores mean little."""
 
 METADATA_KEY = "split_method"
-"""The key in the footer of `corpus.parquet` of the method by which it was split."""
+"""The key of the split method in the metadata of `corpus.parquet`."""
 
 
 def split_method(corpus: str | Path) -> Method:
@@ -97,7 +97,7 @@ def split_documents(
 def _any_tiny(sizes: Sequence[int], settings: SplitSettings) -> bool:
     """Return whether a split is too small, given the number of characters of each.
 
-    A split is not too small because the configuration asks for little: half of that is enough.
+    If the configuration asks for little, half of that is enough.
     """
     validation, test = _fractions(settings)
     if not validation + test:
