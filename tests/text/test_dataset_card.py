@@ -63,6 +63,7 @@ def test_the_card_counts_documents_and_code_points(folder: Path) -> None:
         "test": "test.parquet",
     }
     assert "# tiny\n\nSmall texts.\n" in text
+    assert "duplicates" not in text  # whether they were removed depends on the rules
     assert "| train | 3 | 20 |\n| test | 1 | 1 |\n" in text
     summary = (folder / "training-content.md").read_text("utf-8")
     assert "training text: 20 characters in 3 documents\n- Languages: en, ja\n" in summary

@@ -77,14 +77,14 @@ CARD = """\
 {rows}
 
 Each split is a Parquet file with the columns `doc_id`, the place of the document in its source, and
-`text`. charlm has cleaned the text and removed duplicates.
+`text`, which charlm has cleaned.
 """
 
 SUMMARY = """\
 # Summary of the training content
 
 In the order of the template of the European AI Office for providers of general-purpose models
-(Article 53(1)(d) of Regulation (EU) 2024/1689). charlm knows what stands here; replace each … .
+(Article 53(1)(d) of Regulation (EU) 2024/1689). charlm has filled in what it knows. Replace each ….
 
 ## 1. General information
 
@@ -107,8 +107,7 @@ In the order of the template of the European AI Office for providers of general-
 
 - Respect of reservations of rights: …
 - Removal of illegal content: … (charlm removes none)
-- Other: charlm cleaned the text and dropped empty and duplicate documents; `cleaning.tsv` counts
-  what each rule removed.
+- Other: charlm cleaned the text; `cleaning.tsv` counts what each rule removed.
 """
 
 
