@@ -18,7 +18,7 @@ from charlm.model.ngram_model import NgramModel
 from charlm.model.store import make_model, save_model
 from charlm.model.trained_model import TrainedModel
 from charlm.settings import Architecture
-from charlm.text.canaries import METADATA_KEY, Canaries, common_words, read_canaries
+from charlm.text.canaries import METADATA_KEY, Canaries, first_words, read_canaries
 from charlm.text.tables import write_table
 from charlm.text.vocabulary import Vocabulary
 from tests.training.small import write_corpus
@@ -81,7 +81,7 @@ def test_canaries_that_were_read_are_exposed() -> None:
 
 
 def test_words_of_the_canaries_are_those_of_the_text() -> None:
-    assert common_words(["It is the 3rd cat_dog", "the Émigré"]) == ["the", "cat", "dog", "Émigré"]
+    assert first_words(["It is the 3rd cat_dog", "the Émigré"]) == ["the", "cat", "dog", "Émigré"]
 
 
 def save_small_model(folder: Path, vocabulary: Vocabulary) -> None:

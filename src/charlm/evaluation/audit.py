@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from charlm.evaluation.intervals import RESAMPLES, interval
+from charlm.evaluation.spacing import evenly_spaced
 from charlm.files import write_text
 from charlm.model.ngram_model import NgramModel
 from charlm.model.sampling import SampleRequest
@@ -200,7 +201,9 @@ def _membership(
     trained: TrainedModel, training: Sequence[str], held_out: Sequence[str]
 ) -> Membership | None:
     """Return how well scores tell training documents from held-out ones."""
-    chosen = [_spaced([text for text in texts if text]) for texts in (training, held_out)]
+    chosen = [
+        evenly_spaced([text for text in texts if text], DOCUMENTS) for texts in (training, held_out)
+    ]
     if not all(chosen):
         return None
     members, others = (_nats(trained, [text[:BEGINNING] for text in texts]) for texts in chosen)
@@ -219,12 +222,6 @@ def _membership(
         "auc": float(better.mean()),
         "auc_interval": interval(resampled),
     }
-
-
-def _spaced(texts: Sequence[str]) -> list[str]:
-    """Return at most `DOCUMENTS` texts, evenly spaced."""
-    places = np.linspace(0, len(texts) - 1, min(DOCUMENTS, len(texts)))
-    return [texts[place] for place in places.astype(int)]
 
 
 def _exposure(trained: TrainedModel, canaries: Canaries) -> Exposure:

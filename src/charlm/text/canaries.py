@@ -8,6 +8,7 @@ import json
 import random
 import re
 from collections.abc import Iterable, Iterator
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
@@ -47,7 +48,7 @@ class Canaries(NamedTuple):
 
     def documents(self, first_id: int) -> pa.Table:
         """Return the canaries as rows of `corpus.parquet`, with `doc_id` from `first_id` on."""
-        texts = [text for text, _ in zip(self.sentences(), range(self.number), strict=False)]
+        texts = list(islice(self.sentences(), self.number))
         return pa.table(
             {
                 "doc_id": pa.array(range(first_id, first_id + self.number), pa.int64()),
@@ -62,10 +63,10 @@ class Canaries(NamedTuple):
         return json.dumps(self._asdict(), ensure_ascii=False)
 
 
-def common_words(texts: Iterable[str]) -> list[str]:
+def first_words(texts: Iterable[str]) -> list[str]:
     """Return the first `WORDS` different words of some texts, of three letters and more.
 
-    >>> common_words(["The cat, the other cat"])
+    >>> first_words(["The cat, the other cat"])
     ['The', 'cat', 'the', 'other']
     """
     found: dict[str, None] = {}

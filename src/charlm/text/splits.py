@@ -17,6 +17,8 @@ from charlm.errors import CharlmError
 from charlm.settings import SplitSettings
 from charlm.text.tables import read_metadata
 
+log = logging.getLogger(__name__)
+
 NAMES = ("train", "validation", "test")
 
 Method: TypeAlias = Literal["document", "contiguous"]
@@ -81,13 +83,13 @@ def split_documents(
     if settings.method == "auto" and _any_tiny(sizes, settings):
         others = _sizes(contiguous, characters)
         if others[0]:
-            logging.info(
+            log.info(
                 "splits.method auto: split contiguously, since a split by document would hold out "
                 f"{_held_out(sizes)}; held out: {_held_out(others)}"
             )
             split, sizes = contiguous, others
     if any(sizes[1:]) and sum(sizes) < LITTLE_TEXT:
-        logging.warning(
+        log.warning(
             f"the corpus has only {sum(sizes):,} characters, so its scores mean little; "
             "give more text"
         )
