@@ -31,7 +31,7 @@ RULES = {
     "comparison.json": "compare",
     "memorization.json": "memorization",
 }
-"""The rule that makes each file; those of a model and of a split are not among them."""
+"""The rule that makes each file, except the files of a model or a split."""
 
 CHECKSUM = "checksum"
 """The key of a JSON file's checksum."""
@@ -50,7 +50,7 @@ def damaged(path: str | Path, what: str = "is damaged") -> CharlmError:
 
 
 def checksum_of(data: Any, start: str = "") -> str:
-    """Return the CRC-32 of bytes, in hexadecimal, going on from the checksum of those before."""
+    """Return the CRC-32 of bytes in hexadecimal; `start` is the checksum of those before them."""
     return f"{zlib.crc32(data, int(start or '0', 16)):08x}"
 
 
@@ -77,7 +77,7 @@ def read_json(path: str | Path) -> Any:
         raise damaged(path, "there is no such file") from None
     except (RecursionError, ValueError):
         raise damaged(path) from None
-    # Without its name, a checksum is still there.
+    # If the key is damaged, the file still ends with the checksum.
     lost = found is None and re.search(rb'": "[0-9a-f]{8}"\s*}\s*$', data)
     if lost or (found and found != checksum_of(_canonical(json.dumps(content)))):
         raise damaged(path)
@@ -89,7 +89,7 @@ def read_text(path: str | Path, checksum: str | None) -> str:
 
     Args:
         path: The file.
-        checksum: The checksum that another file has of it; None for one that is not known.
+        checksum: The expected checksum, which another file records; None if it is unknown.
 
     Raises:
         CharlmError: The file is missing or damaged.
@@ -106,5 +106,5 @@ def read_text(path: str | Path, checksum: str | None) -> str:
 
 
 def _canonical(text: str) -> bytes:
-    """Return a JSON text in the form that the checksum is of."""
+    """Return a JSON text in the canonical form, whose bytes the checksum covers."""
     return json.dumps(json.loads(text), separators=(",", ":")).encode("ascii")

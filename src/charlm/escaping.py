@@ -1,4 +1,4 @@
-"""Text from files that others made, as a terminal, a table or a page can show it safely."""
+"""Escapes that make text from untrusted files safe to show in a terminal, a table or a page."""
 
 import unicodedata
 

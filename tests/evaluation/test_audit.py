@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from charlm.cli.audit import describe
+from charlm.errors import CharlmError
 from charlm.evaluation.audit import PREFIX, SECRET, audit, extraction, sample_passages
 from charlm.evaluation.audit import _exposure as exposure
 from charlm.evaluation.audit import _membership as membership
@@ -17,7 +18,8 @@ from charlm.model.ngram_model import NgramModel
 from charlm.model.store import make_model, save_model
 from charlm.model.trained_model import TrainedModel
 from charlm.settings import Architecture
-from charlm.text.canaries import METADATA_KEY, Canaries, common_words, read_canaries
+from charlm.text.canaries import METADATA_KEY, Canaries, first_words, read_canaries
+from charlm.text.tables import write_table
 from charlm.text.vocabulary import Vocabulary
 from tests.training.small import write_corpus
 
@@ -79,7 +81,18 @@ def test_canaries_that_were_read_are_exposed() -> None:
 
 
 def test_words_of_the_canaries_are_those_of_the_text() -> None:
-    assert common_words(["It is the 3rd cat_dog", "the Émigré"]) == ["the", "cat", "dog", "Émigré"]
+    assert first_words(["It is the 3rd cat_dog", "the Émigré"]) == ["the", "cat", "dog", "Émigré"]
+
+
+def save_small_model(folder: Path, vocabulary: Vocabulary) -> None:
+    architecture = Architecture(hidden_size=8, embedding_size=4)
+    save_model(
+        folder,
+        make_model(len(vocabulary), architecture),
+        vocabulary=vocabulary,
+        architecture=architecture,
+        training={},
+    )
 
 
 def test_the_audit_reads_a_corpus_and_a_model(tmp_path: Path) -> None:
@@ -92,15 +105,7 @@ def test_the_audit_reads_a_corpus_and_a_model(tmp_path: Path) -> None:
     table = table.take(pa.array(order)).replace_schema_metadata(metadata)
     pq.write_table(table, tmp_path / "corpus.parquet")
     assert read_canaries(tmp_path / "corpus.parquet") == CANARIES
-    vocabulary = Vocabulary.load(tmp_path / "vocabulary.json")
-    architecture = Architecture(hidden_size=8, embedding_size=4)
-    save_model(
-        tmp_path / "models/small",
-        make_model(len(vocabulary), architecture),
-        vocabulary=vocabulary,
-        architecture=architecture,
-        training={},
-    )
+    save_small_model(tmp_path / "models/small", Vocabulary.load(tmp_path / "vocabulary.json"))
     output = tmp_path / "audit.json"
     record = audit(tmp_path / "models/small", tmp_path, output)
     assert json.loads(output.read_text()) == record
@@ -114,3 +119,17 @@ def test_the_audit_reads_a_corpus_and_a_model(tmp_path: Path) -> None:
     lines = describe(record).splitlines()
     assert lines[0].startswith("training passages continued word for word by the model: 0 of 200")
     assert lines[-1].startswith("exposure of 3 canaries: ")
+
+
+def test_another_vocabulary_and_a_damaged_corpus_are_one_line(tmp_path: Path) -> None:
+    write_corpus(tmp_path, ["abc " * 50], validation="cab")
+    other = Vocabulary(["a", "<end>"], [1, 1], {"unknown": None, "end_of_document": 1})
+    save_small_model(tmp_path / "models/other", other)
+    with pytest.raises(CharlmError, match=r"summary\.json: encoded with another vocabulary"):
+        audit(tmp_path / "models/other", tmp_path)
+
+    corpus = tmp_path / "corpus.parquet"
+    write_table(corpus, pq.read_table(corpus))
+    corpus.write_bytes(corpus.read_bytes().replace(b"abc ", b"abd ", 1))
+    with pytest.raises(CharlmError, match=r"corpus\.parquet: is damaged; make it again"):
+        audit(tmp_path / "models/other", tmp_path)

@@ -7,9 +7,11 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
+from charlm.errors import CharlmError
 from charlm.files import sha256_of
 from charlm.text.canaries import METADATA_KEY, Canaries
 from charlm.text.dataset_card import write_dataset_card
+from charlm.text.tables import write_table
 from tests.text.corpus import write_corpus
 
 ROWS = [
@@ -61,6 +63,7 @@ def test_the_card_counts_documents_and_code_points(folder: Path) -> None:
         "test": "test.parquet",
     }
     assert "# tiny\n\nSmall texts.\n" in text
+    assert "duplicates" not in text  # whether they were removed depends on the rules
     assert "| train | 3 | 20 |\n| test | 1 | 1 |\n" in text
     summary = (folder / "training-content.md").read_text("utf-8")
     assert "training text: 20 characters in 3 documents\n- Languages: en, ja\n" in summary
@@ -100,3 +103,12 @@ def test_canaries_are_left_out(tmp_path: Path) -> None:
     summary = (tmp_path / "dataset/training-content.md").read_text("utf-8")
     assert "- Synthetic text: 2 random sentences" in summary
     assert "license" not in (tmp_path / "dataset/README.md").read_text()
+
+
+def test_a_damaged_corpus_is_one_line(tmp_path: Path) -> None:
+    write_corpus(tmp_path, ROWS)
+    corpus = tmp_path / "corpus.parquet"
+    write_table(corpus, pq.read_table(corpus))
+    corpus.write_bytes(corpus.read_bytes().replace(b"in two", b"in ten", 1))
+    with pytest.raises(CharlmError, match=r"corpus\.parquet: is damaged; make it again"):
+        write_dataset_card(corpus, tmp_path / "dataset", name="tiny")

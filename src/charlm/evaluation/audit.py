@@ -9,17 +9,16 @@ from typing import TypedDict
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
-import pyarrow.parquet as pq
 
-from charlm.errors import CharlmError
 from charlm.evaluation.intervals import RESAMPLES, interval
+from charlm.evaluation.spacing import evenly_spaced
 from charlm.files import write_text
 from charlm.model.ngram_model import NgramModel
 from charlm.model.sampling import SampleRequest
 from charlm.model.scoring import predictions
 from charlm.model.trained_model import TrainedModel, load
 from charlm.text.canaries import Canaries, read_canaries
+from charlm.text.tables import read_table
 from charlm.text.tokens import TokenSplit
 
 PASSAGES = 200
@@ -45,13 +44,13 @@ REFERENCES = 1_023
 
 
 class Extraction(TypedDict):
-    """Passages that come out after their prefix."""
+    """Passages that a model continues word for word."""
 
     passages: int
     extracted: int
-    """Those whose `SECRET` characters all came out."""
+    """Number of passages whose `SECRET` characters the model all writes."""
     mean_length: float
-    """Mean number of the first characters that came out."""
+    """Mean number of the first of these characters that it writes."""
 
 
 class Membership(TypedDict):
@@ -110,15 +109,17 @@ def audit(
         device: Where to compute; see `charlm.load`.
 
     Raises:
-        CharlmError: A file is missing or damaged.
+        CharlmError: A file is missing or damaged, or the corpus has another vocabulary.
     """
     trained = load(model_folder, device=device)
     corpus = Path(results) / "corpus.parquet"
     canaries = read_canaries(corpus)
     texts = _texts_by_kind(corpus, canaries)
-    tokens = TokenSplit.load(Path(results) / "tokens", "train").tokens
+    folder = Path(results) / "tokens"
+    train = TokenSplit.load(folder, "train").check(len(trained.vocabulary), folder)
     ngram = TrainedModel(
-        NgramModel.counted(trained.vocabulary, np.asarray(tokens), ORDER).eval(), trained.vocabulary
+        NgramModel.counted(trained.vocabulary, np.asarray(train.tokens), ORDER).eval(),
+        trained.vocabulary,
     )
     passages = {kind: sample_passages(found) for kind, found in texts.items()}
     record: Audit = {
@@ -141,12 +142,7 @@ def audit(
 
 def _texts_by_kind(corpus: Path, canaries: Canaries | None) -> dict[str, list[str]]:
     """Return the documents by kind, `training` and `held_out`, without the canaries."""
-    try:
-        rows = pq.read_table(corpus, columns=["split", "text"])
-    except (OSError, pa.ArrowException):
-        raise CharlmError(
-            f"{corpus}: missing or damaged; make it again: --forcerun clean"
-        ) from None
+    rows = read_table(corpus, ["split", "text"])
     if canaries:  # the last rows
         rows = rows.slice(0, len(rows) - canaries.number)
     found: dict[str, list[str]] = {"training": [], "held_out": []}
@@ -205,7 +201,9 @@ def _membership(
     trained: TrainedModel, training: Sequence[str], held_out: Sequence[str]
 ) -> Membership | None:
     """Return how well scores tell training documents from held-out ones."""
-    chosen = [_spaced([text for text in texts if text]) for texts in (training, held_out)]
+    chosen = [
+        evenly_spaced([text for text in texts if text], DOCUMENTS) for texts in (training, held_out)
+    ]
     if not all(chosen):
         return None
     members, others = (_nats(trained, [text[:BEGINNING] for text in texts]) for texts in chosen)
@@ -224,12 +222,6 @@ def _membership(
         "auc": float(better.mean()),
         "auc_interval": interval(resampled),
     }
-
-
-def _spaced(texts: Sequence[str]) -> list[str]:
-    """Return at most `DOCUMENTS` texts, evenly spaced."""
-    places = np.linspace(0, len(texts) - 1, min(DOCUMENTS, len(texts)))
-    return [texts[place] for place in places.astype(int)]
 
 
 def _exposure(trained: TrainedModel, canaries: Canaries) -> Exposure:

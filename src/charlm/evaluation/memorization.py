@@ -14,6 +14,7 @@ import pandas as pd
 from pydivsufsort import divsufsort
 
 from charlm.checksums import damaged, write_json
+from charlm.evaluation.spacing import evenly_spaced
 from charlm.progress import progress
 from charlm.text.duplicates import BINS, nearly_repeated, sketch
 from charlm.text.tables import read_table
@@ -115,7 +116,7 @@ def measure_memorization(
     }
     length = max((len(text) for texts in written.values() for text in texts), default=0)
     long_enough = rows["text"][(rows["split"] != "train") & (rows["text"].str.len() >= length)]
-    held_out = [text[:length] for text in _evenly_spaced(long_enough.tolist())]
+    held_out = [text[:length] for text in evenly_spaced(long_enough.tolist(), HELD_OUT_TEXTS)]
     index = VerbatimIndex(rows["text"][rows["split"] == "train"].tolist())
     total = len(held_out) + sum(map(len, written.values()))
     with progress(total, "looking for copies", unit="text") as bar:
@@ -177,14 +178,8 @@ def overlap(lengths: Sequence[int]) -> Overlap:
     }
 
 
-def _evenly_spaced(texts: Sequence[str]) -> list[str]:
-    """Return at most `HELD_OUT_TEXTS` of the texts."""
-    places = np.linspace(0, len(texts) - 1, min(HELD_OUT_TEXTS, len(texts)))
-    return [texts[place] for place in places.astype(int)]
-
-
 def read_samples(path: str | Path, keys: Collection[str] = ("text",)) -> list[Any]:
-    """Return the lines of `samples.jsonl`, which have these keys.
+    """Return the samples in `samples.jsonl`, each of which has these keys.
 
     Raises:
         CharlmError: The file is missing or damaged.

@@ -27,10 +27,10 @@ PLACES = 1 << 24
 """Places of the training text whose grams are held at a time; each takes some 45 bytes."""
 
 OLDEST_BITS = 12
-"""At most so many bits of a number hold the symbol before a gram."""
+"""Maximum number of bits of a preceded gram that hold the symbol before the gram."""
 
 MULTIPLIER = 0x5851F42D4C957F2D
-"""Of the hash of a context: an odd number, so that it has an inverse modulo 2^64."""
+"""Multiplier of the hash of a context: odd, so that it has an inverse modulo 2^64."""
 
 INVERSE = pow(MULTIPLIER, -1, 2**64)
 
@@ -54,8 +54,8 @@ def ngram_costs(
 
         p(w | h) = (c(h w) - D(c(h w)) + p(w | h') sum over v of D(c(h v))) / c(h).
 
-    In p(w | h') and below, it counts the different symbols before a gram rather than the places of
-    the gram. Under both, all symbols are equally likely below the empty context.
+    For p(w | h') and shorter contexts, it counts the different symbols before a gram instead of the
+    places of the gram. Under both, all symbols are equally likely below the empty context.
 
     The model of order n follows from that of order n - 1 by one pass over the training text. Grams
     are hashed. In a text of more than `PLACES` symbols, the contexts are divided into shares, which

@@ -1,29 +1,29 @@
 """Canaries: random sentences among the training documents, to measure how much a model memorizes.
 
-Whether a model prefers the canaries to other random sentences tells what it remembers of text that
-it read once (Carlini et al. 2019, arXiv:1802.08232).
+A model that prefers the canaries to other random sentences remembers text that it read once
+(Carlini et al. 2019, arXiv:1802.08232).
 """
 
 import json
 import random
 import re
 from collections.abc import Iterable, Iterator
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from charlm.errors import CharlmError
+from charlm.text.tables import read_metadata
 
 METADATA_KEY = "canaries"
-"""The key in the footer of `corpus.parquet` of the canaries' words and number."""
+"""The key of the canaries' words and number in the metadata of `corpus.parquet`."""
 
 WORDS = 512
 """Number of words that the sentences draw from."""
 
 LEAST_WORDS = 64
-"""Fewer words would make sentences that the text may hold by chance."""
+"""Minimum number of words to draw from: with fewer, the text could hold a sentence by chance."""
 
 LENGTH = 6
 """Words in a sentence."""
@@ -48,7 +48,7 @@ class Canaries(NamedTuple):
 
     def documents(self, first_id: int) -> pa.Table:
         """Return the canaries as rows of `corpus.parquet`, with `doc_id` from `first_id` on."""
-        texts = [text for text, _ in zip(self.sentences(), range(self.number), strict=False)]
+        texts = list(islice(self.sentences(), self.number))
         return pa.table(
             {
                 "doc_id": pa.array(range(first_id, first_id + self.number), pa.int64()),
@@ -59,14 +59,14 @@ class Canaries(NamedTuple):
         )
 
     def to_json(self) -> str:
-        """Return the content of the footer."""
+        """Return the value of `METADATA_KEY`."""
         return json.dumps(self._asdict(), ensure_ascii=False)
 
 
-def common_words(texts: Iterable[str]) -> list[str]:
+def first_words(texts: Iterable[str]) -> list[str]:
     """Return the first `WORDS` different words of some texts, of three letters and more.
 
-    >>> common_words(["The cat, the other cat"])
+    >>> first_words(["The cat, the other cat"])
     ['The', 'cat', 'the', 'other']
     """
     found: dict[str, None] = {}
@@ -83,11 +83,5 @@ def read_canaries(corpus: str | Path) -> Canaries | None:
     Raises:
         CharlmError: The corpus is missing or damaged.
     """
-    try:
-        metadata = pq.read_metadata(corpus).metadata or {}
-        content = metadata.get(METADATA_KEY.encode())
-        return Canaries(**json.loads(content)) if content else None
-    except (OSError, ValueError, TypeError, pa.ArrowException):
-        raise CharlmError(
-            f"{corpus}: missing or damaged; make it again: --forcerun clean"
-        ) from None
+    content = (read_metadata(corpus).metadata or {}).get(METADATA_KEY.encode())
+    return Canaries(**json.loads(content)) if content else None

@@ -7,12 +7,12 @@ from typing import TypedDict
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 import yaml
 
-from charlm.files import atomic, sha256_of, write_text
+from charlm.files import sha256_of, write_text
 from charlm.text.canaries import read_canaries
 from charlm.text.splits import NAMES
+from charlm.text.tables import read_table, write_table
 
 FIELDS = {
     "doc_id": ("sc:Integer", "place of the document in the source"),
@@ -77,14 +77,14 @@ CARD = """\
 {rows}
 
 Each split is a Parquet file with the columns `doc_id`, the place of the document in its source, and
-`text`. charlm has cleaned the text and removed duplicates.
+`text`, which charlm has cleaned.
 """
 
 SUMMARY = """\
 # Summary of the training content
 
 In the order of the template of the European AI Office for providers of general-purpose models
-(Article 53(1)(d) of Regulation (EU) 2024/1689). charlm knows what stands here; replace each … .
+(Article 53(1)(d) of Regulation (EU) 2024/1689). charlm has filled in what it knows. Replace each ….
 
 ## 1. General information
 
@@ -107,8 +107,7 @@ In the order of the template of the European AI Office for providers of general-
 
 - Respect of reservations of rights: …
 - Removal of illegal content: … (charlm removes none)
-- Other: charlm cleaned the text and dropped empty and duplicate documents; `cleaning.tsv` counts
-  what each rule removed.
+- Other: charlm cleaned the text; `cleaning.tsv` counts what each rule removed.
 """
 
 
@@ -150,14 +149,13 @@ def write_dataset_card(
     """
     folder = Path(folder)
     canaries = read_canaries(corpus)
-    rows = pq.read_table(corpus, columns=["doc_id", "split", "text"])
+    rows = read_table(corpus, ["doc_id", "split", "text"])
     rows = rows.slice(0, len(rows) - (canaries.number if canaries else 0))
     sizes = {}
     for split in NAMES:
         found = rows.filter(pc.field("split") == split).select(list(FIELDS))
         if len(found):
-            with atomic(folder / f"{split}.parquet") as temporary:
-                pq.write_table(found, temporary)
+            write_table(folder / f"{split}.parquet", found)
             sizes[split] = _size(found)
     source = f"Text of the data set {dataset}." if dataset else f"The corpus {name}."
     description = description.strip() if description else source

@@ -30,9 +30,8 @@ def repeated(fingerprints: npt.NDArray[np.uint64]) -> npt.NDArray[np.bool_]:
     Args:
         fingerprints: Two numbers per document, shape (documents, 2).
     """
-    order = np.lexsort(
-        (fingerprints[:, 1], fingerprints[:, 0])
-    )  # stable: keeps the order of equal ones
+    # A stable sort: equal fingerprints keep their order.
+    order = np.lexsort((fingerprints[:, 1], fingerprints[:, 0]))
     same = (fingerprints[order[1:]] == fingerprints[order[:-1]]).all(axis=1)
     result = np.zeros(len(fingerprints), np.bool_)
     result[order[1:][same]] = True

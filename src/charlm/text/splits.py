@@ -17,6 +17,8 @@ from charlm.errors import CharlmError
 from charlm.settings import SplitSettings
 from charlm.text.tables import read_metadata
 
+log = logging.getLogger(__name__)
+
 NAMES = ("train", "validation", "test")
 
 Method: TypeAlias = Literal["document", "contiguous"]
@@ -29,7 +31,7 @@ LITTLE_TEXT = 20_000
 """Number of characters of a whole corpus below which scores mean little."""
 
 METADATA_KEY = "split_method"
-"""The key in the footer of `corpus.parquet` of the method by which it was split."""
+"""The key of the split method in the metadata of `corpus.parquet`."""
 
 
 def split_method(corpus: str | Path) -> Method:
@@ -81,13 +83,13 @@ def split_documents(
     if settings.method == "auto" and _any_tiny(sizes, settings):
         others = _sizes(contiguous, characters)
         if others[0]:
-            logging.info(
+            log.info(
                 "splits.method auto: split contiguously, since a split by document would hold out "
                 f"{_held_out(sizes)}; held out: {_held_out(others)}"
             )
             split, sizes = contiguous, others
     if any(sizes[1:]) and sum(sizes) < LITTLE_TEXT:
-        logging.warning(
+        log.warning(
             f"the corpus has only {sum(sizes):,} characters, so its scores mean little; "
             "give more text"
         )
@@ -97,7 +99,7 @@ def split_documents(
 def _any_tiny(sizes: Sequence[int], settings: SplitSettings) -> bool:
     """Return whether a split is too small, given the number of characters of each.
 
-    A split is not too small because the configuration asks for little: half of that is enough.
+    If the configuration asks for little, half of that is enough.
     """
     validation, test = _fractions(settings)
     if not validation + test:

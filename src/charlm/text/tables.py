@@ -1,7 +1,7 @@
 """Parquet tables that are read, processed on all cores and written in bounded memory.
 
-Each page has a checksum, as the format provides, and so has the footer: charlm writes it into the
-bytes before the footer, which readers of Parquet skip.
+Each page has the checksum that the format provides for. The checksum of the footer is charlm's
+own, in the bytes before the footer, which readers of Parquet skip.
 """
 
 import os

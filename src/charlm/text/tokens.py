@@ -103,7 +103,10 @@ class TokenSplit:
         return {name: int(self.documents[name].sum()) for name in names}
 
     def head(self, length: int) -> Self:
-        """Return the first `length` tokens of the split, with the documents that begin in them."""
+        """Return the first `length` tokens of the split, with the documents that begin in them.
+
+        If the last of these documents is cut, its sizes are reduced in proportion.
+        """
         if length == len(self.tokens):
             return self
         begun = self.documents["start"] < length

@@ -16,7 +16,7 @@ from charlm.checksums import checksum_of, write_json
 from charlm.errors import CharlmError
 from charlm.escaping import cell
 from charlm.settings import SplitSettings
-from charlm.text.canaries import LEAST_WORDS, Canaries, common_words
+from charlm.text.canaries import LEAST_WORDS, Canaries, first_words
 from charlm.text.canaries import METADATA_KEY as CANARIES_KEY
 from charlm.text.cleaning.examples import Example
 from charlm.text.cleaning.left_over import LEFT_OVER, PREFIX
@@ -100,7 +100,7 @@ def clean(
 def _canaries(parts: Sequence[str | Path], number: int) -> Canaries:
     """Return canaries whose words are those of the first documents."""
     tables = chain.from_iterable(row_groups(part, ["text"]) for part in parts)
-    words = common_words(text for table in tables for text in table["text"].to_pylist())
+    words = first_words(text for table in tables for text in table["text"].to_pylist())
     if len(words) < LEAST_WORDS:
         raise CharlmError(
             f"corpus.canaries: the text has {len(words)} words of three letters or more, and "

@@ -13,7 +13,7 @@ from charlm.text.cleaning.privacy import MANY_DIGITS, PRIVACY
 from charlm.text.cleaning.rules import TextRule
 
 PREFIX = "left over: "
-"""What the names of these counts begin with in `cleaning.tsv`."""
+"""Prefix of the names of these counts in `cleaning.tsv`."""
 
 PERSONAL = {
     "emails": "email addresses",

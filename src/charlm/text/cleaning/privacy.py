@@ -66,7 +66,7 @@ def _card(text: str) -> int:
 
 
 def _iban(text: str) -> int:
-    """Return the length of the longest start with right check digits (ISO 13616).
+    """Return the length of the longest prefix with correct check digits (ISO 13616).
 
     The text may go on with a word in capitals.
     """

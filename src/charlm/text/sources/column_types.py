@@ -12,8 +12,8 @@ from charlm.text.sources.records import Request
 def common_types(files: Sequence[tuple[Path, Request]], format: str) -> dict[str, pa.DataType]:
     """Return the type of each column to keep: that of the first file in which it has values.
 
-    Of a list or struct that is always empty there, the type of its elements is from a later file.
-    The types of a single file are left out.
+    If a list or struct is always empty there, a later file gives the type of its elements. The
+    types of a single file are left out.
     """
     columns = files[0][1].keep_columns
     if len(files) == 1 or not columns:

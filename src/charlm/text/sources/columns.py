@@ -1,4 +1,4 @@
-"""The names of columns, and the keys of objects, which need not have all of them."""
+"""The names of columns, and the keys of objects, which may lack some of the columns."""
 
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence

@@ -29,7 +29,7 @@ class _GzipFile(gzip.GzipFile):
 
 
 def decompressed(file: IO[bytes], codec: str | None) -> IO[bytes]:
-    """Return the content of an open file: `gzip`, `zstd` or None for one that is not compressed.
+    """Return the decompressed content of an open file; `codec` is `gzip`, `zstd` or None.
 
     Unlike Arrow, the `gzip` module reads files that are padded with zeros, as gunzip does.
     """

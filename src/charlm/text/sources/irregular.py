@@ -42,7 +42,7 @@ NULL_MARKS = (
 REPEATED_HEADER = (
     "a record looks like the header, as if several files had been joined; remove it if it is one"
 )
-LONG = "many lines within one pair of quotes, far more than in others; see that it is one record"
+LONG = "many lines within one pair of quotes, far more than in others; check that it is one record"
 
 
 class OpenQuoteError(Exception):

@@ -86,11 +86,11 @@ def named_files(source: str | Sequence[str]) -> list[tuple[str, Path]]:
 
 
 def _not_found(entry: str) -> CharlmError:
-    """Return the error of a path or pattern that matches nothing that can be seen."""
+    """Return the error of a path or pattern that matches no file."""
     try:
         os.stat(entry)
     except PermissionError:
-        return CharlmError(f"{entry}: its folder is closed to you; ask for access or copy the file")
+        return CharlmError(f"{entry}: you may not open its folder; ask for access or copy the file")
     except (OSError, ValueError):
         pass
     return CharlmError(f"{entry}: there is no such file; fix corpus.source")

@@ -39,7 +39,7 @@ HOW_TO_DECODE = {
 """What to do about records that are rejected for such a reason."""
 
 SURROGATES = re.compile("\udced[\udca0-\udcaf][\udc80-\udcbf]\udced[\udcb0-\udcbf]")
-"""The bytes of a pair of surrogates, as they are if they cannot be decoded."""
+"""A pair of surrogates in CESU-8, decoded with `surrogateescape`."""
 
 UNUSABLE = re.compile("[\0\ud800-\udfff]")
 """NUL, and surrogates, which stand for bytes that could not be decoded."""
