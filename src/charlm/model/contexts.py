@@ -145,7 +145,7 @@ class Contexts(nn.Module):
         reset = _latest(ended, place)
         words = [begun]
         for older in before[1:]:
-            word = _at(words[-1], completed - 1, older, defined=completed)
+            word = _at(words[-1], completed - 1, older)
             words.append(torch.where(reset >= completed.clamp(min=0), 0, word))
         return [word[1:] for word in words]
 
@@ -168,7 +168,7 @@ def word_letters(symbols: Sequence[str], special: Collection[int | None]) -> Ten
 
 
 def _is_part_of_word(symbol: str) -> bool:
-    if len(symbol) > 1 and symbol.startswith("<0x"):
+    if symbol.startswith("<0x"):
         return True
     return symbol[0].isalnum() or symbol[0] in "'’" or unicodedata.category(symbol[0])[0] == "M"
 
@@ -186,10 +186,9 @@ def _latest(happened: Tensor, place: Tensor) -> Tensor:
     return torch.where(happened, place, -1).cummax(0).values
 
 
-def _at(values: Tensor, place: Tensor, otherwise: Tensor, defined: Tensor | None = None) -> Tensor:
-    """Return the values at places, or another one where the place is -1."""
-    found = values.gather(0, place.clamp(min=0))
-    return torch.where((place if defined is None else defined) >= 0, found, otherwise)
+def _at(values: Tensor, place: Tensor, otherwise: Tensor) -> Tensor:
+    """Return the values at places, or another one where the place is negative."""
+    return torch.where(place >= 0, values.gather(0, place.clamp(min=0)), otherwise)
 
 
 def _powers(base: int, exponents: Tensor) -> Tensor:
