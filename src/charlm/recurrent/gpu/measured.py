@@ -1,4 +1,4 @@
-"""Which loop was the fastest on which card; `engine: auto` is the fused engine where this says so.
+"""The fastest loop on each measured card, on which `engine: auto` picks the fused engine.
 
 The figures are milliseconds of two layers over 256 steps, forward and backward, on an NVIDIA H200
 (docs/speed.md). `python -m benchmarks gpu` measures them on another card.
