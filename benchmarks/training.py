@@ -21,6 +21,7 @@ from charlm.model.devices import choose_device, choose_precision
 from charlm.settings import Architecture, EngineName, TrainingSettings
 from charlm.text.tokens import TokenSplit
 from charlm.text.vocabulary import Vocabulary
+from charlm.training.automatic import automatic_architecture, automatic_training
 from charlm.training.train_model import make_trainer
 from charlm.training.trainer import Trainer
 
@@ -69,8 +70,10 @@ def trainer(
     engine: EngineName | None = None,
 ) -> Trainer:
     """Return a trainer of random text, with another engine if one is given."""
-    training = replace(training, engine=engine or training.engine)
     tokens = np.random.default_rng(0).integers(SYMBOLS, size=1_000_000, dtype=np.uint8)
+    architecture = automatic_architecture(architecture, len(tokens))
+    training = automatic_training(training, len(tokens), validation_symbols=0)
+    training = replace(training, engine=engine or training.engine)
     return make_trainer(
         Vocabulary(
             [chr(48 + n) for n in range(SYMBOLS)],

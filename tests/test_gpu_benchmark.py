@@ -12,7 +12,7 @@ import yaml
 from benchmarks import gpu
 from benchmarks.gpu import stand_ins
 from benchmarks.gpu.steps import PRESETS
-from benchmarks.training import read_presets
+from benchmarks.training import read_presets, read_settings, trainer
 from safetensors.torch import load_file, save
 
 from tests.conftest import ROOT
@@ -31,6 +31,11 @@ def test_the_presets_are_those_of_the_configurations() -> None:
                 assert getattr(training, key) == value, (name, key)
             elif key in json.loads(PRESETS.read_text("utf-8"))[name]["models"][model]:
                 assert getattr(architecture, key) == value, (name, key)
+
+
+def test_every_preset_and_the_default_settings_can_be_timed() -> None:
+    for architecture, training in (*read_presets(PRESETS).values(), read_settings(None, None)):
+        assert not trainer(torch.device("cpu"), architecture, training).is_finished
 
 
 def test_the_stand_in_reads_and_writes_safetensors(tmp_path: Path) -> None:

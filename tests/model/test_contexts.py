@@ -45,13 +45,13 @@ def suffix(length: int) -> Callable[[list[int]], object]:
 
 
 def words(read: list[int]) -> list[str]:
-    """Return the word begun, and the two before it, of the document that is being read."""
+    """Return the current word, and the two before it, of the document that is being read."""
     begin = max((place + 1 for place, token in enumerate(read) if token == END), default=0)
     text = "".join(
         SYMBOLS[token].casefold() if len(SYMBOLS[token]) == 1 else " " for token in read[begin:]
     ).replace(".", " ")
-    begun, *before = (["", "", *text.split(" ")])[::-1]
-    return [begun, *[word for word in before if word], "", ""][:3]
+    current, *before = (["", "", *text.split(" ")])[::-1]
+    return [current, *[word for word in before if word], "", ""][:3]
 
 
 Kind = tuple[Callable[[Reading], Tensor], Callable[[list[int]], object]]

@@ -135,12 +135,9 @@ def test_counts_fit_their_budget(contexts: Contexts) -> None:
     def count(budget: float) -> Experts:
         return count_experts(contexts, expert_list(NAMES, ORDER), text(2000, 0), budget)
 
-    def size(experts: Experts) -> int:
-        return experts.bytes
-
-    whole = size(count(1e9))
+    whole = count(1e9).bytes
     half = count(whole / 2)
-    assert whole / 4 < size(half) <= whole / 2
+    assert whole / 4 < half.bytes <= whole / 2
     reading, _ = contexts.read(torch.tensor([[3], [1]]), contexts.initial_state(1))
     torch.testing.assert_close(
         opinions(half, reading).logits.exp().sum(-1), torch.ones(2, len(half.experts))

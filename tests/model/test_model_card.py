@@ -113,7 +113,7 @@ def test_the_card_shows_all_numbers(tmp_path: Path) -> None:
     rows = [line for line in text.splitlines() if line.startswith("| ")]
     network = (
         "an ensemble of 2, each 3 × LSTM, 1024 hidden units, "
-        "in a gated mixture with all n-grams of its training text up to n = 10, "
+        "in a gated mixture with the n-grams of its training text up to n = 10, "
         "with experts of words"
     )
     assert rows == [

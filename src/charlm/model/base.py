@@ -55,7 +55,6 @@ class LanguageModel(nn.Module, ABC):
     def initial_state(self, batch_size: int) -> State:
         """Return the state before any token is read."""
 
-    @abstractmethod
     def stepper(self, batch_size: int, state: State | None = None) -> Callable[[Tensor], Tensor]:
         """Return a function that reads one token of each stream, without gradients.
 
@@ -66,3 +65,10 @@ class LanguageModel(nn.Module, ABC):
             batch_size: Number of streams.
             state: The state to start from; None for the initial state.
         """
+
+        def step(tokens: Tensor) -> Tensor:
+            nonlocal state
+            logits, state = self(tokens[None], state)
+            return logits[0]
+
+        return step

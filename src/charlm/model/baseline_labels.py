@@ -8,7 +8,8 @@ BASELINE_LABELS = {
     "ppmd": "PPMd, order {order} (adapts)",
     "xz": "xz (adapts)",
 }
-"""The names of the baselines as readers see them. To adapt is to go on learning while reading."""
+"""The name of each baseline, a format string of its record. A baseline that adapts goes on learning
+from the text that it is scored on."""
 
 
 def baseline_label(name: str, record: Mapping[str, object]) -> str:

@@ -1,7 +1,7 @@
 """Contexts: what stands before each symbol, as numbers that experts look up.
 
-Contexts of any kind and length, such as the last nine symbols, or the word begun and the two words
-before it, are hashed to one number each. Contexts start afresh at each document.
+A context of any kind and length, such as the last nine symbols, or the current word and the two
+words before it, is hashed to one number. Contexts start afresh at each document.
 """
 
 import unicodedata
@@ -12,12 +12,12 @@ import torch
 from torch import Tensor, nn
 
 MULTIPLIER = 0x5851F42D4C957F2D
-"""Of the hash of a word: an odd number, so that it has an inverse modulo 2^64."""
+"""The multiplier M of the hash of a word: odd, so that it has an inverse modulo 2^64."""
 
 INVERSE = pow(MULTIPLIER, -1, 2**64)
 
 WORDS = 3
-"""Number of words kept: the one begun and those before it."""
+"""Number of words kept: the current one, of which only the beginning was read, and those before."""
 
 
 class ContextState(NamedTuple):
@@ -26,7 +26,7 @@ class ContextState(NamedTuple):
     Attributes:
         history: The last symbols, int64 of shape (order - 1, B), the newest last; V (the size of
             the vocabulary) stands for what precedes a document.
-        words: Hashes of the word begun (zero between words) and of the words before it, int64 of
+        words: Hashes of the current word (zero between words) and of the words before it, int64 of
             shape (WORDS, B).
     """
 
@@ -39,7 +39,7 @@ class Reading:
 
     Args:
         lags: The symbol read last, the one before it and so on, each int64 of shape (L, B).
-        words: Hashes of the word begun and of the words before it, each int64 of shape (L, B).
+        words: Hashes of the current word and of the words before it, each int64 of shape (L, B).
     """
 
     def __init__(self, lags: Sequence[Tensor], words: Sequence[Tensor]) -> None:
@@ -56,15 +56,15 @@ class Reading:
 
 
 class Contexts(nn.Module):
-    """Reads symbols and tells the contexts that they make.
+    """Reads symbols and returns the contexts after each.
 
     Args:
         order: The longest context has `order` - 1 symbols.
-        letters: For each symbol a number that it shares with its other case, or 0 where it is no
+        letters: For each symbol a number that it shares with its other case, or 0 if it is not
             part of a word, int64 of shape (V,); see `word_letters`. None for contexts without
             words.
-        end_of_document: The symbol that ends a document; it is the last one of a context, never
-            an earlier one. None for a text without such symbols.
+        end_of_document: The symbol that ends a document. In a context it is only ever the oldest
+            symbol: what precedes it is not seen. None for a text without such symbols.
         vocabulary_size: Number of symbols V.
     """
 
@@ -125,7 +125,7 @@ class Contexts(nn.Module):
 
     @staticmethod
     def _words(symbols: Tensor, letter: Tensor, ended: Tensor, before: Tensor) -> list[Tensor]:
-        """Return the hashes of the word begun and of those before it, each of shape (L, B).
+        """Return the hashes of the current word and of those before it, each of shape (L, B).
 
         The hash of the letters a, b, c is (a M + b) M + c modulo 2^64. It is the difference of two
         cumulative sums of letter times M^-place, times M^place, and needs no loop.
@@ -145,15 +145,15 @@ class Contexts(nn.Module):
         reset = _latest(ended, place)
         words = [begun]
         for older in before[1:]:
-            word = _at(words[-1], completed - 1, older, defined=completed)
+            word = _at(words[-1], completed - 1, older)
             words.append(torch.where(reset >= completed.clamp(min=0), 0, word))
         return [word[1:] for word in words]
 
 
 def word_letters(symbols: Sequence[str], special: Collection[int | None]) -> Tensor:
-    """Return the `letters` of `Contexts`: letters, digits, marks and apostrophes make words.
+    """Return the `letters` of `Contexts`: words are of letters, digits, marks and apostrophes.
 
-    Bytes above ASCII are parts of letters.
+    Bytes above ASCII count as letters.
 
     Args:
         symbols: The symbols of a vocabulary, V of them.
@@ -168,7 +168,7 @@ def word_letters(symbols: Sequence[str], special: Collection[int | None]) -> Ten
 
 
 def _is_part_of_word(symbol: str) -> bool:
-    if len(symbol) > 1 and symbol.startswith("<0x"):
+    if symbol.startswith("<0x"):
         return True
     return symbol[0].isalnum() or symbol[0] in "'’" or unicodedata.category(symbol[0])[0] == "M"
 
@@ -186,10 +186,9 @@ def _latest(happened: Tensor, place: Tensor) -> Tensor:
     return torch.where(happened, place, -1).cummax(0).values
 
 
-def _at(values: Tensor, place: Tensor, otherwise: Tensor, defined: Tensor | None = None) -> Tensor:
-    """Return the values at places, or another one where the place is -1."""
-    found = values.gather(0, place.clamp(min=0))
-    return torch.where((place if defined is None else defined) >= 0, found, otherwise)
+def _at(values: Tensor, place: Tensor, otherwise: Tensor) -> Tensor:
+    """Return the values at places, or another one where the place is negative."""
+    return torch.where(place >= 0, values.gather(0, place.clamp(min=0)), otherwise)
 
 
 def _powers(base: int, exponents: Tensor) -> Tensor:

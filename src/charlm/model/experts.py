@@ -20,7 +20,7 @@ LOGITS = 1 << 22
 """Log-probabilities of all experts that are held at a time."""
 
 CONTEXTS = 1 << 27
-"""Contexts that are held at a time while a text is counted; of one expert at least."""
+"""Contexts that are held at a time while a text is counted, but always all of one expert."""
 
 
 @dataclass(frozen=True)
@@ -52,9 +52,9 @@ WORD_EXPERTS = {
     "skip": Expert(lambda read: combine(read.words[0], 4, read.words[2]), "ngram6"),
     "word1_suffix3": Expert(lambda read: combine(read.suffix(3), 5, read.words[1]), "ngram4"),
 }
-"""Experts of words: what follows the part of a word that has been read; the same after one and
-after two words before it; after the word before last; and after the last three symbols and the
-word before the one begun."""
+"""Experts of words. Each context but the last has the letters of the current word: alone, with the
+word before it, with the two words before it, and with only the second of these. The last has the
+last three symbols and the word before the current one."""
 
 NAMES = tuple(WORD_EXPERTS)
 """The names that `mixture.experts` may have."""
@@ -232,7 +232,7 @@ def pruned(tables: Mapping[str, CountTable], budget: float) -> dict[str, CountTa
 def _contexts_before_each(
     contexts: Contexts, experts: Mapping[str, Expert], tokens: Integers
 ) -> Iterator[tuple[str, npt.NDArray[np.int32]]]:
-    """Yield each expert's contexts before all symbols of a text, which follows another document."""
+    """Yield each expert's contexts before all symbols of a text, as if it followed a document."""
     if contexts.end_of_document is None:
         start, previous = contexts.current(contexts.initial_state(1)), tokens[:-1]
     else:

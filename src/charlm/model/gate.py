@@ -26,7 +26,7 @@ class Gate(nn.Module):
     network (Mahoney 2005, Florida Tech. CS-2005-16).
 
     Args:
-        weights: The first weight of each of the K experts.
+        weights: The initial weight of each of the K experts.
         features: Number of features F.
     """
 

@@ -28,7 +28,7 @@ class Mixture(LanguageModel):
 
     def __init__(self, network: LanguageModel, experts: Experts) -> None:
         super().__init__()
-        # A text that is too short to learn more from still gets sensible weights.
+        # Sensible weights even if the text is too short for the gate to learn much.
         fallbacks = {expert.general for expert in experts.experts.values()}
         first = [True, *(name not in fallbacks for name in experts.experts)]
         self.network = network

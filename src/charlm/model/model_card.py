@@ -187,7 +187,7 @@ def _describe(architecture: Architecture, vocabulary_size: int) -> str:
         return network
     words = ", with experts of words" if architecture.mixture.experts else ""
     return (
-        f"{network}, in a gated mixture with all n-grams of its training text up to n = "
+        f"{network}, in a gated mixture with the n-grams of its training text up to n = "
         f"{architecture.mixture.order}{words}"
     )
 

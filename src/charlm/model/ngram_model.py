@@ -1,7 +1,5 @@
 """An n-gram model alone, to compare a network or a mixture with."""
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor
 
@@ -54,13 +52,3 @@ class NgramModel(LanguageModel):
     def initial_state(self, batch_size: int) -> State:
         """Return the state before any token is read."""
         return self.experts.contexts.initial_state(batch_size)
-
-    def stepper(self, batch_size: int, state: State | None = None) -> Callable[[Tensor], Tensor]:
-        """Return a function that reads one token of each stream; see `LanguageModel.stepper`."""
-
-        def step(tokens: Tensor) -> Tensor:
-            nonlocal state
-            logits, state = self.forward(tokens[None], state)
-            return logits[0]
-
-        return step

@@ -60,8 +60,8 @@ def predictions(
         if start is None
         else _Reading(np.concatenate([[start], text[:-1]]), text, result)
         for text, result in zip(texts, found, strict=True)
-        if len(text) > (start is None)
     ]
+    readings = [reading for reading in readings if len(reading.targets)]
     readings.sort(key=lambda reading: -len(reading.targets))
     with progress(sum(map(len, texts)), "scoring", unit="symbol") as bar:
         bar.update(sum(map(len, texts)) - sum(len(reading.targets) for reading in readings))

@@ -59,7 +59,7 @@ def make_model(
 
 
 def make_contexts(vocabulary: Vocabulary, settings: MixtureSettings) -> Contexts:
-    """Return what reads the contexts of a mixture's experts."""
+    """Return the reader of the contexts of a mixture's experts."""
     letters = word_letters(vocabulary.symbols, vocabulary.special.values())
     return Contexts(settings.order, letters, vocabulary.end_of_document, len(vocabulary))
 
@@ -74,7 +74,7 @@ def save_model(
 ) -> None:
     """Write `model.json`, then `model.safetensors`: all that `load_model` needs.
 
-    A network is saved as one, even if its architecture has a mixture.
+    The description of a network has no mixture, even if `architecture` has one.
     """
     folder = Path(folder)
     if not isinstance(model, Mixture):
@@ -145,7 +145,7 @@ def read_description(folder: str | Path) -> ModelDescription:
 
 
 def damaged_description(path: Path) -> CharlmError:
-    """Return the error of a `model.json` that is not as charlm wrote it."""
+    """Return the error of a `model.json` that differs from what charlm wrote."""
     return CharlmError(f"{path}: damaged; train the model again")
 
 

@@ -1,4 +1,4 @@
-"""The weights of a saved model, checked before they take any memory: they may be anyone's."""
+"""The weights of a saved model, checked before they take any memory: a file may be from anyone."""
 
 import math
 from collections.abc import Mapping

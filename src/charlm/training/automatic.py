@@ -1,7 +1,6 @@
 """Settings that depend on the length of the training text.
 
-The sizes were chosen by the scores of texts of 50 KB to 34 MB on two cores; docs/quality.md has
-the table.
+docs/quality.md has scores of these settings for texts of 58 thousand to 3.6 million characters.
 """
 
 import logging
@@ -13,13 +12,13 @@ from charlm.settings import Architecture, Auto, TrainingSettings
 log = logging.getLogger(__name__)
 
 UPDATES = 1500
-"""A training makes at least so many updates, unless it would read the text too often."""
+"""A training makes at least this many updates, unless it would read the text too often."""
 
 MAX_EPOCHS = 30.0
 """A network that reads a short text more often than that learns it by heart."""
 
 STEPS_PER_EPOCH = 100
-"""A text is cut into no more streams than leave so many steps for an epoch."""
+"""The number of streams is limited so that an epoch has at least this many steps."""
 
 LENGTH = 64
 """Symbols of each stream per step."""
@@ -28,10 +27,10 @@ PATIENCE = 3
 """Validations without a new lowest loss after which training stops."""
 
 LARGE = 10_000_000
-"""Symbols of a text for which a wide network and a long window pay."""
+"""From this many symbols on, the network is wider, the window longer and the batch larger."""
 
 WIDTHS = ((100_000, 128), (400_000, 192), (LARGE, 256), (float("inf"), 512))
-"""The hidden size for texts of fewer symbols than a limit."""
+"""Limits of the number of symbols, and the hidden size for texts below each limit."""
 
 Number = TypeVar("Number", int, float)
 

@@ -3,8 +3,8 @@
 A step launches hundreds of kernels, most of them small, and launching them takes the host several
 times as long as the GPU needs to run them. A CUDA graph launches them all at once. It repeats the
 same kernels on the same memory, so all that changes from step to step must be in tensors that stay
-in place: also the learning rate, and the steps that an optimizer counts. Random numbers differ all
-the same: PyTorch gives the graph the seed of its generator at each replay.
+in place: also the learning rate, and the steps that an optimizer counts. Random numbers still
+differ: PyTorch gives the graph the seed of its generator at each replay.
 """
 
 import logging
@@ -35,7 +35,8 @@ class StepInputs:
         targets: The token that follows each, of the same shape.
         recurrent: The recurrent state before the step; None for the initial state.
         learning_rate: The learning rate; a tensor without dimensions on a GPU.
-        averaging_rate: The weight of the new weights in their average; likewise.
+        averaging_rate: The share of the new weights in the average of the weights; a tensor
+            without dimensions on a GPU.
     """
 
     tokens: Tensor

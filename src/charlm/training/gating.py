@@ -17,10 +17,10 @@ from charlm.training.optimization import Optimizer
 
 STREAMS = 32
 LENGTH = 128
-"""The text is read as so many streams side by side, so many symbols of each at a time."""
+"""The text is read as `STREAMS` streams side by side, `LENGTH` symbols of each at a time."""
 
 BATCH_SIZE = 256
-"""Places that decide on an update."""
+"""Places per update."""
 
 LEARNING_RATE = 1e-2
 SLOW_BELOW = 3000
@@ -30,12 +30,13 @@ SLOW_BELOW = 3000
 WEIGHT_DECAY = 0.1
 
 UPDATES = 600
-"""A short text is read again until the gate has been updated at least so many times."""
+"""A short text is read again until the gate has been updated at least this often, but at most
+`MAX_EPOCHS` times."""
 
 MAX_EPOCHS = 8
 
 LEAST = 2000
-"""Symbols of validation text that suffice for a gate."""
+"""The fewest symbols of validation text that a gate learns on."""
 
 TAIL = 0.05
 """Fraction of the training text that the gate learns on otherwise; at least `LEAST` symbols, unless
@@ -91,7 +92,7 @@ def train_gate(mixture: Mixture, tokens: Integers, *, seed: int) -> None:
     Args:
         mixture: The mixture, whose gate is new.
         tokens: The text, of shape (T,); fewer than two symbols leave the gate as it is.
-        seed: Of the order of the places.
+        seed: Seed of the order of the places.
     """
     if len(tokens) < 2:
         return

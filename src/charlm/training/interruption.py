@@ -10,7 +10,7 @@ from typing import Self
 class Interruption:
     """Records SIGINT, SIGTERM and SIGHUP in a `with` block, which can save before it stops.
 
-    SIGHUP, which tells that the terminal was closed, stays ignored where it is, as under `nohup`.
+    SIGHUP, the signal of a closed terminal, stays ignored if it was ignored, as under `nohup`.
     In other threads than the main one, which Python does not let handle signals, this does nothing.
 
     Args:

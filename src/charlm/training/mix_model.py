@@ -48,7 +48,7 @@ def mix_model(
         tokens: The folder of the encoded splits.
         folder: The folder to write.
         mixture: The experts; None for the network alone.
-        seed: Of the gate's first weights and of the order in which it reads.
+        seed: Seed of the gate's initial weights and of the order in which it reads.
         device: Where to compute.
 
     Raises:
@@ -101,10 +101,10 @@ def mix(
     Args:
         network: The network, which has learned `text.counted`.
         vocabulary: Its vocabulary.
-        text: The text that the gate learns on, and that which it must not have seen.
+        text: The text that the gate learns on, and the text that network and experts learn from.
         train: All of the training text, in which the experts are counted in the end.
         settings: The experts.
-        seed: Of the gate's first weights and of the order in which it reads.
+        seed: Seed of the gate's initial weights and of the order in which it reads.
     """
     contexts = make_contexts(vocabulary, settings)
     experts = expert_list(settings.experts, settings.order)

@@ -172,7 +172,7 @@ class Trainer:
 
     @cached_property
     def graphed(self) -> GraphedStep | None:
-        """What makes `update` a CUDA graph; None without a GPU."""
+        """Runs `update` as a CUDA graph; None without a GPU."""
         if self.device.type != "cuda":
             return None
         obstacle = None

@@ -13,6 +13,7 @@ from charlm.files import atomic, write_text
 from charlm.model.hub.tokenizer import tokenizer_files
 from charlm.model.plain_weights import Weights, plain_weights
 from charlm.model.store import make_contexts, read_architecture
+from charlm.model.weights import GATE, TABLES
 from charlm.settings import Architecture, MixtureSettings
 from charlm.text.vocabulary import Vocabulary
 
@@ -68,12 +69,13 @@ def export_hub(model_folder: str | Path, destination: str | Path) -> None:
     card = _card(model_folder / "README.md")
     architecture, vocabulary = read_architecture(model_folder)
     arrays = {_name_in_hub(name): array for name, array in weights.items()}
-    config = _config(architecture, vocabulary, weights)
     if architecture.mixture:
         letters = make_contexts(vocabulary, architecture.mixture).letters
         assert letters is not None
         arrays["letters"] = letters.numpy()
     tokenizer = tokenizer_files(vocabulary)
+    config = _config(architecture, vocabulary, weights, tokenizer.first)
+    unknown = vocabulary.unknown
     texts = {
         "README.md": card,
         "config.json": _json(config),
@@ -82,7 +84,7 @@ def export_hub(model_folder: str | Path, destination: str | Path) -> None:
                 "bos_token_id": tokenizer.first,
                 "eos_token_id": vocabulary.end_of_document,
                 "pad_token_id": tokenizer.first,
-                "suppress_tokens": [id for id in [vocabulary.unknown] if id is not None] or None,
+                "suppress_tokens": None if unknown is None else [unknown],
                 "do_sample": True,
                 "temperature": 0.8,
                 "max_new_tokens": 200,
@@ -102,12 +104,14 @@ def export_hub(model_folder: str | Path, destination: str | Path) -> None:
 
 
 def _config(
-    architecture: Architecture, vocabulary: Vocabulary, weights: Weights
+    architecture: Architecture, vocabulary: Vocabulary, weights: Weights, first: int
 ) -> Mapping[str, object]:
-    """Return `config.json`; see `charlm.model.hub.modeling_charlm.CharlmConfig`."""
+    """Return `config.json`; see `charlm.model.hub.modeling_charlm.CharlmConfig`.
+
+    `first` is the token that each text begins with.
+    """
     prefix = "" if architecture.members == 1 else "members.0."
     symbols, hidden_size = weights[f"{prefix}output.weight"].shape
-    first = tokenizer_files(vocabulary).first
     return {
         "model_type": "charlm",
         "architectures": ["CharlmForCausalLM"],
@@ -136,8 +140,8 @@ def _config(
 def _mixture(settings: MixtureSettings, weights: Weights) -> Mapping[str, object]:
     counts: dict[str, dict[str, tuple[str, tuple[int, ...]]]] = {}
     for name, array in weights.items():
-        if name.startswith("experts.tables."):
-            _, _, expert, kind = name.split(".")
+        if name.startswith(TABLES):
+            expert, kind = name.removeprefix(TABLES).split(".")
             counts.setdefault(expert, {})[kind] = (str(array.dtype), array.shape)
     return {"experts": settings.experts, "order": settings.order, "counts": counts}
 
@@ -148,9 +152,9 @@ def _name_in_hub(name: str) -> str:
     >>> _name_in_hub("output.weight"), _name_in_hub("experts.tables.word.counts")
     ('network.members.0.output.weight', 'counts.word.counts')
     """
-    if name.startswith("experts.tables."):
-        return name.replace("experts.tables.", "counts.")
-    if name.startswith("gate."):
+    if name.startswith(TABLES):
+        return name.replace(TABLES, "counts.")
+    if name.startswith(GATE):
         return name
     return f"network.{name}" if name.startswith("members.") else f"network.members.0.{name}"
 

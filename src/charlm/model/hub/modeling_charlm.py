@@ -35,8 +35,8 @@ class CharlmConfig(PretrainedConfig):
         mixture: The names of the `experts`, the `order` of the n-grams, and the type and the shape
             of each array of the `counts`; None for a network alone.
         end_of_document: The symbol that ends a document, or None.
-        unknown_nats: What a character that the vocabulary lacks costs in addition to the unknown
-            symbol, where scores are to equal those of `charlm score`.
+        unknown_nats: Nats that `charlm score` adds to those of the unknown symbol for each
+            character that the vocabulary lacks.
         kwargs: See `PretrainedConfig`.
     """
 
@@ -95,7 +95,7 @@ class CharlmForCausalLM(PreTrainedModel, GenerationMixin):
     """A character language model: a network, and experts that count its training text."""
 
     config_class = CharlmConfig
-    _is_stateful = True  # no decoding that goes back
+    _is_stateful = True  # refuses assisted decoding, which would step back
 
     def __init__(self, config: CharlmConfig) -> None:
         super().__init__(config)

@@ -1,7 +1,7 @@
 """The network of a model in PyTorch's own layers, for use without charlm."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -84,16 +84,6 @@ class PlainNetwork(LanguageModel):
         shape = (len(self.members) * self.layers, batch_size, self.hidden_size)
         tensors = 2 if self.cell == "lstm" else 1
         return tuple(torch.zeros(tensors, *shape, device=self.device))
-
-    def stepper(self, batch_size: int, state: State | None = None) -> Callable[[Tensor], Tensor]:
-        """Return a function that reads one token of each stream; see `LanguageModel.stepper`."""
-
-        def step(tokens: Tensor) -> Tensor:
-            nonlocal state
-            logits, state = self(tokens[None], state)
-            return logits[0]
-
-        return step
 
 
 def _mean(logits: list[Tensor]) -> Tensor:

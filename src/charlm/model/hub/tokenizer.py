@@ -10,7 +10,7 @@ START = "<start>"
 """The first token of a text where the vocabulary has no end of document."""
 
 NO_LIMIT = 10**30
-"""The length of text that transformers takes as none."""
+"""The `model_max_length` by which transformers means no limit."""
 
 
 class TokenizerFiles(NamedTuple):

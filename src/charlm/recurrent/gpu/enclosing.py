@@ -11,7 +11,7 @@ _enclosed = ContextVar("enclosed", default=False)
 def enclosed_in_graph() -> Iterator[None]:
     """Launch the kernels of the layers one by one in a `with` block, without graphs of their own.
 
-    Whoever captures a larger graph needs this: a graph cannot be replayed during a capture, and the
+    The capture of a larger graph needs this: a graph cannot be replayed during a capture, and the
     memory must belong to the larger graph.
     """
     token = _enclosed.set(True)

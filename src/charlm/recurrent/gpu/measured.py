@@ -1,4 +1,4 @@
-"""Which loop was the fastest on which card; `engine: auto` is the fused engine where this says so.
+"""The fastest loop on each measured card, on which `engine: auto` picks the fused engine.
 
 The figures are milliseconds of two layers over 256 steps, forward and backward, on an NVIDIA H200
 (docs/speed.md). `python -m benchmarks gpu` measures them on another card.
@@ -54,9 +54,6 @@ FASTEST_LOOP: Mapping[Card, Mapping[Shape, LoopKind]] = {
         Shape("gru", 1024, 256): "replayed",  # 55.4, 28.0
     },
 }
-LARGEST_SIZE = 1024
-"""The largest hidden size that was measured. Smaller ones are taken to behave as the nearest one
-measured: there, too, the launches take longer than the kernels."""
 
 
 def fastest_loop(card: Card, shape: Shape) -> LoopKind | None:
@@ -94,6 +91,9 @@ def card_of(device: torch.device) -> Card:
 def reason_against(device: torch.device, size: int) -> str | None:
     """Say why `auto` does not pick the fused engine in bfloat16 on a CUDA device; None if it does.
 
+    Sizes above the largest measured one count as not measured. Smaller ones are taken to behave as
+    the nearest one measured: there, too, the launches take longer than the kernels.
+
     Args:
         device: The device.
         size: The hidden size of the layers.
@@ -103,4 +103,5 @@ def reason_against(device: torch.device, size: int) -> str | None:
         return "the card's tensor cores cannot multiply bfloat16"
     if card not in FASTEST_LOOP:
         return "the card was not measured"
-    return f"no size above {LARGEST_SIZE} was measured" if size > LARGEST_SIZE else None
+    largest = max(shape.size for shape in FASTEST_LOOP[card])
+    return f"no size above {largest} was measured" if size > largest else None
