@@ -417,7 +417,16 @@ def test_sampling_and_scoring_need_few_packages(folder: Path, tmp_path: Path) ->
         assert (done.stdout, done.returncode) == (run(*arguments).stdout, 0)
 
 
-@pytest.mark.parametrize("arguments", [["init", "x.csv"], ["run"], ["status", "results/x"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["init", "x.csv"],
+        ["run"],
+        ["status", "results/x"],
+        ["clean", "--explain", "x.csv"],
+        ["export", "space", "results/x", "y"],
+    ],
+)
 def test_a_command_of_the_workflow_names_the_package_to_install(arguments: list[str]) -> None:
     done = run_bare(*arguments)
     assert done.returncode == 1

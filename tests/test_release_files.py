@@ -25,6 +25,13 @@ def test_the_version_is_the_same_everywhere() -> None:
     assert versions == dict.fromkeys(versions, charlm.__version__)
 
 
+def test_pixi_installs_the_package_by_its_name() -> None:
+    packages = tomllib.loads((ROOT / "pixi.toml").read_text())["pypi-dependencies"]
+    assert packages == {
+        charlm.DISTRIBUTION: {"path": ".", "editable": True, "extras": ["workflow"]}
+    }
+
+
 def test_the_workflow_and_the_package_need_the_same_snakemake() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     [requirement] = [

@@ -37,6 +37,7 @@ def read(tmp_path: Path, file: Path, *options: str) -> list[str]:
         ("my posts.csv", CSV.encode("utf-16")),
         ("my posts.tsv", CSV.replace(";", "\t").encode()),
         ("my posts.csv.gz", gzip.compress(CSV.replace(";", ",").encode())),
+        ("my posts.csv", CSV.replace("\n", "\r").encode()),
         ("my posts.jsonl", "".join(json.dumps(row) + "\n" for row in ROWS).encode()),
     ],
 )
@@ -49,6 +50,12 @@ def test_the_column_with_the_prose_is_chosen(
     said = capsys.readouterr().out
     assert f"column 'body', {characters} characters in 2 rows, mostly Latin letters" in said
     assert "little text" in said
+
+
+def test_a_line_separator_does_not_end_a_json_line(tmp_path: Path) -> None:
+    text = "One line,\u2028another line."
+    (tmp_path / "my-posts.jsonl").write_text(json.dumps({"body": text}, ensure_ascii=False))
+    assert read(tmp_path, tmp_path / "my-posts.jsonl") == [text]
 
 
 def test_a_column_of_a_parquet_file_can_be_named(tmp_path: Path) -> None:

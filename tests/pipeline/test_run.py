@@ -61,6 +61,17 @@ def test_the_nearest_configuration_is_used(
     assert snakemake_command(given)[-2:] == ["--configfile", used]
 
 
+def test_a_configuration_of_the_clone_is_not_used_elsewhere(
+    elsewhere: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clone = elsewhere / "clone"
+    for name in ("my.yaml", "config/config.yaml"):
+        (clone / name).parent.mkdir(exist_ok=True, parents=True)
+        (clone / name).touch()
+    monkeypatch.setattr("charlm.pipeline.run.project", lambda: clone)
+    assert snakemake_command([])[-1] == str(clone / "config/config.yaml")
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

@@ -6,6 +6,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+from charlm.cli import main
 from charlm.progress import duration
 from tests.conftest import TINY, Checkout
 
@@ -46,3 +49,13 @@ def test_the_configuration_of_other_results_is_refused(tiny_run: Checkout, tmp_p
     assert done.returncode == 1
     message = "results/tiny: config/config.yaml is for other results; name their configuration"
     assert done.stderr == f"charlm: {message}\n"
+
+
+def test_a_mistake_in_the_configuration_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("bad.yaml").write_text("corpus: {nam: a, name: a, source: a.csv}\n")
+    assert main(["status", "results/a", "bad.yaml"]) == 1
+    message = f"{tmp_path}/bad.yaml: corpus.nam: unknown key; did you mean 'name'?"
+    assert capsys.readouterr().err == f"charlm: {message}\n"

@@ -168,6 +168,7 @@ def test_writing_can_be_stopped(results: Path, browser: Page) -> None:
     status = browser.locator("#playground [role=status]:not(:empty)").text_content()
     assert status
     assert 1 <= int(status.split()[0]) < 5000
+    assert "; stopped; " in status
 
 
 @pytest.mark.parametrize("unit", ["byte", "grapheme"])

@@ -1,4 +1,4 @@
-"""A source that was replaced is read again; one that was deleted is not missed."""
+"""A source that was replaced is read again; stages after `ingest` run without their source."""
 
 import os
 import shutil

@@ -83,9 +83,9 @@ rule mix_model:
         seed=lambda wildcards: training_settings(wildcards)["seed"],
         device=lambda wildcards: training_settings(wildcards)["device"],
         code=code_of("mix_model"),
-        # All that makes the network is compared here as well, as are its dependencies in `input`.
-        # Otherwise, if a training is killed, Snakemake takes the old model for up to date, although
-        # it has deleted the old network.
+        # What the network depends on, here and in `input`, although the script does not read it.
+        # When a training is killed, its network is gone but the old model is not. Without these
+        # entries, Snakemake would then consider that model up to date.
         network_architecture=network_architecture,
         network_training=lambda wildcards: decisive_settings(
             TrainingSettings(**training_settings(wildcards))

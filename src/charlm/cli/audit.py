@@ -31,7 +31,7 @@ def command(model: str, output: str | None, device: str) -> None:
 
 
 def describe(record: "Audit") -> str:
-    """Return the findings in words, one a line."""
+    """Return the findings in words, one per line."""
     lines = []
     for kind, found in record["extraction"].items():
         for who, result in found.items():

@@ -8,6 +8,7 @@ import click
 from charlm.cli.config import resolved
 from charlm.cli.output import write
 from charlm.pipeline.json_object import JsonObject
+from charlm.pipeline.project import check_installed
 
 
 @click.command("clean", short_help="Show what the cleaning rules change.")
@@ -24,6 +25,7 @@ def command(file: str, rows: int) -> None:
 
     The documents are evenly spaced over the source of the configuration. ↵ is a line break.
     """
+    check_installed("clean")
     from charlm.text.cleaning.explain import explain
     from charlm.text.cleaning.profiles import rules_of
     from charlm.text.sources.ingest import ingest

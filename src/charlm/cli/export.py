@@ -35,6 +35,9 @@ def space(results: str, destination: str) -> None:
 
     Visitors read the report and run the models in their browsers. Nothing is uploaded.
     """
+    from charlm.pipeline.project import check_installed
+
+    check_installed("export")
     from charlm.report.export_space import export_space
 
     export_space(results, destination)

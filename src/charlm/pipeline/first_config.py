@@ -151,15 +151,16 @@ def _parse(text: str, format: str, *, whole: bool) -> dict[str, list[str]]:
     if format == "text":
         return {"": [text]}
     if format == "jsonl":
-        lines = text.splitlines()[: None if whole else -1]
+        # Not splitlines(), which would also split at line separators within a string.
+        lines = text.split("\n")[: None if whole else -1]
         try:
             rows = [json.loads(line) for line in lines if line.strip()]
         except ValueError:
             return {}
         return _columns(row for row in rows if isinstance(row, dict))
-    header = text[: text.find("\n")]
+    header = re.split(r"[\r\n]", text, maxsplit=1)[0]
     delimiter = max(",\t;|" if format == "csv" else "\t,;|", key=header.count)
-    reader = csv.DictReader(io.StringIO(text), delimiter=delimiter)
+    reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter)
     return _columns(list(reader)[: None if whole else -1])
 
 

@@ -11,6 +11,9 @@ from charlm.text.sources.formats import FORMATS
 CONFIG = "my.yaml"
 """The configuration that `charlm init` writes and `charlm run` takes if none is named."""
 
+DEMO = "config/config.yaml"
+"""The configuration for folders without `my.yaml`: the folder's own, or else the demo's."""
+
 
 def snakemake_command(
     words: Sequence[str], *, cores: str = "all", options: Sequence[str] = ()
@@ -46,10 +49,10 @@ def snakemake_command(
 
 def _config(configs: Sequence[str], top: Path) -> str:
     """Return the configuration to use: the given one, `my.yaml`, the folder's or the demo."""
-    for name in configs or (CONFIG, "config/config.yaml"):
-        for path in (Path(name), top / name):
-            if path.is_file():
-                return str(path)
+    names = configs or (CONFIG, DEMO)
+    for path in (*map(Path, names), top / names[-1]):
+        if path.is_file():
+            return str(path)
     raise CharlmError(f"{configs[0]}: no such file; `charlm init FILE` writes a configuration")
 
 

@@ -53,7 +53,7 @@ def hold_job_lock(log: str | Path) -> None:
 
 
 def mark_cluster_run(logs: str) -> None:
-    """Note that jobs of this run may not hold its lock, so that the next run does not go by it."""
+    """Mark a run whose jobs may not hold its lock: the next run leaves its locks alone."""
     if _lock_file(logs) in _held:
         os.pwrite(_held[_lock_file(logs)], CLUSTER, 0)
 

@@ -41,7 +41,7 @@ def status(results: str | Path, config: str | None = None) -> list[StageStatus]:
     )
     if done.returncode:
         *_, last = [line for line in done.stderr.splitlines() if line.strip()] or [""]
-        raise CharlmError(last.strip() or "snakemake failed")
+        raise CharlmError(last.strip().removeprefix("error: ") or "snakemake failed")
     rows = list(csv.DictReader(done.stdout.splitlines(), delimiter="\t"))
     place = Path(results).as_posix().rstrip("/") + "/"
     if not any(row["output_file"].startswith(place) for row in rows):
@@ -61,7 +61,7 @@ def status(results: str | Path, config: str | None = None) -> list[StageStatus]:
             stage.state = f"stale: {reason}" if reason != "ok" else "stale: a stage before it runs"
     for stage in stages.values():
         stage.seconds = sum(map(_seconds, stage.logs))
-    return sorted(stages.values(), key=_start)
+    return sorted(stages.values(), key=_first_end)
 
 
 def describe(stages: list[StageStatus]) -> Iterator[str]:
@@ -74,7 +74,7 @@ def describe(stages: list[StageStatus]) -> Iterator[str]:
     yield f"A rerun would make: {', '.join(pending)}" if pending else "A rerun would do nothing."
 
 
-def _start(stage: StageStatus) -> float:
+def _first_end(stage: StageStatus) -> float:
     """Return when the first job of a stage ended; stages that have not run come last."""
     times = [Path(log).stat().st_mtime for log in stage.logs if Path(log).exists()]
     return min(times, default=float("inf"))

@@ -30,7 +30,7 @@ MISTAKES = re.compile(r"^WorkflowError in file .*:\n(.*?)(?:\n  File .*)?$", re.
 """Snakemake's report of an error that the Snakefile raises."""
 
 FOLLOWED = ("Exiting because", "At least one job", "RuleException", "WorkflowError:\nAt least")
-"""Beginnings of Snakemake's errors after that of a job, for which the last line stands."""
+"""Beginnings of Snakemake's errors after that of a job, which the last line replaces."""
 
 
 def attach(workflow: "Workflow") -> None:
@@ -70,11 +70,8 @@ class Terminal(logging.Handler):
         self.interrupted = self.errors = False
 
     def leaves_to_snakemake(self, record: logging.LogRecord) -> bool:
-        """Return whether Snakemake shall show a message: only those before the run starts."""
-        if _event(record) == LogEvent.WORKFLOW_STARTED:
-            os.environ[QUIET] = "1"  # for the processes of the jobs
-            self.started = time.monotonic()
-        return self.started is None
+        """Return whether Snakemake shows a message itself: only before the run starts."""
+        return self.started is None and _event(record) != LogEvent.WORKFLOW_STARTED
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write a line if this record needs one."""
@@ -82,6 +79,8 @@ class Terminal(logging.Handler):
         match _event(record):
             case LogEvent.WORKFLOW_STARTED:
                 self.started = time.monotonic()
+                if self.shows_jobs:
+                    os.environ[QUIET] = "1"  # for the processes of the jobs
             case LogEvent.RUN_INFO:
                 self.total = sum(bool(job.log) for job in self.workflow.dag.needrun_jobs())
             case LogEvent.JOB_INFO if getattr(record, "log", None):

@@ -26,7 +26,7 @@ class Reason:
 
     explanation: str
     setting: str
-    """The line of the configuration that would help; empty if none would."""
+    """The line of the configuration that would help."""
 
 
 @dataclass(frozen=True)

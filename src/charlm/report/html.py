@@ -24,7 +24,7 @@ TEMPLATES = Path(__file__).parent / "templates"
 CONTEXT = 4
 """Characters that must be equal after a change for the change to end."""
 HIGHEST_LEVEL = 7
-"""Bits from which on a character has the darkest shade."""
+"""A character with at least this many bits has the darkest shade."""
 
 CONTROLS = {"\t": "tab", "\n": "line feed", "\r": "carriage return", "\0": "null"}
 

@@ -34,7 +34,7 @@ MAX_BYTES = 2_100_000
 """The maximum size of all models together, as text in the page."""
 
 NETWORK_BYTES = 1_800_000
-"""The networks may take so much of it; the counts take the rest."""
+"""The networks may take this much of it; the counts take the rest."""
 
 MEASURED_SYMBOLS = 10_000
 """Symbols of held-out text on which the embedded models are compared with the whole ones."""

@@ -141,7 +141,7 @@ if (form) {
     }
     if (running !== mine && running !== null) return;
     const notes = [`${count} symbols, ${(total / Math.max(1, count)).toFixed(2)} bits per symbol`];
-    if (length) notes.push(ended ? "the document ends here" : "cut at this length");
+    if (length) notes.push(ended ? "the document ends here" : running === mine ? "cut at this length" : "stopped");
     if (length && temperature) notes.push(`seed ${seed}`);
     if (unknown.size) notes.push(`not in the vocabulary: ${[...unknown].map(quoted).join(", ")}`);
     panel.status.textContent = notes.join("; ");
