@@ -120,14 +120,14 @@ wildcard_constraints:
 def final_outputs():
     """Return the files that a whole run makes.
 
-    The report alone would do, except after a failed training: Snakemake has deleted the old
-    weights, but the report that was made from them still exists. So the weights are named, too.
+    Files that the report is made from are named, too: Snakemake makes a missing input anew only if
+    something else is to be made from it. Weights go missing when a training fails.
     """
+    files = "README.md", "model.safetensors", "metrics.json", "samples.jsonl"
     return [
         f"{RESULTS}/report.html",
         f"{RESULTS}/rejected.parquet",
-        *each_model("README.md"),
-        *each_model("model.safetensors"),
+        *(path for file in files for path in each_model(file)),
     ]
 
 
