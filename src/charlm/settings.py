@@ -17,7 +17,7 @@ Auto = Literal["auto"]
 Cell = Literal["lstm", "gru"]
 Device = Literal["auto", "cpu", "cuda", "mps"]
 EngineName = Literal["auto", "reference", "fused", "torch"]
-OptimizerName = Literal["adamw", "rmsprop", "sgd", "ntasgd"]
+OptimizerName = Literal["muon", "adamw", "rmsprop", "sgd", "ntasgd"]
 ScheduleName = Literal["cosine", "step", "constant"]
 
 
@@ -144,7 +144,7 @@ class TrainingSettings(Settings):
     epochs: float | Auto = "auto"
     batch_size: int | Auto = "auto"
     sequence_length: int | Auto = "auto"
-    optimizer: OptimizerName = "adamw"
+    optimizer: OptimizerName = "muon"
     learning_rate: float | Auto = "auto"
     schedule: ScheduleName = "cosine"
     warmup_steps: int = 100

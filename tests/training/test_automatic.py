@@ -74,7 +74,13 @@ def test_ntasgd_trains_on_after_the_loss_has_stalled() -> None:
 
 @pytest.mark.parametrize(
     ("optimizer", "symbols", "rate"),
-    [("adamw", 10**6, 1e-2), ("adamw", 10**8, 4e-3), ("rmsprop", 10**6, 3e-3)],
+    [
+        ("muon", 10**6, 2e-2),
+        ("muon", 10**8, 8e-3),
+        ("adamw", 10**6, 1e-2),
+        ("adamw", 10**8, 4e-3),
+        ("rmsprop", 10**6, 3e-3),
+    ],
 )
 def test_the_learning_rate(optimizer: str, symbols: int, rate: float) -> None:
     settings = TrainingSettings.from_mapping({"optimizer": optimizer}, "test")

@@ -9,6 +9,7 @@ import pytest
 import torch
 from safetensors.torch import save
 
+from charlm.model.devices import choose_precision
 from tests.training.small import (
     TEXT,
     checkpoints,
@@ -91,9 +92,9 @@ def test_a_checkpoint_of_another_precision_is_not_used(
     """On another processor, `precision: auto` may be another precision."""
     write_corpus(tmp_path)
     stop_after(tmp_path, "m", settings(precision="auto"), steps=7)
-    fast = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
-    for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"):
-        monkeypatch.setattr(torch.cpu, name, lambda: not fast)
+    other = choose_precision("auto", torch.device("cpu")) == "float32"
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: other)
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
     run(tmp_path, "m", settings(precision="auto"))
     assert "from a training with different precision; not used" in caplog.text
 

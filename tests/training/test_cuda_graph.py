@@ -119,7 +119,7 @@ def small(**changes: Any) -> Arguments:
         {"optimizer": "sgd", "one_hot": True, "clip_norm": None},
         {"optimizer": "ntasgd", "tie_weights": True, "embedding_size": 8, "clip_norm": 0.1},
     ],
-    ids=lambda changes: changes.get("optimizer", "adamw"),
+    ids=lambda changes: changes.get("optimizer", "muon"),
 )
 def test_replayed_steps_give_the_bits_of_launched_ones(
     tmp_path: Path, changes: dict[str, object]
@@ -133,13 +133,13 @@ def test_replayed_steps_give_the_bits_of_launched_ones(
         assert_equal(advance(replayed, 20), advance(launched, 20))
     assert graph.captures == 1
     assert graph.replays == 40 - WARM_UP_STEPS
-    # On a CPU numbers are not rounded to float32.
+    # On a CPU the learning rate is not rounded to float32, and Muon amplifies that.
     for ours, theirs in zip(
         tensors(replayed).values(),
         advance(new_trainer(tmp_path, small(**changes)), 40).values(),
         strict=True,
     ):
-        torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-5)
+        torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-3)
 
 
 @pytest.mark.usefixtures("recorded")

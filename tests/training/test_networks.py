@@ -42,7 +42,9 @@ def test_only_the_network_of_a_mixture_is_used(tmp_path: Path) -> None:
         torch.testing.assert_close(after[name], tensor, rtol=0, atol=1e-6)
 
 
-@pytest.mark.parametrize(("optimizer", "copies"), [("adamw", 4), ("sgd", 3), ("ntasgd", 2)])
+@pytest.mark.parametrize(
+    ("optimizer", "copies"), [("muon", 3), ("adamw", 4), ("sgd", 3), ("ntasgd", 2)]
+)
 def test_a_model_that_does_not_fit_into_memory_is_refused(
     tmp_path: Path, optimizer: str, copies: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -9,12 +9,15 @@ import pytest
 import torch
 from torch import nn
 
+from charlm.recurrent import GRU, LSTM
 from charlm.settings import OptimizerName
-from charlm.training.optimization import Optimizer
+from charlm.training.optimization import MUON_RATE, Optimizer, orthogonalize
 
-NAMES: tuple[OptimizerName, ...] = ("adamw", "rmsprop", "sgd", "ntasgd")
+NAMES: tuple[OptimizerName, ...] = ("muon", "adamw", "rmsprop", "sgd", "ntasgd")
 Groups = list[dict[str, object]]
 CLASSES: dict[OptimizerName, Callable[[Groups], torch.optim.Optimizer]] = {
+    # A model without recurrent layers has no matrices for Muon.
+    "muon": lambda groups: torch.optim.AdamW(groups, lr=0.05, betas=(0.9, 0.99), fused=True),
     "adamw": lambda groups: torch.optim.AdamW(groups, lr=0.05, betas=(0.9, 0.99), fused=True),
     "rmsprop": lambda groups: torch.optim.RMSprop(groups, lr=0.05, alpha=0.9, eps=1e-7),
     "sgd": lambda groups: torch.optim.SGD(groups, lr=0.05, momentum=0.9),
@@ -57,6 +60,49 @@ def test_rmsprop_divides_the_gradient_by_the_root_of_its_mean_square() -> None:
         mean_square = 0.9 * mean_square + 0.1 * gradient**2
         weight -= 0.1 * gradient / (mean_square**0.5 + 1e-7)
         assert model.weight.item() == pytest.approx(weight, rel=1e-5)
+
+
+@pytest.mark.parametrize("layer", [LSTM, GRU])
+def test_muon_updates_the_matrix_of_each_gate_as_pytorchs_class(layer: type[LSTM | GRU]) -> None:
+    torch.manual_seed(0)
+    model = layer(8, 24)
+    gates = 4 if layer is LSTM else 3
+    optimizer = Optimizer("muon", model, weight_decay=0.1)
+    matrices = [each for each in model.parameters() if each.ndim > 1]
+    blocks = [nn.Parameter(block.clone()) for each in matrices for block in each.detach().split(24)]
+    assert len(blocks) == 2 * gates
+    peer = torch.optim.Muon(blocks, momentum=0.9, weight_decay=0.0)
+    for step in range(5):
+        rate = 0.02 / (step + 1)
+        gradients = [torch.randn_like(each) for each in matrices]
+        for own, gradient in zip(matrices, gradients, strict=True):
+            own.grad = gradient.clone()
+        for vector in (each for each in model.parameters() if each.ndim == 1):
+            vector.grad = torch.zeros_like(vector)
+        parts = [block for each in gradients for block in each.split(24)]
+        for block, part in zip(blocks, parts, strict=True):
+            block.grad = part.clone()
+            block.data *= 1 - rate * 0.1
+        peer.param_groups[0]["lr"] = MUON_RATE * rate
+        optimizer.step(rate)
+        peer.step()
+    updated = [block for each in matrices for block in each.detach().split(24)]
+    for block, other in zip(updated, blocks, strict=True):
+        torch.testing.assert_close(block, other.detach(), atol=4e-3, rtol=0)
+
+
+@pytest.mark.parametrize("shape", [(2, 16, 16), (3, 32, 8), (1, 8, 32)])
+def test_orthogonal_matrices_keep_their_singular_vectors(shape: tuple[int, ...]) -> None:
+    torch.manual_seed(0)
+    matrices = torch.randn(shape)
+    left, values, right = torch.linalg.svd(matrices, full_matrices=False)
+    in_its_basis = left.mT @ orthogonalize(matrices) @ right.mT
+    found = torch.diagonal(in_its_basis, dim1=1, dim2=2)
+    well_conditioned = values > 0.1 * values.amax(1, keepdim=True)
+    assert found[well_conditioned].min() > 0.6
+    assert found.max() < 1.25
+    rest = in_its_basis - torch.diag_embed(found)
+    assert rest.abs().max() < 0.05
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -20,6 +20,7 @@ BATCH: dict[str, object] = {
     "steps": 12,
     "validate_every": 4,
     "precision": "float32",
+    "optimizer": "adamw",  # Muon amplifies differences in the last bits of gradients
 }
 
 

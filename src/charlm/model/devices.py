@@ -48,14 +48,23 @@ def choose_device(name: str | torch.device, setting: str | None = None) -> torch
 
 
 def choose_precision(name: Precision | Literal["auto"], device: torch.device) -> Precision:
-    """Return `name`, or what `auto` stands for: bfloat16 if the processor is fast at it."""
+    """Return `name`, or what `auto` stands for: the precision in which recurrent layers are faster.
+
+    Processors with AMX have AVX-512's instruction for bfloat16, too, but at half its speed.
+    """
     if name != "auto":
         return name
+    slow = device.type == "cpu" and torch.cpu._is_amx_tile_supported()
+    return "bfloat16" if has_fast_bfloat16(device) and not slow else "float32"
+
+
+def has_fast_bfloat16(device: torch.device) -> bool:
+    """Return whether PyTorch multiplies matrices faster in bfloat16 than in float32."""
     if device.type == "cuda":
-        return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float32"
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     # PyTorch has no public function for this; it has had these two since version 2.5.
-    fast = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
-    return "bfloat16" if device.type == "cpu" and fast else "float32"
+    has_instructions = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    return device.type == "cpu" and has_instructions
 
 
 def widest_float(device: torch.device) -> torch.dtype:

@@ -292,9 +292,10 @@ class Training(Section):
     """number of streams of text that are read in parallel"""
     sequence_length: PositiveInteger | Auto = "auto"
     """symbols of each stream per step, the length of truncated backpropagation through time"""
-    optimizer: Literal["adamw", "rmsprop", "sgd", "ntasgd"] = "adamw"
-    """`rmsprop` is the notebook's with corrected constants; `sgd` has momentum 0.9; `ntasgd`
-    averages the weights once the validation loss stops falling"""
+    optimizer: Literal["muon", "adamw", "rmsprop", "sgd", "ntasgd"] = "muon"
+    """`muon` is Muon for the recurrent layers and AdamW for the rest; `rmsprop` is the notebook's
+    with corrected constants; `sgd` has momentum 0.9; `ntasgd` averages the weights once the
+    validation loss stops falling"""
     learning_rate: PositiveNumber | Auto = "auto"
     """highest learning rate; `auto` depends on the optimizer as well"""
     schedule: Literal["cosine", "step", "constant"] = "cosine"
@@ -310,7 +311,7 @@ class Training(Section):
     clip_norm: PositiveNumber | None = 1.0
     """maximum norm of the gradient; null for no clipping"""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    """precision of matrix products; `auto` is bfloat16 if the processor supports it well"""
+    """precision of matrix products; `auto` is the faster one on the device"""
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     """where to train; `auto` is the first that is available of CUDA, MPS and CPU"""
     processes: PositiveInteger = 1

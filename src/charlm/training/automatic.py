@@ -4,10 +4,11 @@ docs/quality.md has scores of these settings for texts of 58 thousand to 3.6 mil
 """
 
 import logging
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import TypeVar
 
-from charlm.settings import Architecture, Auto, TrainingSettings
+from charlm.settings import Architecture, Auto, OptimizerName, TrainingSettings
 
 log = logging.getLogger(__name__)
 
@@ -31,6 +32,15 @@ LARGE = 10_000_000
 
 WIDTHS = ((100_000, 128), (400_000, 192), (LARGE, 256), (float("inf"), 512))
 """Limits of the number of symbols, and the hidden size for texts below each limit."""
+
+RATES: Mapping[OptimizerName, tuple[float, float]] = {
+    "muon": (8e-3, 2e-2),
+    "adamw": (4e-3, 1e-2),
+    "rmsprop": (3e-3, 3e-3),
+    "sgd": (3e-3, 3e-3),
+    "ntasgd": (3e-3, 3e-3),
+}
+"""Learning rates for large and for other texts."""
 
 Number = TypeVar("Number", int, float)
 
@@ -88,10 +98,10 @@ def automatic_training(
     keep = training.keep
     if keep == "auto":
         keep = "best" if has_validation_text else "last"
-    rate = (1e-2 if symbols < LARGE else 4e-3) if training.optimizer == "adamw" else 3e-3
+    low, high = RATES[training.optimizer]
     return replace(
         training,
-        learning_rate=_given(training.learning_rate, rate),
+        learning_rate=_given(training.learning_rate, high if symbols < LARGE else low),
         sequence_length=length,
         batch_size=batch_size,
         epochs=_given(training.epochs, min(MAX_EPOCHS, max(1.0, updates))),
