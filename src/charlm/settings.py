@@ -102,7 +102,7 @@ def _description(option: object) -> str:
     return option.__name__ if isinstance(option, type) else repr(option)
 
 
-GateSplit = Literal["validation", "train_tail"]
+GateSplit = Literal["validation", "train_head"]
 """The text that a mixture's gate learned on; see `charlm.training.gating.split_gate_text`."""
 
 

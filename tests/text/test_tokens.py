@@ -30,6 +30,18 @@ def test_values_of_tokens_are_cut_into_documents_without_their_ends(tmp_path: Pa
     assert [value.tolist() for value in values] == [[10, 11], [], [14]]
 
 
+def test_the_tail_of_a_split_has_the_documents_that_end_in_it(tmp_path: Path) -> None:
+    write_corpus(tmp_path, [(0, "train", "ab"), (1, "train", "aabb"), (2, "train", "b")])
+    build(tmp_path)
+    split = encoded(tmp_path)["train"]  # a b END a a b b END b END
+    assert split.tail(10) is split
+    tail = split.tail(5)
+    assert tail.tokens.tolist() == split.tokens[5:].tolist()
+    names = ("doc_id", "start", "tokens", "characters")
+    assert [tail.documents[name].tolist() for name in names] == [[1, 2], [0, 3], [2, 1], [2, 1]]
+    assert [text.tolist() for text in tail.texts] == [[1, 1], [1]]
+
+
 @pytest.mark.parametrize("name", ["train.npy", "train.documents.parquet", "summary.json"])
 @pytest.mark.parametrize("kept", [0, 40])
 def test_missing_or_damaged_tokens_are_an_error(tmp_path: Path, name: str, kept: int) -> None:

@@ -15,7 +15,7 @@ from charlm.model.scoring import validation_loss
 from charlm.model.store import make_contexts, make_model
 from charlm.settings import Architecture, MixtureSettings
 from charlm.text.vocabulary import Vocabulary
-from charlm.training.gating import LEAST, TAIL, split_gate_text, train_gate
+from charlm.training.gating import HEAD, LEAST, split_gate_text, train_gate
 
 END = 5
 VOCABULARY = Vocabulary(
@@ -55,26 +55,26 @@ def test_the_gate_learns_on_the_validation_split_beside_a_test_split(tmp_path: P
 
 @pytest.mark.parametrize(("validation", "test"), [(LEAST, 0), (0, 20), (LEAST - 1, 20), (0, 0)])
 @pytest.mark.parametrize("end_of_document", [END, None])
-def test_otherwise_it_learns_on_the_end_of_the_training_split(
+def test_otherwise_it_learns_on_the_beginning_of_the_training_split(
     tmp_path: Path, validation: int, test: int, end_of_document: int | None
 ) -> None:
     train = documents([8] * 9000)
     write_splits(tmp_path, train, validation, test)
     text = split_gate_text(tmp_path, end_of_document)
-    assert text.source == "train_tail"
-    assert [*text.counted, *text.gate] == train.tolist()
-    assert len(text.gate) == pytest.approx(TAIL * len(train), abs=8)
+    assert text.source == "train_head"
+    assert [*text.gate, *text.counted] == train.tolist()
+    assert len(text.gate) == pytest.approx(HEAD * len(train), abs=8)
     if end_of_document is not None:
-        assert text.counted[-1] == END
+        assert text.gate[-1] == END
 
 
 @pytest.mark.parametrize(
-    ("length", "tail"), [(0, 0), (1, 0), (2, 0), (9, 2), (5000, 1000), (20_000, LEAST)]
+    ("length", "head"), [(0, 0), (1, 0), (2, 0), (9, 2), (5000, 1000), (20_000, LEAST)]
 )
-def test_the_tail_of_a_short_text_is_longer(tmp_path: Path, length: int, tail: int) -> None:
+def test_the_beginning_of_a_short_text_is_longer(tmp_path: Path, length: int, head: int) -> None:
     write_splits(tmp_path, np.zeros(length, np.uint8), validation=0, test=0)
     text = split_gate_text(tmp_path, END)
-    assert (len(text.counted), len(text.gate)) == (length - tail, tail)
+    assert (len(text.counted), len(text.gate)) == (length - head, head)
 
 
 def writing(length: int, seed: int) -> Integers:

@@ -29,7 +29,7 @@ def write_test_split(folder: Path) -> None:
         (folder / f"tokens/test.{ending}").write_bytes(validation)
 
 
-@pytest.mark.parametrize("source", ["validation", "train_tail"])
+@pytest.mark.parametrize("source", ["validation", "train_head"])
 def test_a_mixture_predicts_better_than_its_network(tmp_path: Path, source: str) -> None:
     write_corpus(tmp_path, validation=TEXT[:2200])
     if source == "validation":

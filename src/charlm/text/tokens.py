@@ -102,20 +102,22 @@ class TokenSplit:
         names = ("tokens", "characters", "unknown_characters")
         return {name: int(self.documents[name].sum()) for name in names}
 
-    def head(self, length: int) -> Self:
-        """Return the first `length` tokens of the split, with the documents that begin in them.
+    def tail(self, length: int) -> Self:
+        """Return the last `length` tokens of the split, with the documents that end in them.
 
-        If the last of these documents is cut, its sizes are reduced in proportion.
+        If the first of these documents is cut, its sizes are reduced in proportion.
         """
         if length == len(self.tokens):
             return self
-        begun = self.documents["start"] < length
-        documents = {name: column[begun] for name, column in self.documents.items()}
-        last = documents["start"][-1:]
-        share = (length - last) / documents["tokens"][-1:]
+        start = self.documents["start"] - (len(self.tokens) - length)
+        tokens = self.documents["tokens"]
+        kept = start + tokens > 0
+        documents = {name: column[kept] for name, column in self.documents.items()}
+        documents["start"] = np.maximum(0, start[kept])
+        share = np.minimum(1, (start + tokens)[kept][:1] / np.maximum(1, tokens[kept][:1]))
         for name in ("tokens", "characters", "unknown_characters"):
-            documents[name][-1:] = np.minimum(1, share) * documents[name][-1:]
-        return replace(self, tokens=self.tokens[:length], documents=documents)
+            documents[name][:1] = share * documents[name][:1]
+        return replace(self, tokens=self.tokens[len(self.tokens) - length :], documents=documents)
 
     def per_character(self, nats: float, unknown_nats: float) -> float | None:
         """Return the nats per character (code point) of this split, or None if it is empty.

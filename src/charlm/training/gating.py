@@ -38,7 +38,7 @@ MAX_EPOCHS = 8
 LEAST = 2000
 """The fewest symbols of validation text that a gate learns on."""
 
-TAIL = 0.05
+HEAD = 0.05
 """Fraction of the training text that the gate learns on otherwise; at least `LEAST` symbols, unless
 that is more than a fifth."""
 
@@ -64,8 +64,8 @@ def split_gate_text(tokens: str | Path, end_of_document: int | None) -> GateText
     A gate that is trained on text which the experts have counted believes them, and fails on any
     other. So it learns on the validation split, whose own score is then that of a text the model
     has seen. Without a test split the validation split is needed for an honest score, and a tiny
-    one teaches little. The gate then learns on the end of the training split, which is kept from
-    the network.
+    one teaches little. The gate then learns on the beginning of the training split, which is kept
+    from the network. (The end often resembles what comes next most: a play goes on in it.)
 
     Args:
         tokens: The folder of the encoded splits.
@@ -76,12 +76,12 @@ def split_gate_text(tokens: str | Path, end_of_document: int | None) -> GateText
     )
     if len(validation) >= LEAST and len(test):
         return GateText(train, validation, "validation")
-    tail = max(TAIL, min(LEAST / max(1, len(train)), 0.2))
-    cut = round(len(train) * (1 - tail))
-    if end_of_document is not None:
-        ends = np.flatnonzero(train[:cut] == end_of_document)
-        cut = int(ends[-1]) + 1 if len(ends) and ends[-1] > cut * (1 - tail) else cut
-    return GateText(train[:cut], train[cut:], "train_tail")
+    head = max(HEAD, min(LEAST / max(1, len(train)), 0.2))
+    cut = round(len(train) * head)
+    if end_of_document is not None and cut:
+        ends = np.flatnonzero(train[cut - 1 : 2 * cut] == end_of_document)
+        cut += int(ends[0]) if len(ends) else 0
+    return GateText(train[cut:], train[:cut], "train_head")
 
 
 def train_gate(mixture: Mixture, tokens: Integers, *, seed: int) -> None:

@@ -101,7 +101,7 @@ def run_job(job: TrainingJob) -> None:
     vocabulary = Vocabulary.load(job.vocabulary)
     text = TokenSplit.load(job.tokens, "train").check(len(vocabulary), job.tokens)
     if job.mixed:
-        text = text.head(len(split_gate_text(job.tokens, vocabulary.end_of_document).counted))
+        text = text.tail(len(split_gate_text(job.tokens, vocabulary.end_of_document).counted))
     validation_text = TokenSplit.load(job.tokens, "validation").check(len(vocabulary), job.tokens)
     origin = read_architecture(training.init_from)[0] if training.init_from else None
     job = replace(
