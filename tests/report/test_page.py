@@ -285,7 +285,7 @@ def test_the_samples_of_each_validation_are_shown(results: Path) -> None:
     stages = re.findall(r'<div class="stage"(.*?)>(.*?)</dl>', page, re.DOTALL)
     assert [hidden for hidden, _ in stages] == [" hidden", ""] * 2, "of two models"
     assert text_of(stages[0][1]).startswith(
-        " step 10 1,000 characters read 4.100 bits per character"
+        "step 10 1,000 characters read 4.100 bits per character"
     )
     assert "says" not in stages[0][1]
     assert "after 10 steps" in stages[0][1]
