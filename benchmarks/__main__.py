@@ -2,8 +2,8 @@
 
     python -m benchmarks [PART [OPTION …]]
 
-PART is one of text, recurrent, gpu, training, quality, scale and html; `--help` after it lists its
-options. Without a PART, run text, recurrent, gpu and training with their defaults.
+PART is one of text, recurrent, gpu, training, quality, scale, duration and html; `--help` after it
+lists its options. Without a PART, run text, recurrent, gpu and training with their defaults.
 
 Every speed is a ratio to that of a peer. Both are timed in turn in the same run.
 """
@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from importlib import import_module
 
 DEFAULT = ("text", "recurrent", "gpu", "training")
-PARTS = (*DEFAULT, "quality", "scale", "html")
+PARTS = (*DEFAULT, "quality", "scale", "duration", "html")
 
 
 def run(part: str, options: Sequence[str]) -> None:

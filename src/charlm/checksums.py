@@ -22,6 +22,7 @@ RULES = {
     "cleaning_examples.json": "clean",
     "vocabulary.json": "vocabulary",
     "summary.json": "encode",
+    "learning_samples.json": "train_model",
     "baselines.json": "baseline",
     "baseline_scores.parquet": "baseline",
     "metrics.json": "evaluate_model",

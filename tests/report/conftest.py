@@ -132,6 +132,16 @@ def _write_model(model: Path, bits: float, texts: list[str], splits: list[str]) 
         "step,epoch,characters,learning_rate,train_bits_per_character,validation_bits_per_character\n"
         f"10,0.5,1000,0.003,4.5,4.1\n20,1.0,2000,0.001,{bits + 0.1},{bits}\n"
     )
+    (model / "network").mkdir()
+    write_json(
+        model / "network/learning_samples.json",
+        {
+            "samples": [
+                {"step": step, "temperature": 0.5, "text": f"{HOSTILE} after {step} steps"}
+                for step in (10, 20)
+            ]
+        },
+    )
     write_json(model / "timing.json", {"seconds": 12.5, "characters_per_second": 160, "threads": 2})
     write_json(
         model / "metrics.json",

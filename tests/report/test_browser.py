@@ -9,6 +9,13 @@ from tests.conftest import Checkout
 from tests.report.conftest import assert_fits, console, open_report
 
 MAX_PAGE = 3_000_000
+MAX_SECONDS = 0.5
+"""Processor time of the page's thread until the page is ready."""
+
+TABBABLE = """
+Array.from(document.querySelectorAll("a, button, input, select, textarea, summary, [tabindex='0']"))
+  .filter((each) => !each.disabled && each.checkVisibility({ visibilityProperty: true }))
+"""
 
 
 @pytest.fixture(scope="module")
@@ -70,4 +77,64 @@ def test_the_theme_can_be_switched_and_is_remembered(report: Path, chromium: Bro
     assert dark != light
     page.reload()
     assert page.evaluate(color) == dark
+    page.close()
+
+
+def test_the_page_is_ready_in_half_a_second(report: Path, chromium: Browser) -> None:
+    page = chromium.new_page()
+    page.set_default_timeout(120_000)
+    session = page.context.new_cdp_session(page)
+    # Unlike the clock, it does not depend on what else the machine does.
+    session.send("Performance.enable", {"timeDomain": "threadTicks"})
+    open_report(page, report)
+    metrics = session.send("Performance.getMetrics")["metrics"]
+    (seconds,) = [each["value"] for each in metrics if each["name"] == "TaskDuration"]
+    assert 0 < seconds < MAX_SECONDS
+    page.close()
+
+
+def test_the_slider_shows_what_the_network_wrote_before(report: Path, chromium: Browser) -> None:
+    page = chromium.new_page()
+    page.set_default_timeout(120_000)
+    open_report(page, report)
+    learning = page.locator(".learning").first
+    slider, stages = learning.get_by_role("slider"), learning.locator(".stage")
+    count = stages.count()
+    assert count > 1
+    shown = [index for index in range(count) if stages.nth(index).is_visible()]
+    assert shown == [count - 1]
+    slider.focus()
+    page.keyboard.press("ArrowLeft")
+    assert stages.nth(count - 2).is_visible()
+    page.keyboard.press("Home")
+    assert stages.first.is_visible()
+    assert stages.last.is_hidden()
+    step = stages.first.locator("b").first.text_content()
+    assert f"step {step} " in (slider.get_attribute("aria-valuetext") or "")
+    page.close()
+
+
+def test_without_scripts_the_last_samples_of_the_training_are_shown(
+    report: Path, chromium: Browser
+) -> None:
+    page = chromium.new_page(java_script_enabled=False)
+    page.goto(report.as_uri())
+    stages = page.locator(".learning").first.locator(".stage")
+    assert stages.last.is_visible()
+    assert stages.first.is_hidden()
+    page.close()
+
+
+def test_everything_can_be_reached_with_the_tab_key(report: Path, chromium: Browser) -> None:
+    page = chromium.new_page()
+    page.set_default_timeout(120_000)
+    open_report(page, report)
+    page.evaluate("document.querySelectorAll('details').forEach((each) => (each.open = true))")
+    page.evaluate(f"window.unvisited = new Set({TABBABLE})")
+    assert page.evaluate("unvisited.size") > 50
+    for _ in range(page.evaluate("unvisited.size")):
+        page.keyboard.press("Tab")
+        page.evaluate("unvisited.delete(document.activeElement)")
+    left = page.evaluate("Array.from(unvisited, (each) => each.outerHTML.slice(0, 80))")
+    assert left == []
     page.close()

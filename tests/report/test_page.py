@@ -66,7 +66,7 @@ def test_the_page_begins_with_the_score_of_the_best_model(results: Path) -> None
 def test_hostile_text_adds_no_elements_and_no_control_characters(results: Path) -> None:
     page = Elements(report_of(results))
     assert not [tag for tag, _ in page.elements if tag == "img"]
-    assert len([tag for tag, _ in page.elements if tag == "script"]) == 9
+    assert len([tag for tag, _ in page.elements if tag == "script"]) == 10
     assert page.text.count(HOSTILE.split("\u202e")[0]) >= 10
     assert not set(page.text) & set("\u202e\u202c\u2028\x07")
 
@@ -270,6 +270,28 @@ def test_samples_that_the_maximum_length_cut_are_marked(results: Path) -> None:
 
 def test_memorization_is_compared_with_held_out_text(results: Path) -> None:
     assert "held-out text – 1 31 31 –" in text_of(report_of(results))
+
+
+def test_copied_passages_and_extreme_documents_are_shaded(results: Path) -> None:
+    page = report_of(results)
+    for heading, items in (("Copied passages", 1), ("Hardest", 2), ("Easiest", 2)):
+        (part,) = re.findall(rf">{heading}</h[34]>(.*?)</ol>", page, re.DOTALL)
+        assert part.count("<li>") == items, heading
+        assert part.count('<p class="excerpt"><bdi><span class="bits-') == items, heading
+
+
+def test_the_samples_of_each_validation_are_shown(results: Path) -> None:
+    page = report_of(results)
+    stages = re.findall(r'<div class="stage"(.*?)>(.*?)</dl>', page, re.DOTALL)
+    assert [hidden for hidden, _ in stages] == [" hidden", ""] * 2, "of two models"
+    assert text_of(stages[0][1]).startswith(
+        "step 10 1,000 characters read 4.100 bits per character"
+    )
+    assert "says" not in stages[0][1]
+    assert "after 10 steps" in stages[0][1]
+    path = results / "models/lstm/network/learning_samples.json"
+    write_json(path, {"samples": []})
+    assert report_of(results).count('<div class="stage"') == 2
 
 
 def test_examples_of_the_cleaning_rules_are_shown(results: Path) -> None:

@@ -156,6 +156,19 @@ def test_the_end_of_a_document_ends_the_text(results: Path, browser: Page) -> No
     assert len(write(browser, 0, "abc", 0, 40)) == 43
 
 
+def test_reading_can_be_stopped(results: Path, browser: Page) -> None:
+    write_model(results / "models" / "lstm", VOCABULARY, cell="lstm")
+    report_of(results)
+    browser.goto((results / "report.html").as_uri())
+    form = browser.locator("#playground form")
+    form.locator("[name=prompt]").fill("ab" * 30_000)
+    form.get_by_text("Read my text").click()
+    form.get_by_text("Stop").click()
+    browser.locator("#playground [role=status]:not(:empty)").first.wait_for()
+    status = browser.locator("#playground [role=status]").first.text_content() or ""
+    assert status.endswith("stopped")
+
+
 def test_writing_can_be_stopped(results: Path, browser: Page) -> None:
     write_model(results / "models" / "lstm", VOCABULARY, cell="lstm", end_bias=-99.0)
     report_of(results)

@@ -28,7 +28,8 @@ def test_a_model_learns_and_each_run_writes_the_same_bytes(tmp_path: Path, cell:
     arguments = settings(cell=cell, steps=60, learning_rate=0.05, output_dropout=0.1)
     first, second = (run(tmp_path, name, arguments) for name in "ab")
     assert outputs(first) == outputs(second)
-    assert set(outputs(first)) == {"model.json", "model.safetensors", "history.csv"}
+    files = {"model.json", "model.safetensors", "history.csv", "learning_samples.json"}
+    assert set(outputs(first)) == files
     with (first / "history.csv").open() as file:
         assert [int(row["step"]) for row in csv.DictReader(file)] == list(range(6, 61, 6))
     losses = curve(first)

@@ -126,6 +126,7 @@ READERS: dict[Reader, list[str]] = {
         *("comparison.json", "memorization.json", *LOADED, f"{MODEL}/document_scores.parquet"),
         *(f"{MODEL}/{name}" for name in ("metrics.json", "diagnostics.json", "samples.jsonl")),
         *(f"{MODEL}/{name}" for name in ("history.csv", "timing.json")),
+        f"{MODEL}/network/learning_samples.json",
     ],
 }
 UNDETECTED = {

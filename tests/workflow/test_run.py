@@ -26,7 +26,8 @@ STAGES = (
 OF_EACH_MODEL = (
     *("model.safetensors", "model.json", "history.csv", "timing.json"),
     *("metrics.json", "document_scores.parquet", "diagnostics.json", "samples.jsonl"),
-    *("network/model.safetensors", "network/model.json", "README.md"),
+    *("network/model.safetensors", "network/model.json", "network/learning_samples.json"),
+    "README.md",
 )
 
 AFTER_SAMPLING = {"memorization", "report", "all"}

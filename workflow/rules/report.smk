@@ -12,6 +12,7 @@ rule report:
         descriptions=each_model("model.json"),
         histories=each_model("history.csv"),
         timings=each_model("timing.json"),
+        learning_samples=each_model("network/learning_samples.json"),
         comparison=f"{RESULTS}/comparison.json",
         memorization=f"{RESULTS}/memorization.json",
         metrics=each_model("metrics.json"),

@@ -18,6 +18,7 @@ rule train_model:
         weights=f"{MODEL}/network/model.safetensors",
         description=f"{MODEL}/network/model.json",
         history=f"{MODEL}/network/history.csv",
+        learning_samples=f"{MODEL}/network/learning_samples.json",
         timing=f"{MODEL}/network/timing.json",
     log:
         f"logs/{CORPUS}/train/{{model}}.log",

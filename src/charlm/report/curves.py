@@ -1,11 +1,27 @@
 """The points of the learning curves."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from charlm.report.figures import CurvePoint
-from charlm.report.results import Baseline, ModelResults, grouped
+from charlm.report.results import Baseline, HistoryRow, ModelResults, grouped
+from charlm.training.learning_samples import LearningSample
+
+
+@dataclass(frozen=True)
+class LearningStage:
+    """A point of a learning curve, and what the network wrote there."""
+
+    row: HistoryRow
+    samples: Sequence[LearningSample]
+
+
+def learning_stages(model: ModelResults) -> list[LearningStage]:
+    """Return the validations at which samples were drawn."""
+    samples = grouped((sample["step"], sample) for sample in model.learning_samples)
+    return [LearningStage(row, samples[row.step]) for row in model.history if row.step in samples]
 
 
 def curve_points(models: Sequence[ModelResults]) -> list[CurvePoint]:

@@ -14,6 +14,8 @@ class Limits:
     """Samples of a model for one prompt and temperature."""
     quoted: int = 1000
     """Characters of a sample at the top of the page."""
+    passages: int = 6
+    """Passages that samples copied."""
     documents: int = 8
     excerpt: int = 320
     """Characters of a document."""

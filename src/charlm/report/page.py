@@ -16,21 +16,30 @@ from charlm.report.corpus import (
     read_sizes,
     split_rows,
 )
-from charlm.report.curves import curve_points, validation_bits
+from charlm.report.curves import curve_points, learning_stages, validation_bits
 from charlm.report.documents import document_bits, document_table, find_extremes
 from charlm.report.error_analysis import accuracy, analyze_errors
 from charlm.report.html import asset, environment, icon, security_policy
 from charlm.report.limits import LIMITS
+from charlm.report.lineage import STAGES, draw_graph
 from charlm.report.playground import embed
 from charlm.report.ranking import bar_scale, find_differences, rank, seed_rows
 from charlm.report.results import Results
-from charlm.report.samples import samples_by_prompt, samples_to_quote, summarize_memorization
+from charlm.report.samples import (
+    copied_passages,
+    samples_by_prompt,
+    samples_to_quote,
+    summarize_memorization,
+)
 from charlm.report.symbols import read_vocabulary
 from charlm.report.usage import Usage
 from charlm.text.splits import LITTLE_TEXT
 from charlm.text.tables import read_table
 
-SCRIPTS = ("navigation.js", "charts.js", "tables.js", "model.js", "mixture.js", "playground.js")
+SCRIPTS = (
+    *("navigation.js", "charts.js", "learning.js", "tables.js"),
+    *("model.js", "mixture.js", "playground.js"),
+)
 """The scripts of the page, each of which may use those before it."""
 
 
@@ -85,12 +94,16 @@ def render(results: Results, usage: Usage | None = None) -> Page:
         "accuracy": accuracy(diagnostics) if diagnostics else None,
         "defeats": find_defeats(ranking, config, sizes["train"]),
         "memorization": summarize_memorization(results, first_seeds),
+        "copied_passages": copied_passages(results, first_seeds),
         "near_duplicates": results.memorization["near_duplicates"],
         "playground": embed(
             [folder / "models" / model.label for model in best_first],
             folder / "tokens",
             results.split,
         ),
+        "learning": [
+            (model, stages) for model in first_seeds if (stages := learning_stages(model))
+        ],
         "curves": figures.learning_curves(curve_points(models), validation_bits(results.baselines)),
         "in_sample": [
             model.label for model in models if model.metrics["gate_learned_on"] == "validation"
@@ -114,7 +127,9 @@ def render(results: Results, usage: Usage | None = None) -> Page:
             "Numba": version("numba"),
         },
         "checksums": _checksums(results),
+        "stages": STAGES,
         "usage": usage,
+        "graph": draw_graph(usage) if usage else None,
         "limits": LIMITS,
         "style": style,
         "icon": icon(),

@@ -13,12 +13,13 @@ from charlm.evaluation.compare import Comparison
 from charlm.evaluation.diagnostics import Diagnostics
 from charlm.evaluation.evaluate import Metrics
 from charlm.evaluation.memorization import Memorization, Overlap, read_samples
-from charlm.evaluation.scores import HeldOut
+from charlm.evaluation.scores import HELD_OUT, HeldOut
 from charlm.model.baseline_labels import baseline_label
 from charlm.model.sample_model import SampleRecord
 from charlm.model.store import read_architecture
 from charlm.report.figures import series
 from charlm.settings import Architecture
+from charlm.training.learning_samples import LearningSample
 
 Key = TypeVar("Key")
 Value = TypeVar("Value")
@@ -78,6 +79,7 @@ class ModelResults:
     metrics: Metrics
     diagnostics: Mapping[HeldOut, Diagnostics | None]
     history: Sequence[HistoryRow]
+    learning_samples: Sequence[LearningSample]
     samples: Sequence[Sample]
     timing: Timing
 
@@ -107,8 +109,8 @@ class Results:
     @property
     def split(self) -> HeldOut | None:
         """The split that the report is about: the test split if it was scored."""
-        splits: tuple[HeldOut, ...] = ("test", "validation")
-        return next((s for s in splits if any(model.metrics[s] for model in self.models)), None)
+        scored = (s for s in reversed(HELD_OUT) if any(model.metrics[s] for model in self.models))
+        return next(scored, None)
 
     @property
     def first_seeds(self) -> Sequence[ModelResults]:
@@ -175,6 +177,7 @@ def _read_model(
             )
             for row in read_rows(folder / "history.csv", ",", timing.get("history.csv"))
         ],
+        learning_samples=read_json(folder / "network" / "learning_samples.json")["samples"],
         samples=[
             Sample(
                 prompt=sample["prompt"],

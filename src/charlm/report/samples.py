@@ -6,7 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from charlm.evaluation.memorization import Overlap
+from charlm.report.limits import LIMITS
 from charlm.report.results import ModelResults, Results, Sample, grouped
+from charlm.report.surprise import bits_of_characters
 
 REPETITIVE = 0.3
 """At lower temperatures, a model often repeats itself."""
@@ -55,6 +57,39 @@ def samples_to_quote(model: ModelResults) -> list[tuple[str, Sample]]:
         if found and all(found[0].temperature != sample.temperature for _, sample in quoted):
             quoted.append((kind, min(found, key=lambda sample: not sample.prompt.strip())))
     return quoted
+
+
+@dataclass(frozen=True)
+class CopiedPassage:
+    """A passage of a sample that occurs in the training text."""
+
+    model: ModelResults
+    temperature: float
+    text: str
+    bits: Sequence[float]
+    """The bits of each character of it."""
+
+
+def copied_passages(results: Results, models: Sequence[ModelResults]) -> list[CopiedPassage]:
+    """Return the longest different passages that the models' samples copy."""
+    found = {
+        sample.text[start:end]: (model, sample, start, end)
+        for model in models
+        for sample in model.samples
+        for start, end in sample.overlap["passages"]
+    }
+    longest = sorted(found.items(), key=lambda each: -len(each[0]))[: LIMITS.passages]
+    passages = []
+    for model in models:
+        own = [(text, *place[1:]) for text, place in longest if place[0] is model]
+        if own:
+            beginnings = [sample.text[:end] for _, sample, _, end in own]
+            all_bits = bits_of_characters(results.folder / "models" / model.label, beginnings)
+            passages += [
+                CopiedPassage(model, sample.temperature, text, bits[start:])
+                for (text, sample, start, _), bits in zip(own, all_bits, strict=True)
+            ]
+    return sorted(passages, key=lambda passage: -len(passage.text))
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,13 @@
 """The time and memory of each rule, from the benchmark files that Snakemake writes."""
 
+import os
+import platform
+import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+
+import torch
 
 from charlm.report.html import Scale
 from charlm.report.results import read_rows
@@ -21,6 +26,8 @@ class RuleUsage:
     seconds: float
     megabytes: float | None
     """The most memory; None if the job was too short to measure it."""
+    cores: float | None
+    """The mean number of busy cores; None if the job was too short to measure it."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +37,8 @@ class Usage:
     jobs: Sequence[RuleUsage]
     scale: Scale
     """The scale of time."""
+    machine: str
+    """The cores and the processors of the machine that makes the report."""
 
 
 def read_usage(logs: Path) -> Usage | None:
@@ -50,13 +59,29 @@ def read_usage(logs: Path) -> Usage | None:
         if seconds is not None:
             name = str(path.relative_to(logs)).removesuffix(ENDING).replace("/", " ")
             begun = path.stat().st_mtime - seconds
-            found.append(RuleUsage(name, begun, seconds, _number(row.get("max_rss"))))
+            busy = _number(row.get("cpu_time"))
+            cores = None if busy is None or not seconds else busy / seconds
+            found.append(RuleUsage(name, begun, seconds, _number(row.get("max_rss")), cores))
     if not found:
         return None
     first = min(job.begun for job in found)
-    jobs = [RuleUsage(job.name, job.begun - first, job.seconds, job.megabytes) for job in found]
+    jobs = [replace(job, begun=job.begun - first) for job in found]
     jobs.sort(key=lambda job: job.begun)
-    return Usage(jobs, Scale(0, max(job.begun + job.seconds for job in jobs)))
+    scale = Scale(0, max(job.begun + job.seconds for job in jobs))
+    return Usage(jobs, scale, describe_machine())
+
+
+def describe_machine() -> str:
+    """Return the number of cores and the processors of this machine."""
+    cpuinfo = Path("/proc/cpuinfo")
+    text = cpuinfo.read_text(encoding="utf-8") if cpuinfo.exists() else ""
+    named = re.search(r"^model name\s*: (.+)$", text, re.MULTILINE)
+    processor = named[1] if named else platform.processor() or platform.machine()
+    cores = os.cpu_count() or 1
+    parts = [f"{cores} {'core' if cores == 1 else 'cores'} ({processor})"]
+    if torch.cuda.is_available():
+        parts.append(torch.cuda.get_device_name())
+    return ", ".join(parts)
 
 
 def _number(text: str | None) -> float | None:

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from charlm.files import atomic, sha256_of
 from charlm.training.history import HistoryRow
+from charlm.training.learning_samples import LearningSample
 
 log = logging.getLogger(__name__)
 
@@ -34,6 +35,7 @@ class Record(TypedDict):
     averaged: int | None
     """Number of steps in the average of the weights; None without an average."""
     history: list[HistoryRow]
+    learning_samples: list[LearningSample]
     seconds: float
 
 

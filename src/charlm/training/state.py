@@ -12,6 +12,7 @@ from charlm.training.averaging import WeightAverage, set_weights
 from charlm.training.checkpoint import Snapshot
 from charlm.training.distillation import Teacher
 from charlm.training.history import HistoryRow
+from charlm.training.learning_samples import LearningSample
 from charlm.training.optimization import Optimizer
 from charlm.training.processes import Processes
 
@@ -36,6 +37,7 @@ class TrainingState:
         step: Number of steps made.
         learning_rate: The learning rate of the last step.
         history: The learning curve.
+        learning_samples: What the network wrote at each validation.
     """
 
     model: Network
@@ -48,6 +50,7 @@ class TrainingState:
     step: int = 0
     learning_rate: float = 0.0
     history: list[HistoryRow] = field(default_factory=list)
+    learning_samples: list[LearningSample] = field(default_factory=list)
     _seconds_before: float = 0.0
     _started: float = field(default_factory=time.perf_counter)
 
@@ -87,6 +90,7 @@ class TrainingState:
                 "learning_rate": self.learning_rate,
                 "averaged": self.average.count if self.average else None,
                 "history": self.history,
+                "learning_samples": self.learning_samples,
                 "seconds": self.seconds,
             },
         )
@@ -110,6 +114,7 @@ class TrainingState:
         self.step = record["step"]
         self.learning_rate = record["learning_rate"]
         self.history = record["history"]
+        self.learning_samples = record["learning_samples"]
         self._seconds_before = record["seconds"]
         self._started = time.perf_counter()
 

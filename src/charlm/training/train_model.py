@@ -53,7 +53,7 @@ def train_model(
     dependency_folders: Mapping[str, str] | None = None,
     code: str | None = None,
 ) -> None:
-    """Train a network and write `model.json`, `model.safetensors`, `history.csv`, `timing.json`.
+    """Train a network; write its model, `history.csv`, `learning_samples.json` and `timing.json`.
 
     A training that was stopped continues from its last checkpoint and writes the same bytes.
 
@@ -227,6 +227,8 @@ def _write_results(job: TrainingJob, trainer: Trainer, precision: Precision) -> 
     state.use_final_weights()
     curve = as_csv(state.history)
     write_text(job.folder / "history.csv", curve)
+    samples = {"samples": state.learning_samples}
+    write_json(job.folder / "learning_samples.json", samples, ascii=False)
     write_json(job.folder / "timing.json", timing | {"history.csv": checksum_of(curve.encode())})
     save_model(
         job.folder,

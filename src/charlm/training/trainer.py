@@ -21,6 +21,7 @@ from charlm.training.checkpoint import Checkpoints
 from charlm.training.cuda_graph import GraphedStep, StepInputs, capture_on_gpu
 from charlm.training.history import LiveCurve, best_row, bits, has_stalled
 from charlm.training.interruption import Interruption
+from charlm.training.learning_samples import draw_learning_samples
 from charlm.training.memory import memory_errors
 from charlm.training.processes import Processes
 from charlm.training.schedule import Schedule
@@ -183,7 +184,11 @@ class Trainer:
         return GraphedStep(self.update, self.device, capture_on_gpu, obstacle)
 
     def validate(self) -> None:
-        """Add a row to the learning curve, and keep the weights if they are the best so far."""
+        """Add a row to the learning curve, and keep the weights if they are the best so far.
+
+        Raises:
+            CharlmError: Samples are to be drawn, but a weight is not finite.
+        """
         state = self.state
         with state.average.in_model() if state.average else nullcontext():
             state.history.append(
@@ -199,6 +204,8 @@ class Trainer:
             is_best = best_row(state.history) == len(state.history) - 1
             if self.settings.keep == "best" and is_best:
                 state.best = copy_weights(state.model)
+            if self.processes.rank == 0:
+                self._draw_samples()
         state.loss_sum.zero_()
         # NT-ASGD averages the weights once the validation loss no longer falls (Merity et al. 2018,
         # arXiv:1708.02182).
@@ -217,8 +224,7 @@ class Trainer:
         """
         if self.state.loss_sum.any():
             self._check_loss()
-        if not all(torch.isfinite(each).all() for each in self.state.model.parameters()):
-            self._fail_as_not_finite("weights are")
+        self._check_weights()
         snapshot = self.state.snapshot(self.processes)
         if self.processes.rank == 0:
             checkpoints.save(snapshot)
@@ -266,6 +272,21 @@ class Trainer:
         if nats is None:
             return None
         return self.validation_text.per_character(nats, self.vocabulary.unknown_nats)
+
+    def _draw_samples(self) -> None:
+        """Draw samples that show what the model has learned so far."""
+        if self.settings.sample_while_training:
+            self._check_weights()
+            self.state.learning_samples += draw_learning_samples(
+                self.state.model,
+                self.vocabulary,
+                step=self.state.step,
+                length=self.settings.sample_while_training,
+            )
+
+    def _check_weights(self) -> None:
+        if not all(torch.isfinite(each).all() for each in self.state.model.parameters()):
+            self._fail_as_not_finite("weights are")
 
     def _check_loss(self) -> None:
         if not torch.isfinite(self.state.loss_sum).all():

@@ -121,7 +121,7 @@ if (form) {
       count++;
     };
     for (const [text, id] of model.encode(prompt)) {
-      if (running !== mine) return;
+      if (running !== mine) break;
       if (model.unit !== "byte" && !model.ids.has(text)) unknown.add(text);
       if (id === null) {
         panel.show(model, text, id, logits, true); // skipped
@@ -141,7 +141,8 @@ if (form) {
     }
     if (running !== mine && running !== null) return;
     const notes = [`${count} symbols, ${(total / Math.max(1, count)).toFixed(2)} bits per symbol`];
-    if (length) notes.push(ended ? "the document ends here" : running === mine ? "cut at this length" : "stopped");
+    if (running !== mine) notes.push("stopped");
+    else if (length) notes.push(ended ? "the document ends here" : "cut at this length");
     if (length && temperature) notes.push(`seed ${seed}`);
     if (unknown.size) notes.push(`not in the vocabulary: ${[...unknown].map(quoted).join(", ")}`);
     panel.status.textContent = notes.join("; ");
@@ -164,6 +165,7 @@ if (form) {
       chosen.map(async (number, index) => {
         const model = await (models[number] ??= load(number));
         if (running === mine) await run(model, panels[index], { ...request, random: randomNumbers(seed) }, mine);
+        else if (running === null) panels[index].status.textContent = "stopped";
       }),
     );
     if (running === mine) running = null;
