@@ -1,13 +1,11 @@
-"""The time and memory of each rule, from the benchmark files that Snakemake writes."""
+"""The time and memory of each job of a run."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from charlm.job_benchmarks import ENDING, number, read_benchmark
 from charlm.report.html import Scale
-from charlm.report.results import read_rows
-
-ENDING = ".benchmark.tsv"
 
 
 @dataclass(frozen=True)
@@ -45,12 +43,12 @@ def read_usage(logs: Path) -> Usage | None:
     """
     found = []
     for path in sorted(logs.rglob(f"*{ENDING}")):
-        (row,) = read_rows(path, "\t", None)[-1:] or [{}]
-        seconds = _number(row.get("s"))
+        row = read_benchmark(path)
+        seconds = number(row.get("s"))
         if seconds is not None:
             name = str(path.relative_to(logs)).removesuffix(ENDING).replace("/", " ")
             begun = path.stat().st_mtime - seconds
-            found.append(RuleUsage(name, begun, seconds, _number(row.get("max_rss"))))
+            found.append(RuleUsage(name, begun, seconds, number(row.get("max_rss"))))
     if not found:
         return None
     first = min(job.begun for job in found)
@@ -58,9 +56,3 @@ def read_usage(logs: Path) -> Usage | None:
     jobs.sort(key=lambda job: job.begun)
     return Usage(jobs, Scale(0, max(job.begun + job.seconds for job in jobs)))
 
-
-def _number(text: str | None) -> float | None:
-    try:
-        return float(text or "")
-    except ValueError:
-        return None
