@@ -1,4 +1,4 @@
-"""Rule `model_card`: models/{model}/, baselines.json -> README.md."""
+"""Rule `model_card`: models/{model}/, baselines.json, audit.json if any -> README.md."""
 
 from snakemake.iocontainers import Snakemake
 
@@ -13,6 +13,7 @@ def main(snakemake: Snakemake) -> None:
         snakemake.input.baselines,
         snakemake.output.card,
         corpus=snakemake.params.corpus,
+        audit=next(iter(snakemake.input.audit), None),
         prompts=snakemake.params.prompts,
         **snakemake.params.card,
     )

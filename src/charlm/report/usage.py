@@ -55,4 +55,3 @@ def read_usage(logs: Path) -> Usage | None:
     jobs = [RuleUsage(job.name, job.begun - first, job.seconds, job.megabytes) for job in found]
     jobs.sort(key=lambda job: job.begun)
     return Usage(jobs, Scale(0, max(job.begun + job.seconds for job in jobs)))
-
