@@ -159,6 +159,7 @@ class TrainingSettings(Settings):
     keep: Literal["last", "best"] | Auto = "auto"
     patience: int | Auto | None = "auto"
     checkpoint_every: int = 200
+    mlflow: str | None = None
     init_from: str | None = None
     teacher: str | None = None
     teacher_weight: float = 0.5

@@ -327,6 +327,9 @@ class Training(Section):
     stopping; `auto` is 3 if there is validation text"""
     checkpoint_every: PositiveInteger = 200
     """steps between two checkpoints"""
+    mlflow: Text | None = None
+    """folder in which MLflow shows the learning curve, live: `mlflow ui --backend-store-uri
+    sqlite:///FOLDER/mlflow.db`; needs `pip install mlflow`"""
     init_from: Text | None = None
     """folder of a trained model whose weights to start from; it needs the same vocabulary and
     architecture, and cannot be this model's own folder: see *Training for longer* in
