@@ -183,7 +183,7 @@ def test_the_card_says_what_an_audit_found(tmp_path: Path) -> None:
     }
     write_json(folder / "audit.json", audit)
     files = (folder / name for name in ("metrics.json", "baselines.json", "README.md"))
-    write_model_card(folder, *files, corpus="tiny", audit=folder / "audit.json")
+    write_model_card(folder, *files, corpus="tiny")
     found = " ".join((folder / "README.md").read_text(encoding="utf-8").split())
     assert found.endswith(
         "Measured: given 50 characters of a passage of the training text, the model continues 13 "

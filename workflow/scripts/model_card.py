@@ -13,7 +13,6 @@ def main(snakemake: Snakemake) -> None:
         snakemake.input.baselines,
         snakemake.output.card,
         corpus=snakemake.params.corpus,
-        audit=next(iter(snakemake.input.audit), None),
         prompts=snakemake.params.prompts,
         **snakemake.params.card,
     )

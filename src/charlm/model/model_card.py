@@ -136,7 +136,6 @@ def write_model_card(
     card: str | Path,
     *,
     corpus: str,
-    audit: str | Path | None = None,
     prompts: Sequence[str] = (),
     license: str | None = None,
     languages: Sequence[str] = (),
@@ -146,12 +145,11 @@ def write_model_card(
     """Write the model card: Markdown with the metadata header of the Hugging Face Hub.
 
     Args:
-        model_folder: The folder of the trained model.
+        model_folder: The folder of the trained model, and of its `audit.json` if it was audited.
         metrics: The file of its scores, `metrics.json`.
         baselines: The file of the baselines' scores, `baselines.json`.
         card: The file to write, `README.md`.
         corpus: The name of the corpus.
-        audit: The file of its audit, `audit.json`, if there is one.
         prompts: Texts to continue, which the Hub offers to try.
         license: The license of the model.
         languages: The languages of the text.
@@ -162,6 +160,7 @@ def write_model_card(
         CharlmError: The model cannot be read.
     """
     name = Path(model_folder).name
+    audit = Path(model_folder) / "audit.json"
     architecture, vocabulary = read_architecture(model_folder)
     scores: Metrics = read_json(metrics)
     others: dict[str, Scores] = read_json(baselines)
@@ -194,7 +193,7 @@ def write_model_card(
         strongest=_describe_strongest(scores, others),
         footnote=IN_SAMPLE if scores["gate_learned_on"] == "validation" else "",
         cell_name=architecture.cell.upper(),
-        audit=_describe_audit(read_json(audit)) if audit else "",
+        audit=_describe_audit(read_json(audit)) if audit.exists() else "",
     )
     write_text(card, text)
 
