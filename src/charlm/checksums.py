@@ -28,6 +28,7 @@ RULES = {
     "metrics.json": "evaluate_model",
     "document_scores.parquet": "evaluate_model",
     "diagnostics.json": "evaluate_model",
+    "audit.json": "audit_model",
     "samples.jsonl": "sample_model",
     "comparison.json": "compare",
     "memorization.json": "memorization",

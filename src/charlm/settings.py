@@ -160,6 +160,7 @@ class TrainingSettings(Settings):
     patience: int | Auto | None = "auto"
     checkpoint_every: int = 200
     sample_while_training: int = 150
+    mlflow: str | None = None
     init_from: str | None = None
     teacher: str | None = None
     teacher_weight: float = 0.5

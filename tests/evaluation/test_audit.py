@@ -1,6 +1,5 @@
 """The audit finds what a model remembers, and nothing in one that has not read the text."""
 
-import json
 from itertools import islice
 from pathlib import Path
 
@@ -9,6 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from charlm.checksums import read_json
 from charlm.cli.audit import describe
 from charlm.errors import CharlmError
 from charlm.evaluation.audit import PREFIX, SECRET, audit, extraction, sample_passages
@@ -108,7 +108,7 @@ def test_the_audit_reads_a_corpus_and_a_model(tmp_path: Path) -> None:
     save_small_model(tmp_path / "models/small", Vocabulary.load(tmp_path / "vocabulary.json"))
     output = tmp_path / "audit.json"
     record = audit(tmp_path / "models/small", tmp_path, output)
-    assert json.loads(output.read_text()) == record
+    assert read_json(output) == record
     assert record["extraction"]["training"]["ngram"]["extracted"] > 150
     assert record["extraction"]["training"]["model"]["extracted"] == 0
     assert record["extraction"]["training"]["ngram"]["passages"] == 200

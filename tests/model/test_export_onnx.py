@@ -1,21 +1,37 @@
 """The exported step computes the same as the model."""
 
 import json
+import re
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
 
+from charlm.errors import CharlmError
 from charlm.model.export_onnx import export_onnx
 from charlm.model.mixture import Mixture
 from charlm.model.store import load_model, make_model, save_model
 from charlm.settings import Architecture, Cell
 from charlm.text.vocabulary import Vocabulary
+from tests.conftest import ROOT
 from tests.model import models
-from tests.model.models import MIXED, ONE_HOT, SMALL, TIED, make
+from tests.model.models import (
+    MIXED,
+    ONE_HOT,
+    SMALL,
+    TIED,
+    WRITER,
+    letters_vocabulary,
+    make,
+    make_trained,
+    with_experts,
+)
 
 onnxruntime = pytest.importorskip("onnxruntime")
 
@@ -72,21 +88,96 @@ def test_the_exported_step_computes_the_same(
     assert (tmp_path / "model.onnx").read_bytes() == first
 
 
-def test_a_mixture_is_exported_without_its_experts(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize("ends", [True, False], ids=["documents end", "one text"])
+@pytest.mark.parametrize(
+    "architecture", [MIXED, replace(MIXED, cell="gru", members=2)], ids=["lstm", "gru ensemble"]
+)
+def test_the_exported_step_of_a_mixture_computes_the_same(
+    tmp_path: Path, architecture: Architecture, ends: bool
 ) -> None:
-    mixture = make(MIXED)
-    assert isinstance(mixture, Mixture)
-    for name, model in {"mixture": mixture, "network": mixture.network}.items():
-        architecture = MIXED if name == "mixture" else SMALL
-        save_model(
-            tmp_path / name,
-            model,
-            vocabulary=models.VOCABULARY,
-            architecture=architecture,
-            training={},
-        )
-        export_onnx(tmp_path / name, tmp_path / f"{name}.onnx")
-    assert (tmp_path / "mixture.onnx").read_bytes() == (tmp_path / "network.onnx").read_bytes()
-    [message] = [record.getMessage() for record in caplog.records]
-    assert message == f"{tmp_path / 'mixture'}: the network alone is exported, without its experts"
+    symbols = [*"ab' é\n", "<unknown>", *["<end_of_document>"] * ends]
+    vocabulary = Vocabulary(
+        symbols, [1] * len(symbols), {"unknown": 6, "end_of_document": 7 if ends else None}
+    )
+    torch.manual_seed(0)
+    network = make_model(len(symbols), architecture)
+    text = torch.randint(0, len(symbols), (600,)).numpy()
+    model = with_experts(network, architecture, vocabulary, text)
+    assert isinstance(model, Mixture)
+    empty = model.experts.table("ngram4").pruned(1000)
+    assert not len(empty.contexts)
+    model.experts.tables["ngram4"] = empty
+    save_model(tmp_path, model, vocabulary=vocabulary, architecture=architecture, training={})
+    export_onnx(tmp_path, tmp_path / "model.onnx")
+
+    session = onnxruntime.InferenceSession(tmp_path / "model.onnx")
+    tokens = torch.randint(0, len(symbols), (60, 3))
+    tokens[:, 0] = torch.from_numpy(text[:60])  # contexts that were counted
+    found = run_steps(session, tokens.numpy())
+    model.eval()
+    with torch.no_grad():
+        expected = model(tokens)[0].log_softmax(-1)
+        alone = model.network(tokens)[0].log_softmax(-1)
+        initial = model.initial_logits(1)[0]
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
+    assert np.abs(found - alone.numpy()).max() > 0.1
+
+    stated = json.loads(session.get_modelmeta().custom_metadata_map["initial_logits"])
+    if ends:
+        assert stated is None
+    else:
+        np.testing.assert_allclose(stated, initial, rtol=1e-5)
+
+
+def run_steps(session: Any, tokens: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
+    """Return the logits after each token; all inputs but the symbol are zero at first."""
+    symbol, *others = session.get_inputs()
+    kinds = {"tensor(float)": np.float32, "tensor(int64)": np.int64}
+    batch = tokens.shape[1]
+    state = {
+        each.name: np.zeros((each.shape[0], batch, *each.shape[2:]), kinds[each.type])
+        for each in others
+    }
+    logits = []
+    for row in tokens:
+        found, *after = session.run(None, {symbol.name: row, **state})
+        logits.append(found)
+        state = dict(zip(state, after, strict=True))
+    return np.stack(logits)
+
+
+@pytest.mark.parametrize(
+    ("architecture", "ends"), [(replace(WRITER, mixture=MIXED.mixture), True), (WRITER, False)]
+)
+def test_the_documented_program_gives_the_score_of_charlm(
+    tmp_path: Path, architecture: Architecture, ends: bool
+) -> None:
+    vocabulary = letters_vocabulary(end_of_document=ends)
+    trained = make_trained(architecture, end_of_document=ends)
+    save_model(
+        tmp_path, trained.model, vocabulary=vocabulary, architecture=architecture, training={}
+    )
+    export_onnx(tmp_path, tmp_path / "model.onnx")
+    page = (ROOT / "docs/sharing.md").read_text("utf-8")
+    [program] = re.findall(r"^```python\n(import json\n.*?)^```$", page, re.M | re.S)
+    text = "abc defg a badge é"  # one character is unknown
+    program = program.replace("A film like no other.", text)
+    done = subprocess.run(
+        [sys.executable, "-c", "import sys; sys.modules['torch'] = None\n" + program],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert float(done.stdout.split()[0]) == pytest.approx(trained.score(text), abs=1e-4)
+
+
+def test_weights_that_do_not_fit_into_a_file_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = make(MIXED)
+    save_model(tmp_path, model, vocabulary=models.VOCABULARY, architecture=MIXED, training={})
+    monkeypatch.setattr("charlm.model.export_onnx.MAX_BYTES", 1000)
+    with pytest.raises(CharlmError, match=r"at most 2 GB; lower mixture\.max_megabytes"):
+        export_onnx(tmp_path, tmp_path / "model.onnx")

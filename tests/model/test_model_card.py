@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
+from charlm.checksums import write_json
 from charlm.model.model_card import Metrics, Score, write_model_card
 from charlm.settings import Architecture
 
@@ -158,3 +159,36 @@ def test_the_card_states_what_the_configuration_states(tmp_path: Path) -> None:
     (index,) = header["model-index"]
     assert index["results"][0]["dataset"]["name"] == "imdb"
     assert "on the corpus `tiny`.\n\nFilm reviews.\n\n| | |" in text
+
+
+def test_the_card_says_what_an_audit_found(tmp_path: Path) -> None:
+    scores = {"validation": None, "test": score(2.2), "parameters": 1, "steps": 2}
+    metrics: Any = scores | {"device": "cpu", "precision": "float32", "gate_learned_on": None}
+    folder = tmp_path / "gru"
+    _, text = write_card(folder, Architecture(), [*"abc"], "character", metrics, {})
+    assert "Measured" not in text
+    kinds = {"training": 13, "held_out": 7}
+    audit = {
+        "prefix": 50,
+        "secret": 40,
+        "extraction": {
+            kind: {
+                "model": {"passages": 200, "extracted": extracted, "mean_length": 9.5},
+                "ngram": {"passages": 200, "extracted": 99, "mean_length": 9.5},
+            }
+            for kind, extracted in kinds.items()
+        },
+        "membership": {"auc": 0.6125, "auc_interval": [0.5, 0.75]},
+        "exposure": {"canaries": 2, "bits": [1.5, 6.5], "most": 10.0},
+    }
+    write_json(folder / "audit.json", audit)
+    files = (folder / name for name in ("metrics.json", "baselines.json", "README.md"))
+    write_model_card(folder, *files, corpus="tiny")
+    found = " ".join((folder / "README.md").read_text(encoding="utf-8").split())
+    assert found.endswith(
+        "Measured: given 50 characters of a passage of the training text, the model continues 13 "
+        "of 200 passages word for word for 40 characters, and 7 of 200 passages that it has not "
+        "read. A training document scores better than another one with probability 0.613 (chance "
+        "is 0.5; 95 % interval 0.500 to 0.750). The exposure of 2 canaries is 4.0 of 10 bits on "
+        "average (chance is 1.4)."
+    )

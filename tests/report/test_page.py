@@ -338,3 +338,28 @@ def test_in_a_browser_hostile_text_stays_text(results: Path, browser: Page) -> N
     browser.goto(broken.as_uri())
     assert "Content Security Policy" in "".join(console(browser))
     assert browser.title().startswith("tiny")
+
+
+def test_an_audit_has_a_section(results: Path) -> None:
+    assert 'id="audit"' not in report_of(results)
+    passages = {"passages": 200, "mean_length": 4.25}
+    extraction = {
+        kind: {"model": passages | {"extracted": first}, "ngram": passages | {"extracted": 91}}
+        for kind, first in {"training": 17, "held_out": 3}.items()
+    }
+    membership = {"training_documents": 1, "held_out_documents": 2, "auc": 0.625}
+    audit = {
+        "prefix": 50,
+        "secret": 50,
+        "extraction": extraction,
+        "membership": membership | {"auc_interval": [0.5, 0.75]},
+        "exposure": {"canaries": 2, "bits": [1.5, 6.0], "most": 10.0},
+    }
+    write_json(results / "models/gru/audit.json", audit)
+    page = report_of(results)
+    assert '<a href="#audit">Audit</a>' in page
+    section = text_of(page[page.index('<section id="audit"') :].split("</section>")[0])
+    assert "gru training text 200 17 91 4.2 held-out text 200 3 91 4.2" in section
+    assert "with probability 0.625 (95% interval 0.500 to 0.750); chance is 0.5." in section
+    assert "is 3.8 bits on average and 6.0 at most, of 10; chance is 1.4." in section
+    assert "lstm" not in section

@@ -20,9 +20,10 @@ def test_the_steps_between_two_validations(
     assert decisive_settings(settings)["validate_every"] == expected
 
 
-def test_all_settings_but_the_interval_of_checkpoints_are_decisive() -> None:
+def test_all_settings_but_those_of_checkpoints_and_mlflow_are_decisive() -> None:
     settings = asdict(TrainingSettings())
     assert settings.pop("checkpoint_every") == 200
+    assert settings.pop("mlflow") is None
     assert settings["steps"] is None
     assert decisive_settings(TrainingSettings()) == settings
     assert list(decisive_settings(TrainingSettings())) == list(settings)

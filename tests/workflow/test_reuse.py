@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.conftest import ROOT, TINY
+from tests.conftest import ROOT, TINY, new_checkout
 
 OUTER = """\
 configfile: "config.yaml"
@@ -93,6 +94,39 @@ def test_the_layout_is_that_of_the_workflow_catalog() -> None:
     assert methods.keys() <= {"conda", "singularity", "singularity+conda", "apptainer"}
     assert any(methods.values())
     assert usage["report"] is True
+
+
+def test_snakedeploy_deploys_the_workflow(tmp_path: Path) -> None:
+    command = shutil.which("snakedeploy")
+    if not command or not shutil.which("git"):
+        pytest.skip("snakedeploy or git is missing")
+    checkout = new_checkout(tmp_path / "charlm").folder
+    for arguments in ("init -q -b main", "add .", "-c user.name=a -c user.email=a commit -q -m a"):
+        subprocess.run(["git", *arguments.split()], cwd=checkout, check=True)
+    deployed = tmp_path / "deployed"
+    subprocess.run([command, "deploy-workflow", checkout, deployed, "--branch", "main"], check=True)
+    # For a repository on this machine, snakedeploy names the file without its folder.
+    snakefile = deployed / "workflow/Snakefile"
+    declared = '"workflow/Snakefile"'
+    assert declared in snakefile.read_text()
+    found = json.dumps(str(checkout / "workflow/Snakefile"))
+    snakefile.write_text(snakefile.read_text().replace(declared, found))
+    done = snakemake(deployed, "--dry-run")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "train_model" in done.stdout + done.stderr
+
+
+@pytest.mark.skipif(
+    any(map(shutil.which, ("apptainer", "singularity"))), reason="needs a machine without Apptainer"
+)
+def test_an_image_can_be_named_for_all_jobs(tmp_path: Path) -> None:
+    options = ("--snakefile", str(ROOT / "workflow/Snakefile"), "--configfile", str(ROOT / TINY))
+    done = snakemake(
+        tmp_path,
+        *(*options, "--sdm", "apptainer", "--dry-run"),
+        environment={"CHARLM_CONTAINER": "charlm.sif"},
+    )
+    assert "apptainer or singularity command has to be available" in done.stdout + done.stderr
 
 
 @pytest.fixture(scope="module")

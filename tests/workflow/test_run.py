@@ -252,6 +252,20 @@ def test_a_model_is_exported_on_demand(tiny_copy: Checkout) -> None:
     assert (tiny_copy.folder / file).stat().st_size > 10_000
 
 
+def test_an_audit_reaches_the_card_and_the_report(tiny_copy: Checkout) -> None:
+    model = tiny_copy.folder / "results/tiny/models/gru"
+    done = tiny_copy.snakemake("results/tiny/models/gru/audit.json", *CONFIG)
+    assert done.returncode == 0, done.stderr
+    assert tiny_copy.planned(*CONFIG) == {"model_card", "report", "all"}
+    done = tiny_copy.snakemake(*CONFIG)
+    assert done.returncode == 0, done.stderr
+    extracted = read_json(model / "audit.json")["extraction"]["training"]["model"]["extracted"]
+    assert f"continues {extracted} of\n200 passages" in (model / "README.md").read_text("utf-8")
+    assert "Measured" not in (model / "../lstm/README.md").read_text("utf-8")
+    assert 'href="#audit"' in (tiny_copy.folder / "results/tiny/report.html").read_text("utf-8")
+    assert tiny_copy.planned(*CONFIG) == set()
+
+
 def test_prompts_are_read_from_a_file(tiny_copy: Checkout) -> None:
     (tiny_copy.folder / "prompts.txt").write_text("A\nThe é\n")
     change = ("--config", "sampling={prompts_file: prompts.txt, length: 5, on_unknown: skip}")

@@ -134,8 +134,17 @@ def final_outputs():
 def existing_optional_outputs():
     """Return the files that exist although a whole run does not make them."""
     optional = [*each_model("model.onnx"), *each_model("audit.json")]
-    files = [f"{RESULTS}/corpus.txt", *optional]
+    return existing([f"{RESULTS}/corpus.txt", *optional])
+
+
+def existing(files):
+    """Return those of some results that exist."""
     return [file for file in files if Path(PREFIX + file).exists()]
+
+
+def existing_audit(wildcards):
+    """Return the audit of a model if it was made, so that its card is made anew after an audit."""
+    return existing(expand(f"{MODEL}/audit.json", model=wildcards.model))
 
 
 def each_model(file):

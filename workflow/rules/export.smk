@@ -3,6 +3,7 @@ rule model_card:
         description=f"{MODEL}/model.json",
         metrics=f"{MODEL}/metrics.json",
         baselines=f"{RESULTS}/baselines.json",
+        audit=existing_audit,
     output:
         card=report(
             f"{MODEL}/README.md",

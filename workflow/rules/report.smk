@@ -19,6 +19,7 @@ rule report:
         diagnostics=each_model("diagnostics.json"),
         scores=each_model("document_scores.parquet"),
         samples=each_model("samples.jsonl"),
+        audits=existing(each_model("audit.json")),
     output:
         page=f"{RESULTS}/report.html",
         # Browsers open no item of Snakemake's report above 2 MB.

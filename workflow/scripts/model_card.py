@@ -1,4 +1,4 @@
-"""Rule `model_card`: models/{model}/, baselines.json -> README.md."""
+"""Rule `model_card`: models/{model}/, baselines.json, audit.json if any -> README.md."""
 
 from snakemake.iocontainers import Snakemake
 

@@ -1,6 +1,5 @@
 """Audit: how much a model gives away about its training text."""
 
-import json
 import math
 from collections.abc import Sequence
 from itertools import islice
@@ -10,9 +9,9 @@ from typing import TypedDict
 import numpy as np
 import numpy.typing as npt
 
+from charlm.checksums import write_json
 from charlm.evaluation.intervals import RESAMPLES, interval
 from charlm.evaluation.spacing import evenly_spaced
-from charlm.files import write_text
 from charlm.model.ngram_model import NgramModel
 from charlm.model.sampling import SampleRequest
 from charlm.model.scoring import predictions
@@ -75,7 +74,7 @@ class Exposure(TypedDict):
 
 
 class Audit(TypedDict):
-    """The content of `audit.json`."""
+    """The content of `audit.json`, besides its checksum."""
 
     prefix: int
     secret: int
@@ -136,7 +135,7 @@ def audit(
         "exposure": _exposure(trained, canaries) if canaries else None,
     }
     if output:
-        write_text(output, json.dumps(record, indent=1) + "\n")
+        write_json(output, record)
     return record
 
 

@@ -1,20 +1,23 @@
 """Export of a trained model to ONNX, for use by other programs."""
 
 import json
-import logging
 from collections.abc import Sequence
 from pathlib import Path
+
+import torch
 
 from charlm import DISTRIBUTION
 from charlm.errors import CharlmError
 from charlm.files import atomic
+from charlm.model.contexts import WORDS
 from charlm.model.ensemble import member_prefixes
-from charlm.model.plain_weights import plain_weights
-from charlm.model.store import read_architecture
-from charlm.model.weights import GATE, TABLES
+from charlm.model.experts import expert_list
+from charlm.model.plain_weights import identifier, plain_weights
+from charlm.model.store import load_model, make_contexts, read_architecture
 from charlm.settings import Architecture, Cell
 
-log = logging.getLogger(__name__)
+MAX_BYTES = 2_000_000_000
+"""Bytes of weights that a file may hold; ONNX's format ends at 2 GiB."""
 
 # One step of a layer in ONNX's text format; @ stands for the suffix of the layer's values. It takes
 # w = W x + b_ih, u = U h + b_hh and the state h, c; see charlm.recurrent.equations.
@@ -50,18 +53,22 @@ CELLS: dict[Cell, str] = {
 
 
 def export_onnx(model_folder: str | Path, output: str | Path) -> None:
-    """Write one step of a model's network as ONNX, for batches of any size B.
-
-    The experts of a mixture are left out.
+    """Write one step of a model as ONNX, for batches of any size B.
 
     Inputs are `symbol`, int64 (B,), and the state before it, which is zero at first: `h`, and `c`
-    for an LSTM, each float32 (num_layers, B, H). The tensors of an ensemble's members are
-    concatenated along the first dimension. Outputs are the `logits` of the next symbol, float32
-    (B, V), and the state after it, `next_h` and `next_c`. The file's metadata hold `vocabulary`,
-    which has the format of `vocabulary.json`.
+    for an LSTM, each float32 (num_layers, B, H), and for a mixture `history`, int64 (order - 1, B),
+    and `words`, int64 (3, B). The tensors of an ensemble's members are concatenated along the first
+    dimension. Outputs are the `logits` of the next symbol, float32 (B, V), and the state after it,
+    `next_h` and so on.
+
+    The file's metadata hold, as JSON, the `vocabulary` in the format of `vocabulary.json`, the
+    `initial_logits` of the first symbol of a text if there is no symbol for the end of the document
+    before it, or else null, and `unknown_nats`, which an unknown character costs beside the unknown
+    symbol.
 
     Raises:
-        CharlmError: The model cannot be read, or the package `onnx` is not installed.
+        CharlmError: The model cannot be read or is too large, or the package `onnx` is not
+            installed.
     """
     try:
         import onnx
@@ -69,46 +76,70 @@ def export_onnx(model_folder: str | Path, output: str | Path) -> None:
         raise CharlmError(
             f"{output}: needs the package 'onnx'; run `pip install '{DISTRIBUTION}[onnx]'`"
         ) from None
+    from charlm.model.onnx_mixture import add_mixture
+
     architecture, vocabulary = read_architecture(model_folder)
-    if architecture.mixture:
-        log.warning("%s: the network alone is exported, without its experts", model_folder)
-    weights = {
-        name: array
-        for name, array in plain_weights(model_folder).items()
-        if not name.startswith((TABLES, GATE))
-    }
+    weights = plain_weights(model_folder)
+    if sum(array.nbytes for array in weights.values()) > MAX_BYTES:
+        raise CharlmError(
+            f"{model_folder}: an ONNX file holds at most 2 GB; lower mixture.max_megabytes"
+        )
     prefixes = member_prefixes(architecture.members)
     hidden_size = weights[f"{prefixes[0]}output.weight"].shape[1]
-    model = onnx.parser.parse_model(
+    step = onnx.parser.parse_model(
         _model_text(architecture, prefixes, len(vocabulary), hidden_size)
     )
     for name, array in sorted(weights.items()):
-        model.graph.initializer.append(onnx.numpy_helper.from_array(array, _identifier(name)))
-    properties = {"vocabulary": json.dumps(vocabulary.to_dict(), ensure_ascii=False)}
-    onnx.helper.set_model_props(model, properties)
-    onnx.checker.check_model(model, full_check=True)
+        step.graph.initializer.append(onnx.numpy_helper.from_array(array, identifier(name)))
+    if architecture.mixture:
+        listed = expert_list(architecture.mixture.experts, architecture.mixture.order)
+        add_mixture(step.graph, make_contexts(vocabulary, architecture.mixture), listed)
+    properties = {
+        "vocabulary": vocabulary.to_dict(),
+        "initial_logits": _initial_logits(model_folder),
+        "unknown_nats": vocabulary.unknown_nats,
+    }
+    onnx.helper.set_model_props(
+        step, {key: json.dumps(value, ensure_ascii=False) for key, value in properties.items()}
+    )
+    onnx.checker.check_model(step, full_check=True)
     with atomic(output) as temporary:
-        temporary.write_bytes(model.SerializeToString(deterministic=True))
+        temporary.write_bytes(step.SerializeToString(deterministic=True))
+
+
+def _initial_logits(model_folder: str | Path) -> list[float] | None:
+    """Return the logits of a text's first symbol; None if they follow the end of a document."""
+    model, vocabulary = load_model(model_folder)
+    if vocabulary.end_of_document is not None:
+        return None
+    with torch.no_grad():
+        logits: list[float] = model.initial_logits(1)[0].tolist()
+    return logits
 
 
 def _model_text(
     architecture: Architecture, prefixes: Sequence[str], vocabulary_size: int, hidden_size: int
 ) -> str:
-    """Return the step in ONNX's text format, without the weights.
+    """Return the step in ONNX's text format, without the weights and the experts.
 
-    The state of an ensemble is split into rows, one per member and layer.
+    The state of an ensemble is split into rows, one per member and layer. The logits of a mixture's
+    network are the value `network`.
     """
     tensors = ("h", "c") if architecture.cell == "lstm" else ("h",)
     layers = architecture.num_layers
     rows = layers * len(prefixes)
-    state = f"float[{rows}, B, {hidden_size}]"
-    inputs = ", ".join(f"{state} {tensor}" for tensor in tensors)
-    outputs = ", ".join(f"{state} next_{tensor}" for tensor in tensors)
+    state = dict.fromkeys(tensors, f"float[{rows}, B, {hidden_size}]")
+    if architecture.mixture:
+        state["history"] = f"int64[{architecture.mixture.order - 1}, B]"
+        state["words"] = f"int64[{WORDS}, B]"
+    inputs = ", ".join(f"{kind} {tensor}" for tensor, kind in state.items())
+    outputs = ", ".join(f"{kind} next_{tensor}" for tensor, kind in state.items())
+    logits = "network" if architecture.mixture else "logits"
     lines = []
     for tensor in tensors:
         parts = ", ".join(f"stacked_{tensor}_{row}" for row in range(rows))
         lines.append(f"{parts} = Split <axis = 0, num_outputs = {rows}> ({tensor})")
-    for number, prefix in enumerate(map(_identifier, prefixes)):
+    for number, prefix in enumerate(map(identifier, prefixes)):
         lines += _member_lines(architecture, prefix, number)
     for tensor in tensors:
         lines += [
@@ -118,11 +149,11 @@ def _model_text(
         lines.append(f"next_{tensor} = Concat <axis = 0> ({parts})")
     numbers = range(len(prefixes))
     if len(prefixes) == 1:
-        lines.append("logits = Identity (logits_0)")
+        lines.append(f"{logits} = Identity (logits_0)")
     else:  # the logarithm of the members' mean probability
         lines += [f"probability_{n} = Softmax <axis = 1> (logits_{n})" for n in numbers]
         lines.append(f"mean = Mean ({', '.join(f'probability_{n}' for n in numbers)})")
-        lines.append("logits = Log (mean)")
+        lines.append(f"{logits} = Log (mean)")
     body = "\n".join(lines)
     return f"""
         <ir_version: 10, opset_import: ["" : 20], producer_name: "charlm">
@@ -157,8 +188,3 @@ def _member_lines(architecture: Architecture, prefix: str, number: int) -> list[
     weight, bias = f"{prefix}output_weight", f"{prefix}output_bias"
     lines.append(f"logits_{number} = Gemm <transB = 1> (new_h_{last}, {weight}, {bias})")
     return lines
-
-
-def _identifier(name: str) -> str:
-    """Return the name of a weight as a valid ONNX identifier."""
-    return name.replace(".", "_")

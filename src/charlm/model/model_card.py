@@ -65,6 +65,12 @@ everything else, including the vocabulary.
 
 The model has learned how its training text is written, not what is true. It reproduces the biases
 of that text and may repeat passages of it word for word.
+{audit}"""
+
+AUDIT = """
+Measured: given {prefix} characters of a passage of the training text, the model continues {read} of
+{passages} passages word for word for {secret} characters, and {unread} of {others} passages that it
+has not read.{membership}{exposure}
 """
 
 
@@ -80,6 +86,37 @@ class Scores(TypedDict):
 
     validation: Score | None
     test: Score | None
+
+
+class Extraction(TypedDict):
+    """How many passages a model continues word for word."""
+
+    passages: int
+    extracted: int
+
+
+class Membership(TypedDict):
+    """How well scores tell training documents from others."""
+
+    auc: float
+    auc_interval: list[float] | None
+
+
+class Exposure(TypedDict):
+    """The exposure of canaries."""
+
+    bits: list[float]
+    most: float
+
+
+class Audit(TypedDict):
+    """What the card shows of `audit.json`."""
+
+    prefix: int
+    secret: int
+    extraction: Mapping[str, Mapping[str, Extraction]]
+    membership: Membership | None
+    exposure: Exposure | None
 
 
 class Metrics(Scores):
@@ -108,7 +145,7 @@ def write_model_card(
     """Write the model card: Markdown with the metadata header of the Hugging Face Hub.
 
     Args:
-        model_folder: The folder of the trained model.
+        model_folder: The folder of the trained model, and of its `audit.json` if it was audited.
         metrics: The file of its scores, `metrics.json`.
         baselines: The file of the baselines' scores, `baselines.json`.
         card: The file to write, `README.md`.
@@ -123,6 +160,7 @@ def write_model_card(
         CharlmError: The model cannot be read.
     """
     name = Path(model_folder).name
+    audit = Path(model_folder) / "audit.json"
     architecture, vocabulary = read_architecture(model_folder)
     scores: Metrics = read_json(metrics)
     others: dict[str, Scores] = read_json(baselines)
@@ -155,6 +193,7 @@ def write_model_card(
         strongest=_describe_strongest(scores, others),
         footnote=IN_SAMPLE if scores["gate_learned_on"] == "validation" else "",
         cell_name=architecture.cell.upper(),
+        audit=_describe_audit(read_json(audit)) if audit.exists() else "",
     )
     write_text(card, text)
 
@@ -189,6 +228,36 @@ def _describe(architecture: Architecture, vocabulary_size: int) -> str:
     return (
         f"{network}, in a gated mixture with the n-grams of its training text up to n = "
         f"{architecture.mixture.order}{words}"
+    )
+
+
+def _describe_audit(audit: Audit) -> str:
+    """Return a paragraph on what the model gives away about its training text."""
+    read, unread = (audit["extraction"][kind]["model"] for kind in ("training", "held_out"))
+    membership, exposure = audit["membership"], audit["exposure"]
+    told_apart = exposed = ""
+    if membership:
+        interval = membership["auc_interval"]
+        bounds = "; 95 % interval {:.3f} to {:.3f}".format(*interval) if interval else ""
+        told_apart = (
+            " A training document scores better than another one with probability "
+            f"{membership['auc']:.3f} (chance is 0.5{bounds})."
+        )
+    if exposure:
+        mean = sum(exposure["bits"]) / len(exposure["bits"])
+        exposed = (
+            f" The exposure of {len(exposure['bits'])} canaries is {mean:.1f} of "
+            f"{exposure['most']:.0f} bits on average (chance is 1.4)."
+        )
+    return AUDIT.format(
+        prefix=audit["prefix"],
+        secret=audit["secret"],
+        read=read["extracted"],
+        passages=read["passages"],
+        unread=unread["extracted"],
+        others=unread["passages"],
+        membership=told_apart,
+        exposure=exposed,
     )
 
 

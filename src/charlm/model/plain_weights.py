@@ -28,3 +28,12 @@ def plain_weights(model_folder: str | Path) -> Weights:
         if architecture.tie_weights:
             weights[f"{prefix}output.weight"] = weights[f"{prefix}embedding.weight"]
     return weights
+
+
+def identifier(name: str) -> str:
+    """Return the name of a weight without dots, which many programs do not allow.
+
+    >>> identifier("output.weight")
+    'output_weight'
+    """
+    return name.replace(".", "_")

@@ -331,6 +331,9 @@ class Training(Section):
     sample_while_training: Annotated[int, Field(ge=0, le=10_000)] = 150
     """symbols of the samples that are drawn at each validation, so that the report shows how the
     model learns; 0 for no such samples"""
+    mlflow: Text | None = None
+    """folder in which MLflow shows the learning curve, live: `mlflow ui --backend-store-uri
+    sqlite:///FOLDER/mlflow.db`; needs `pip install mlflow`"""
     init_from: Text | None = None
     """folder of a trained model whose weights to start from; it needs the same vocabulary and
     architecture, and cannot be this model's own folder: see *Training for longer* in

@@ -3,7 +3,6 @@
 Snakemake stores a record of each job in `.snakemake/metadata`, and its benchmark beside its log.
 """
 
-import csv
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from snakemake.persistence import MetadataRecord
 from snakemake.persistence.file import FilePersistence
 
 from charlm.errors import CharlmError
+from charlm.job_benchmarks import benchmark_of, number, read_benchmark
 
 USAGE = {"cpu_time": "SEC", "max_rss": "E63"}
 """Columns of Snakemake's benchmarks and the UN/CEFACT codes of their units: seconds, mebibytes."""
@@ -42,12 +42,10 @@ class Job:
 
     def usage(self) -> Iterator[tuple[str, str, str]]:
         """Yield the column, unit and value of each figure of Snakemake's benchmark."""
-        if self.benchmark.exists():
-            with self.benchmark.open(encoding="utf-8") as file:
-                *_, row = csv.DictReader(file, delimiter="\t")
-            for column, unit in USAGE.items():
-                if re.fullmatch(r"[\d.]+", row.get(column) or ""):
-                    yield column, unit, row[column]
+        row = read_benchmark(self.benchmark)
+        for column, unit in USAGE.items():
+            if number(row.get(column)) is not None:
+                yield column, unit, row[column]
 
 
 def find_jobs(targets: Sequence[str], results: Path) -> list[Job]:
@@ -112,5 +110,5 @@ def _job(made: MetadataRecord) -> Job:
         params=made.params,
         start=made.starttime,
         end=made.endtime,
-        benchmark=log.with_suffix(".benchmark.tsv"),
+        benchmark=benchmark_of(log),
     )

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from charlm.errors import CharlmError
+from charlm.job_benchmarks import benchmark_of, number, read_benchmark
 from charlm.pipeline.run import python_command, snakemake_command
 from charlm.progress import duration
 
@@ -86,10 +87,5 @@ def _size(path: Path) -> int:
 
 
 def _seconds(log: str) -> float:
-    """Return the time of the job with this log, from Snakemake's benchmark beside it."""
-    benchmark = Path(log).with_suffix(".benchmark.tsv")
-    if not benchmark.exists():
-        return 0.0
-    with benchmark.open(encoding="utf-8") as file:
-        *_, row = csv.DictReader(file, delimiter="\t")
-    return float(row["s"])
+    """Return the time of the job with this log; 0 if it is not known."""
+    return number(read_benchmark(benchmark_of(log)).get("s")) or 0.0

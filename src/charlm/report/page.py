@@ -108,6 +108,7 @@ def render(results: Results, usage: Usage | None = None) -> Page:
         "in_sample": [
             model.label for model in models if model.metrics["gate_learned_on"] == "validation"
         ],
+        "audited": [model for model in models if model.audit],
         "mixtures": [model.label for model in models if config["models"][model.label]["mixture"]],
         "error_analysis": analyze_errors(first_seeds, results.split),
         "histogram": figures.document_histogram(bits, best_model.color) if len(bits) else None,

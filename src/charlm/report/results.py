@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, NotRequired, TypeAlias, TypedDict, TypeVar
 
 from charlm.checksums import damaged, read_json, read_text
+from charlm.evaluation.audit import Audit
 from charlm.evaluation.baseline import BaselineScores
 from charlm.evaluation.compare import Comparison
 from charlm.evaluation.diagnostics import Diagnostics
@@ -82,6 +83,8 @@ class ModelResults:
     learning_samples: Sequence[LearningSample]
     samples: Sequence[Sample]
     timing: Timing
+    audit: Audit | None
+    """None if it was not made."""
 
 
 @dataclass(frozen=True)
@@ -191,6 +194,7 @@ def _read_model(
             for sample, overlap in zip(samples, overlaps, strict=True)
         ],
         timing=timing,
+        audit=read_json(folder / "audit.json") if (folder / "audit.json").exists() else None,
     )
 
 

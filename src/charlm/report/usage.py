@@ -1,4 +1,4 @@
-"""The time and memory of each rule, from the benchmark files that Snakemake writes."""
+"""The time and memory of each job of a run."""
 
 import os
 import platform
@@ -9,10 +9,8 @@ from pathlib import Path
 
 import torch
 
+from charlm.job_benchmarks import ENDING, number, read_benchmark
 from charlm.report.html import Scale
-from charlm.report.results import read_rows
-
-ENDING = ".benchmark.tsv"
 
 
 @dataclass(frozen=True)
@@ -54,14 +52,14 @@ def read_usage(logs: Path) -> Usage | None:
     """
     found = []
     for path in sorted(logs.rglob(f"*{ENDING}")):
-        (row,) = read_rows(path, "\t", None)[-1:] or [{}]
-        seconds = _number(row.get("s"))
+        row = read_benchmark(path)
+        seconds = number(row.get("s"))
         if seconds is not None:
             name = str(path.relative_to(logs)).removesuffix(ENDING).replace("/", " ")
             begun = path.stat().st_mtime - seconds
-            busy = _number(row.get("cpu_time"))
+            busy = number(row.get("cpu_time"))
             cores = None if busy is None or not seconds else busy / seconds
-            found.append(RuleUsage(name, begun, seconds, _number(row.get("max_rss")), cores))
+            found.append(RuleUsage(name, begun, seconds, number(row.get("max_rss")), cores))
     if not found:
         return None
     first = min(job.begun for job in found)
@@ -82,10 +80,3 @@ def describe_machine() -> str:
     if torch.cuda.is_available():
         parts.append(torch.cuda.get_device_name())
     return ", ".join(parts)
-
-
-def _number(text: str | None) -> float | None:
-    try:
-        return float(text or "")
-    except ValueError:
-        return None

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TypedDict
 
 from charlm.files import atomic, write_text
+from charlm.training.mlflow_run import MlflowRun
 
 try:
     from tensorboardX.proto.event_pb2 import Event
@@ -44,7 +45,7 @@ class HistoryRow(TypedDict):
 
 COLUMNS = tuple(HistoryRow.__annotations__)
 SCORES = ("learning_rate", "train_bits_per_character", "validation_bits_per_character")
-"""The columns that TensorBoard shows."""
+"""The columns that TensorBoard and MLflow show."""
 
 
 def bits(nats: float | None) -> str:
@@ -77,6 +78,11 @@ def has_stalled(history: Sequence[HistoryRow], interval: int) -> bool:
     return len(losses) > interval + 1 and losses[-1] > min(losses[: -interval - 1])
 
 
+def scores(row: HistoryRow) -> dict[str, float]:
+    """Return the `SCORES` of a row that are not empty."""
+    return {name: float(str(value)) for name, value in row.items() if name in SCORES and value}
+
+
 class LiveCurve:
     """The learning curve beside the checkpoints: `history.csv` and TensorBoard events.
 
@@ -84,10 +90,12 @@ class LiveCurve:
 
     Args:
         folder: The folder of the checkpoints.
+        run: A run of MLflow that gets the scores, too.
     """
 
-    def __init__(self, folder: str | Path) -> None:
+    def __init__(self, folder: str | Path, run: MlflowRun | None = None) -> None:
         self.folder = Path(folder)
+        self.run = run
 
     def show(self, history: Sequence[HistoryRow]) -> None:
         """Log the last row and write the curve. Training goes on if the disk is full."""
@@ -102,6 +110,8 @@ class LiveCurve:
             write_text(self.folder / "history.csv", as_csv(history))
             if RecordWriter is not None:
                 write_events(self.folder / "events.out.tfevents", history)
+        if self.run:
+            self.run.log(scores(row), row["step"])
 
 
 def write_events(path: Path, history: Sequence[HistoryRow]) -> None:
@@ -112,8 +122,7 @@ def write_events(path: Path, history: Sequence[HistoryRow]) -> None:
     with atomic(path) as temporary, closing(RecordWriter(str(temporary))) as writer:
         writer.write(Event(wall_time=time.time(), file_version="brain.Event:2").SerializeToString())
         for row in history:
-            for name, value in row.items():
-                if name in SCORES and value:
-                    event = Event(step=row["step"], summary=scalar(name, float(str(value))))
-                    event.wall_time = time.time()
-                    writer.write(event.SerializeToString())
+            for name, value in scores(row).items():
+                event = Event(step=row["step"], summary=scalar(name, value))
+                event.wall_time = time.time()
+                writer.write(event.SerializeToString())

@@ -22,11 +22,12 @@ def validation_interval(validate_every: int | None, steps: int) -> int:
 def decisive_settings(training: TrainingSettings) -> dict[str, object]:
     """Return the settings that determine the model and the learning curve.
 
-    `checkpoint_every` does not. Two values of `validate_every` that lead to the same validations
-    are the same setting: if the number of steps is known, the interval replaces the value.
+    `checkpoint_every` and `mlflow` do not. Two values of `validate_every` that lead to the same
+    validations are the same setting: if the number of steps is known, the interval replaces the
+    value.
     """
     settings = asdict(training)
-    del settings["checkpoint_every"]
+    del settings["checkpoint_every"], settings["mlflow"]
     if training.steps is not None:
         settings["validate_every"] = validation_interval(training.validate_every, training.steps)
     return settings

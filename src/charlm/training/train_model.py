@@ -29,6 +29,7 @@ from charlm.training.history import LiveCurve, as_csv
 from charlm.training.job import TrainingJob
 from charlm.training.launch import launch
 from charlm.training.memory import estimate_memory, log_memory_estimate
+from charlm.training.mlflow_run import MlflowRun
 from charlm.training.networks import initial_network, load_teacher
 from charlm.training.optimization import Optimizer
 from charlm.training.processes import Processes
@@ -124,12 +125,24 @@ def run_job(job: TrainingJob) -> None:
     if snapshot := checkpoints.load():
         trainer.state.restore(snapshot, trainer.processes)
         log.warning("resumed from step %d", trainer.state.step)
-    trainer.run(checkpoints, LiveCurve(job.checkpoints))
+    run = _mlflow_run(job) if trainer.processes.rank == 0 else None
+    trainer.run(checkpoints, LiveCurve(job.checkpoints, run))
+    if run:
+        run.finish()
     if trainer.processes.rank == 0:
         _write_results(job, trainer, precision)
         shutil.rmtree(job.checkpoints, ignore_errors=True)
         with suppress(OSError):  # other models may still be training
             job.checkpoints.parent.rmdir()
+
+
+def _mlflow_run(job: TrainingJob) -> MlflowRun | None:
+    """Return the run of MLflow that shows this training, if the settings ask for one."""
+    if not job.training.mlflow:
+        return None
+    parameters = asdict(job.architecture) | decisive_settings(job.training)
+    *_, corpus, _, model = job.checkpoints.absolute().parts
+    return MlflowRun(job.training.mlflow, job.checkpoints, f"{corpus}/{model}", parameters)
 
 
 def make_trainer(
