@@ -142,6 +142,12 @@ def test_json_lines_that_cannot_be_used_are_rejected(tmp_path: Path) -> None:
     assert reasons[1] == "no JSON object: a list instead"
 
 
+def test_a_comma_after_an_object_is_named(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text('{"text": "a"},\n{"text": "b"}\n')
+    assert read(tmp_path, str(tmp_path / "a.jsonl"))["text"].to_pylist() == ["b"]
+    assert rejected(tmp_path)[0]["reason"] == "a comma after the object; remove it"
+
+
 def test_a_key_that_occurs_twice_rejects_the_object(tmp_path: Path) -> None:
     lines = [
         '{"text": "a", "text": "b"}',

@@ -138,6 +138,8 @@ def _parse_line(line: bytes) -> dict[str, object]:
         what = undecodable(line[error.start :][:6].decode("utf-8", "surrogateescape"), 0)
         raise _UnusableError(f"{what} at offset {error.start}") from None
     except (ValueError, RecursionError) as error:
+        if line.rstrip().endswith(b"},"):
+            raise _UnusableError("a comma after the object; remove it") from None
         raise _UnusableError(f"no JSON object: {one_line(error)}") from None
     if not isinstance(record, dict):
         raise _UnusableError(f"no JSON object: a {type(record).__name__} instead")
