@@ -1,6 +1,8 @@
 """Escapes that make text from untrusted files safe to show in a terminal, a table or a page."""
 
+import json
 import unicodedata
+from collections.abc import Mapping
 
 INVISIBLE = ("Cc", "Cf", "Cs", "Zl", "Zp")
 """Unicode's categories of characters that move the cursor, reorder text or cannot be encoded."""
@@ -34,6 +36,26 @@ JOINERS = "\u200c\u200d"
 def terminal_text(text: str) -> str:
     """Return text of many lines as a terminal may show it; see `printable`."""
     return printable(text, keep=f"\n\t{JOINERS}")
+
+
+def json_text(content: Mapping[str, object], indent: int | None = None) -> str:
+    r"""Return content as JSON with escapes for what `terminal_text` escapes.
+
+    >>> json_text({"text": "é\x9b\u202e"})
+    '{"text": "é\\u009b\\u202e"}'
+    """
+    text = json.dumps(content, indent=indent, ensure_ascii=False)
+    return "".join(
+        character
+        if character in f"\n{JOINERS}" or unicodedata.category(character) not in INVISIBLE
+        else "".join(map("\\u{:04x}".format, _code_units(character)))
+        for character in text
+    )
+
+
+def _code_units(character: str) -> memoryview:
+    """Return the UTF-16 code units of a character."""
+    return memoryview(character.encode("utf-16", "surrogatepass")).cast("H")[1:]
 
 
 def cell(text: str) -> str:
