@@ -7,6 +7,7 @@ import pytest
 
 from charlm.errors import CharlmError
 from charlm.text.tokens import TokenSplit
+from charlm.text.vocabulary import Vocabulary
 from tests.text.corpus import build, encoded, write_corpus
 
 
@@ -36,6 +37,7 @@ def test_missing_or_damaged_tokens_are_an_error(tmp_path: Path, name: str, kept:
     write_corpus(tmp_path, [(0, "train", "a text of several letters")])
     build(tmp_path)
     encoded(tmp_path)
+    vocabulary = Vocabulary.load(tmp_path / "vocabulary.json")
     file = tmp_path / "tokens" / name
     if kept:
         file.write_bytes(file.read_bytes()[:kept])
@@ -43,4 +45,4 @@ def test_missing_or_damaged_tokens_are_an_error(tmp_path: Path, name: str, kept:
         file.unlink()
     what = "is damaged" if kept else "there is no such file"
     with pytest.raises(CharlmError, match=rf"{name}: {what}; make it again: --forcerun encode$"):
-        TokenSplit.load(tmp_path / "tokens", "train")
+        TokenSplit.load(tmp_path / "tokens", "train", vocabulary)

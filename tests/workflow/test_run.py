@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -92,7 +93,7 @@ def test_the_tables_have_the_promised_columns(results: Path) -> None:
 @pytest.mark.parametrize("model", MODELS)
 def test_scores_are_the_mean_over_all_characters(results: Path, model: str) -> None:
     metrics = json.loads((results / f"models/{model}/metrics.json").read_text())
-    baselines = read_json(results / "baselines.json")
+    baselines = read_json(results / "baselines.json", dict[str, Any])
     corpus = pq.read_table(results / "corpus.parquet").to_pandas()
     loaded = charlm.load(results / f"models/{model}")
     assert metrics["parameters"] == sum(p.numel() for p in loaded.model.parameters())

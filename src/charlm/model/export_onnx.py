@@ -10,7 +10,7 @@ from charlm.errors import CharlmError
 from charlm.files import atomic
 from charlm.model.ensemble import member_prefixes
 from charlm.model.plain_weights import plain_weights
-from charlm.model.store import read_architecture
+from charlm.model.store import read_description
 from charlm.model.weights import GATE, TABLES
 from charlm.settings import Architecture, Cell
 
@@ -69,7 +69,8 @@ def export_onnx(model_folder: str | Path, output: str | Path) -> None:
         raise CharlmError(
             f"{output}: needs the package 'onnx'; run `pip install '{DISTRIBUTION}[onnx]'`"
         ) from None
-    architecture, vocabulary = read_architecture(model_folder)
+    description = read_description(model_folder)
+    architecture, vocabulary = description.architecture, description.vocabulary
     if architecture.mixture:
         log.warning("%s: the network alone is exported, without its experts", model_folder)
     weights = {

@@ -9,7 +9,7 @@ import yaml
 from charlm.checksums import read_json
 from charlm.files import write_text
 from charlm.model.baseline_labels import baseline_label
-from charlm.model.store import read_architecture
+from charlm.model.store import read_description
 from charlm.settings import Architecture, Cell, GateSplit
 
 IN_SAMPLE = """
@@ -123,9 +123,10 @@ def write_model_card(
         CharlmError: The model cannot be read.
     """
     name = Path(model_folder).name
-    architecture, vocabulary = read_architecture(model_folder)
-    scores: Metrics = read_json(metrics)
-    others: dict[str, Scores] = read_json(baselines)
+    model = read_description(model_folder)
+    architecture, vocabulary = model.architecture, model.vocabulary
+    scores = read_json(metrics, Metrics)
+    others = read_json(baselines, dict[str, Scores])
     rows: dict[str, Scores] = {name: scores}
     rows |= {baseline_label(key, record): record for key, record in others.items()}
     header = _header(name, dataset or corpus, architecture.cell, scores)

@@ -45,7 +45,7 @@ def read_usage(logs: Path) -> Usage | None:
     """
     found = []
     for path in sorted(logs.rglob(f"*{ENDING}")):
-        (row,) = read_rows(path, "\t", None)[-1:] or [{}]
+        (row,) = read_rows(path, "\t", None, dict)[-1:] or [{}]
         seconds = _number(row.get("s"))
         if seconds is not None:
             name = str(path.relative_to(logs)).removesuffix(ENDING).replace("/", " ")

@@ -16,7 +16,7 @@ from charlm.code_digest import code_digest
 from charlm.errors import CharlmError
 from charlm.files import write_text
 from charlm.model.devices import choose_device, choose_precision, widest_float
-from charlm.model.store import read_architecture, save_model
+from charlm.model.store import read_description, save_model
 from charlm.recurrent import Precision
 from charlm.settings import Architecture, TrainingSettings
 from charlm.text.tokens import TokenSplit
@@ -36,6 +36,7 @@ from charlm.training.schedule import Schedule
 from charlm.training.settings import decisive_settings
 from charlm.training.state import TrainingState
 from charlm.training.streams import Streams
+from charlm.training.timing import Timing
 from charlm.training.trainer import Trainer
 
 log = logging.getLogger(__name__)
@@ -99,11 +100,11 @@ def run_job(job: TrainingJob) -> None:
     device = choose_device(training.device, "training.device")
     precision = choose_precision(training.precision, device)
     vocabulary = Vocabulary.load(job.vocabulary)
-    text = TokenSplit.load(job.tokens, "train").check(len(vocabulary), job.tokens)
+    text = TokenSplit.load(job.tokens, "train", vocabulary)
     if job.mixed:
-        text = text.head(len(split_gate_text(job.tokens, vocabulary.end_of_document).counted))
-    validation_text = TokenSplit.load(job.tokens, "validation").check(len(vocabulary), job.tokens)
-    origin = read_architecture(training.init_from)[0] if training.init_from else None
+        text = text.head(len(split_gate_text(job.tokens, vocabulary).counted))
+    validation_text = TokenSplit.load(job.tokens, "validation", vocabulary)
+    origin = read_description(training.init_from).architecture if training.init_from else None
     job = replace(
         job,
         architecture=automatic_architecture(job.architecture, len(text.tokens), origin),
@@ -219,15 +220,16 @@ def _fingerprint(job: TrainingJob, device: torch.device, precision: Precision) -
 def _write_results(job: TrainingJob, trainer: Trainer, precision: Precision) -> None:
     """Write the files of a training that has ended."""
     state, seconds = trainer.state, trainer.state.seconds
-    timing = {
+    curve = as_csv(state.history)
+    timing: Timing = {
         "seconds": round(seconds, 3),
         "characters_per_second": round(trainer.characters / seconds),
         "threads": torch.get_num_threads() * job.training.processes,
+        "history.csv": checksum_of(curve.encode()),
     }
     state.use_final_weights()
-    curve = as_csv(state.history)
     write_text(job.folder / "history.csv", curve)
-    write_json(job.folder / "timing.json", timing | {"history.csv": checksum_of(curve.encode())})
+    write_json(job.folder / "timing.json", timing)
     save_model(
         job.folder,
         state.model,
