@@ -33,9 +33,14 @@ JOINERS = "\u200c\u200d"
 """Invisible characters that shape others, as in emoji and Persian."""
 
 
-def terminal_text(text: str) -> str:
+def terminal_text(text: object) -> str:
     """Return text of many lines as a terminal may show it; see `printable`."""
     return printable(text, keep=f"\n\t{JOINERS}")
+
+
+def error_line(error: object) -> str:
+    """Return an error's message on one line that a terminal may show; see `printable`."""
+    return printable(error, keep=JOINERS)
 
 
 def json_text(content: Mapping[str, object], indent: int | None = None) -> str:
