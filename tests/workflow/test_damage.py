@@ -149,14 +149,11 @@ def flipped(place: float) -> Callable[[bytes], bytes]:
     return flip
 
 
-DAMAGES = {
+DAMAGES: dict[str, Callable[[bytes], bytes]] = {
     **{f"flip at {place}": flipped(place) for place in (0.1, 0.35, 0.6, 0.85, 1)},
     "cut": lambda data: data[: len(data) // 2],
     "empty": lambda data: b"",
     "foreign": lambda data: b"\xff\xfe of another program \x00",
-    "foreign JSON": lambda data: b"{}",
-    "JSON list": lambda data: b'[{"name": 1}]',
-    "foreign table": lambda data: b"name,value\na,1\n",
 }
 
 
@@ -175,7 +172,8 @@ def test_no_damage_is_silent(results: Path, tmp_path: Path, reader: Reader, name
     path, whole = results / name, (results / name).read_bytes()
     (tmp_path / "whole").mkdir()
     reader(results, tmp_path / "whole")
-    for damage, harm in DAMAGES.items():
+    foreign = {"foreign JSON": lambda data: b"{}"} if name.endswith(".json") else {}
+    for damage, harm in (DAMAGES | foreign).items():
         if damage == "empty" and not whole:
             continue
         output = tmp_path / damage
