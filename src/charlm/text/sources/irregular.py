@@ -24,6 +24,9 @@ SCAN_BYTES = 1 << 18
 MANY_LINES = 12
 """Number of line ends from which a text may be several records."""
 
+LONGEST = 4
+"""Number of the longest texts in which a line may be a numbered record."""
+
 FAR_LONGER = 100
 """Ratio to the mean length from which a text of many lines may be several records."""
 
@@ -184,10 +187,9 @@ def may_be_irregular(data: Block | FileBlock, dialect: Dialect, patterns: Patter
 def doubt_of_longest(
     columns: Sequence[pa.Array], delimiter: str, width: int, line_ends: bool = True
 ) -> Iterator[tuple[int, str]]:
-    """Yield a row and why its text may be several records, for the longest text of each column.
+    """Yield a row and why its text may be several records, for the longest texts of each column.
 
-    Each text with a line that begins like a numbered record is looked at, too. In tab-separated
-    files, texts seldom have tabs, so there it is each text with a tab.
+    In tab-separated files, texts seldom have tabs, so each text with a tab is looked at.
 
     Args:
         columns: The columns.
@@ -204,8 +206,10 @@ def doubt_of_longest(
         if delimiter == "\t":
             rows = np.flatnonzero(pc.match_substring(texts, delimiter)).tolist() or rows
         elif line_ends and width > 1:
-            numbered = pc.match_substring_regex(texts, rf"\n\d+{re.escape(delimiter)}")
-            rows = np.union1d(rows, np.flatnonzero(numbered.fill_null(False))).tolist()
+            numbered = re.compile(rb"\n\d+" + re.escape(delimiter.encode()))
+            for row in np.argsort(sizes)[-LONGEST:-1].tolist():
+                if numbered.search(data, ends[row], ends[row + 1]):
+                    rows.append(row)
         for row in rows:
             text = bytes(data[ends[row] : ends[row + 1]])
             doubt = doubt_of(text, int(sizes.sum()), len(sizes), delimiter, width)
