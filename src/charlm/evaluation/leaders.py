@@ -4,9 +4,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from operator import attrgetter
 from pathlib import Path
+from typing import TypedDict
 
 from charlm.checksums import read_json
-from charlm.evaluation.scores import HELD_OUT, HeldOut, Scores
+from charlm.evaluation.scores import HELD_OUT, HeldOut
 from charlm.model.baseline_labels import baseline_label
 
 
@@ -34,6 +35,19 @@ class Leaders:
             f"{self.model.name} with {self.model.bits:.3f} bits per character on the {self.split} "
             f"text; the best baseline, {self.baseline.name}, {verb} {self.baseline.bits:.3f}"
         )
+
+
+class Score(TypedDict):
+    """What is read of a score."""
+
+    bits_per_character: float
+
+
+class Scores(TypedDict):
+    """What is read of the scores of a model or a baseline; that of an empty split is None."""
+
+    validation: Score | None
+    test: Score | None
 
 
 def model_folders(results: str | Path) -> dict[str, Path]:
