@@ -46,3 +46,12 @@ def test_missing_or_damaged_tokens_are_an_error(tmp_path: Path, name: str, kept:
     what = "is damaged" if kept else "there is no such file"
     with pytest.raises(CharlmError, match=rf"{name}: {what}; make it again: --forcerun encode$"):
         TokenSplit.load(tmp_path / "tokens", "train", vocabulary)
+
+
+def test_ids_outside_the_vocabulary_are_an_error(tmp_path: Path) -> None:
+    write_corpus(tmp_path, [(0, "train", "abc")])
+    build(tmp_path)
+    encoded(tmp_path)  # the ids are 0 to 2 for the letters, and 4 for the end of a document
+    small = Vocabulary(["a", "b"], [1, 1], {"unknown": None, "end_of_document": None})
+    with pytest.raises(CharlmError, match=r"another vocabulary: id 4 is not one of its 2 symbols"):
+        TokenSplit.load(tmp_path / "tokens", "train", small)

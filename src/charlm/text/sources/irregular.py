@@ -139,9 +139,10 @@ def advice_for_fields(row: Row, raw: str, before: str, dialect: Dialect, width: 
     if escaped and not dialect.escapechar:
         return ESCAPES
     mark = re.escape(dialect.mark)
-    if re.search(rf"(?:^|{mark})'[^']*{mark}[^']*'(?:{mark}|[\r\n]*$)", raw):
+    start = raw[:300]  # few characters, since a search can take quadratic time
+    if re.search(rf"(?:^|{mark})'[^']*{mark}[^']*'(?:{mark}|[\r\n]|$)", start):
         return SINGLE_QUOTES
-    if re.search(rf'{mark} +"', raw):
+    if re.search(rf'{mark} +"', start):
         return "remove the spaces before the quotes"
     if (
         dialect.quotes
