@@ -164,6 +164,7 @@ def test_settings_of_csv_take_pandas_values() -> None:
     assert resolved["csv"] == {
         "delimiter": None,
         "quoting": "none",
+        "quotechar": '"',
         "escapechar": "\\",
         "header": None,
         "comment": None,
