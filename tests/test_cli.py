@@ -495,5 +495,14 @@ def test_samples_control_a_terminal_only_if_asked(
     )
 
 
+def test_json_has_escapes_for_control_characters(
+    hostile: Path, capsysbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    assert main(["sample", str(hostile), "--length", "9", "--json"]) == 0
+    text = capsysbinary.readouterr().out.decode()
+    assert not re.search("[\x1b\u202e]", text)
+    assert set(json.loads(text)["text"]) == {"\x1b", "\u202e"}
+
+
 def test_an_error_does_not_control_the_terminal() -> None:
     assert failure("sample", "no\rwhere").startswith(r"no\rwhere/model.json: there is no such")

@@ -13,7 +13,7 @@ PACKAGE = Path(charlm.__file__).parent
 SCRIPTS = PACKAGE.parent.parent / "workflow/scripts"
 # A package or module of one row imports only from the rows above it, and from itself.
 LAYERS = (
-    ("errors", "code_digest", "escaping", "job_benchmarks"),
+    ("errors", "code_digest", "escaping", "job_benchmarks", "json_types"),
     ("files", "progress", "settings"),
     ("checksums",),
     ("text", "recurrent"),

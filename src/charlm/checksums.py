@@ -4,15 +4,16 @@ A checksum finds damage by disks, memory and copies. Only the record of a run (`
 finds changes that were made on purpose.
 """
 
+import difflib
 import json
-import re
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, cast
 
 from charlm.errors import CharlmError
 from charlm.files import write_text
+from charlm.json_types import fits
 
 RULES = {
     "documents.parquet": "ingest",
@@ -37,6 +38,11 @@ RULES = {
 
 CHECKSUM = "checksum"
 """The key of a JSON file's checksum."""
+
+FOREIGN = "is not what charlm writes there"
+"""What is wrong with a whole file of another program or version."""
+
+Kind = TypeVar("Kind")
 
 
 def damaged(path: str | Path, what: str = "is damaged") -> CharlmError:
@@ -63,27 +69,36 @@ def write_json(path: str | Path, content: Mapping[Any, object], *, ascii: bool =
     write_text(path, json.dumps(sealed, indent=1, ensure_ascii=ascii) + "\n")
 
 
-def read_json(path: str | Path) -> Any:
-    """Return the content of a JSON file that `write_json` wrote; the caller names its type.
+def read_json(path: str | Path, kind: type[Kind]) -> Kind:
+    """Return the content of a JSON file that `write_json` wrote.
 
-    A file without a checksum, which another program wrote, is not checked.
+    Args:
+        path: The file. One without a checksum, which another program wrote, is not compared.
+        kind: The type of the content, such as a `TypedDict`.
 
     Raises:
-        CharlmError: The file is missing or damaged.
+        CharlmError: The file is missing, damaged or of another type.
     """
     try:
-        data = Path(path).read_bytes()
-        content = json.loads(data)
+        content = json.loads(Path(path).read_bytes())
         found = content.pop(CHECKSUM, None) if isinstance(content, dict) else None
     except FileNotFoundError:
         raise damaged(path, "there is no such file") from None
     except (RecursionError, ValueError):
         raise damaged(path) from None
-    # If the key is damaged, the file still ends with the checksum.
-    lost = found is None and re.search(rb'": "[0-9a-f]{8}"\s*}\s*$', data)
-    if lost or (found and found != checksum_of(_canonical(json.dumps(content)))):
+    if found is None and _lost_checksum(content):
         raise damaged(path)
-    return content
+    if found is not None and found != checksum_of(_canonical(json.dumps(content))):
+        raise damaged(path)
+    if not content or not fits(content, kind):
+        raise damaged(path, FOREIGN)
+    return cast(Kind, content)
+
+
+def _lost_checksum(content: object) -> bool:
+    """Return whether the last key looks like that of the checksum, but is damaged."""
+    last = next(reversed(content), "") if isinstance(content, dict) else ""
+    return bool(difflib.get_close_matches(last, [CHECKSUM], cutoff=0.8))
 
 
 def read_text(path: str | Path, checksum: str | None) -> str:

@@ -4,12 +4,12 @@
 trains, which does not need pydantic. A test keeps their fields and defaults equal.
 """
 
-import types
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Literal, Self, TypeGuard, Union, get_args, get_origin, get_type_hints
+from typing import Literal, Self, TypeGuard, get_args, get_origin, get_type_hints
 
 from charlm.errors import CharlmError
+from charlm.json_types import fits, options
 
 Auto = Literal["auto"]
 """A value that depends on the training text; see `charlm.training.automatic`."""
@@ -48,14 +48,14 @@ class Settings:
         for key, value in values.items():
             if key not in names:
                 raise CharlmError(f"{where}: unknown key {key!r}; remove it")
-            options = _options(hints[key])
+            allowed = options(hints[key])
             if isinstance(value, Mapping):
-                record = next(filter(_is_record, options), None)
+                record = next(filter(_is_record, allowed), None)
                 value = record.from_mapping(value, f"{where}.{key}") if record else value
             elif isinstance(value, list):
                 value = tuple(value)
-            if not any(_matches(value, option) for option in options):
-                expected = " or ".join(map(_description, options))
+            if not fits(value, hints[key]):
+                expected = " or ".join(map(_description, allowed))
                 raise CharlmError(f"{where}.{key}: expected {expected}, got {value!r}")
             converted[key] = value
         return cls(**converted)
@@ -68,30 +68,6 @@ class Settings:
 
 def _is_record(option: object) -> TypeGuard[type[Settings]]:
     return isinstance(option, type) and issubclass(option, Settings)
-
-
-def _options(annotation: object) -> list[object]:
-    """Return the types and the literal values that an annotation allows.
-
-    >>> _options(float | Literal["auto"] | None)
-    [<class 'float'>, 'auto', None]
-    """
-    if get_origin(annotation) in (Union, types.UnionType):
-        return [option for part in get_args(annotation) for option in _options(part)]
-    if get_origin(annotation) is Literal:
-        return list(get_args(annotation))
-    return [None if annotation is types.NoneType else annotation]
-
-
-def _matches(value: object, option: object) -> bool:
-    if get_origin(option) is tuple:  # of any length, of one type
-        inner = get_args(option)[0]
-        return isinstance(value, tuple) and all(_matches(item, inner) for item in value)
-    if not isinstance(option, type):
-        return value == option
-    if isinstance(value, bool):
-        return option is bool
-    return isinstance(value, (int, float) if option is float else option)
 
 
 def _description(option: object) -> str:

@@ -11,7 +11,7 @@ import pytest
 from charlm.checksums import read_json
 from charlm.cli.audit import describe
 from charlm.errors import CharlmError
-from charlm.evaluation.audit import PREFIX, SECRET, audit, extraction, sample_passages
+from charlm.evaluation.audit import PREFIX, SECRET, Audit, audit, extraction, sample_passages
 from charlm.evaluation.audit import _exposure as exposure
 from charlm.evaluation.audit import _membership as membership
 from charlm.model.ngram_model import NgramModel
@@ -108,7 +108,7 @@ def test_the_audit_reads_a_corpus_and_a_model(tmp_path: Path) -> None:
     save_small_model(tmp_path / "models/small", Vocabulary.load(tmp_path / "vocabulary.json"))
     output = tmp_path / "audit.json"
     record = audit(tmp_path / "models/small", tmp_path, output)
-    assert read_json(output) == record
+    assert read_json(output, Audit) == record
     assert record["extraction"]["training"]["ngram"]["extracted"] > 150
     assert record["extraction"]["training"]["model"]["extracted"] == 0
     assert record["extraction"]["training"]["ngram"]["passages"] == 200

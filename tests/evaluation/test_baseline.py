@@ -40,7 +40,7 @@ def baselines_of(
     encode(folder / "corpus.parquet", vocabulary, tokens, one_stream=one_stream)
     found, scores = folder / "baselines.json", folder / "scores.parquet"
     baseline(vocabulary, tokens, found, scores)
-    return read_json(found), pq.read_table(scores)
+    return read_json(found, dict[str, Any]), pq.read_table(scores)
 
 
 def expected_ngram(

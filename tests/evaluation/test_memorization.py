@@ -3,6 +3,7 @@
 import json
 import random
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pyarrow as pa
@@ -78,7 +79,7 @@ def test_a_match_of_fifty_characters_counts_as_copied(tmp_path: Path) -> None:
     samples.write_text("".join(json.dumps({"text": train[:n]}) + "\n" for n in (49, 50, 60)))
     places = (tmp_path / "corpus.parquet", [samples], tmp_path / "m.json")
     measure_memorization(*places, models=["gru"])
-    assert read_json(tmp_path / "m.json") == {
+    assert read_json(tmp_path / "m.json", dict[str, Any]) == {
         "run": 50,
         "models": {
             "gru": [

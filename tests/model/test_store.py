@@ -14,7 +14,7 @@ from charlm.errors import CharlmError
 from charlm.files import sha256_of
 from charlm.model.mixture import Mixture
 from charlm.model.network import CharacterLanguageModel
-from charlm.model.store import load_model, make_model, read_architecture, save_model
+from charlm.model.store import load_model, make_model, read_description, save_model
 from charlm.settings import Architecture, MixtureSettings
 from charlm.text.vocabulary import Vocabulary
 from tests.model.models import ENSEMBLE, MIXED, SMALL, TIED, VOCABULARY, make, random_tokens
@@ -39,7 +39,7 @@ def test_a_loaded_model_predicts_what_the_saved_one_did(
     tokens = random_tokens(5, 2)
     assert (loaded(tokens)[0] == make(architecture).eval()(tokens)[0]).all()
     assert vocabulary.symbols == VOCABULARY.symbols
-    assert read_architecture(tmp_path)[0] == architecture
+    assert read_description(tmp_path).architecture == architecture
     assert isinstance(loaded, Mixture) == (mixture is not None)
     networks = [module for module in loaded.modules() if isinstance(module, CharacterLanguageModel)]
     assert len(networks) == members

@@ -100,6 +100,8 @@ def test_keys_that_are_left_out_take_the_defaults() -> None:
         ({"corpus": CORPUS | {"csv": {"delimiter": r"\t"}}}, 'a tab is "\\t", in double quotes'),
         ({"corpus": CORPUS | {"csv": {"delimiter": "||"}}}, "'||' should be one ASCII character"),
         ({"corpus": CORPUS | {"csv": {"comment": "a"}}}, "'a' should be one ASCII character"),
+        ({"corpus": CORPUS | {"csv": {"quotechar": "''"}}}, "should be one ASCII mark; change it"),
+        ({"corpus": CORPUS | {"csv": {"quotechar": "'", "escapechar": "'"}}}, "must differ"),
         ({"corpus": CORPUS | {"csv": {"comment": ";", "delimiter": ";"}}}, "must differ"),
         ({"corpus": CORPUS | {"csv": {"header": None}}}, "'text' is a name, and with 'csv.header:"),
         (
@@ -162,6 +164,7 @@ def test_settings_of_csv_take_pandas_values() -> None:
     assert resolved["csv"] == {
         "delimiter": None,
         "quoting": "none",
+        "quotechar": '"',
         "escapechar": "\\",
         "header": None,
         "comment": None,

@@ -1,5 +1,6 @@
 """The command that `charlm run` runs."""
 
+import os
 from itertools import permutations
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import pytest
 
 from charlm.cli import main
 from charlm.errors import CharlmError
-from charlm.pipeline.run import snakemake_command
+from charlm.pipeline.run import environment, snakemake_command
 from tests.conftest import ROOT
 
 
@@ -90,9 +91,21 @@ def test_the_command_is_printed_and_run(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     started: list[list[str]] = []
-    monkeypatch.setattr("os.execv", lambda _, arguments: started.append(arguments))
+    monkeypatch.setattr("os.execve", lambda _, arguments, environment: started.append(arguments))
     assert main(["run", "-n", "sample", "--cores", "3"]) == 0
     printed = capsys.readouterr().out.split()
     assert printed[:4] == ["snakemake", "--cores", "3", "sample"]
     assert printed[-1] == "--dry-run"
     assert started[0][-len(printed) :] == printed
+
+
+def test_without_a_home_to_write_to_the_cache_is_here(
+    elsewhere: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    (elsewhere / "home").mkdir()
+    monkeypatch.setenv("HOME", str(elsewhere / "home"))
+    assert environment() == os.environ
+    (elsewhere / "file").touch()  # root may write to any folder
+    monkeypatch.setenv("HOME", str(elsewhere / "file"))
+    assert environment()["XDG_CACHE_HOME"] == str(elsewhere / ".snakemake/cache")

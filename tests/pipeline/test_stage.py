@@ -14,6 +14,7 @@ ROOT = Path(__file__).parents[2]
     [
         ("pass", 0, ""),
         ("raise CharlmError('a.csv: row 3: no text; add some')", 1, "error: a.csv: row 3: no text"),
+        (r"raise CharlmError('a\nb\x1b.csv: no text')", 1, r"error: a\nb\x1b.csv: no text"),
         ("open('/nowhere/file')", 1, "error: /nowhere/file: No such file or directory; fix"),
         ("raise KeyboardInterrupt", 130, ""),
         ("[][0]", 1, "a defect in charlm; please report it with"),

@@ -88,13 +88,19 @@ def test_a_run_that_makes_something_else_ends_with_its_files(run: Path) -> None:
     )
 
 
+KILLED = (
+    f"it was killed, perhaps for lack of memory, or could not start; see {LOG}, or run again with "
+    "--verbose"
+)
+
+
 @pytest.mark.parametrize(
     ("log", "line"),
     [
         ("reading\nerror: a.csv: row 3: bad; fix it\n", "a.csv: row 3: bad; fix it"),
         ("a defect in charlm\nKeyError: 1\n", f"a defect in charlm; please report it with {LOG}"),
-        ("step 1\n", f"it was killed or could not start; see {LOG}, or run again with --verbose"),
-        ("", f"it was killed or could not start; see {LOG}, or run again with --verbose"),
+        ("step 1\n", KILLED),
+        ("", KILLED),
     ],
 )
 def test_a_failed_run_ends_with_the_line_that_matters(run: Path, log: str, line: str) -> None:

@@ -567,10 +567,10 @@ def test_the_checksums_are_those_of_the_files(page: ParsedPage, folder: Path) ->
 
 def test_the_timing(page: ParsedPage) -> None:
     assert page.tables["Training time"][1:] == [
-        ["lstm.seed1", "12.2", "34,567"],
-        ["lstm.seed2", "13.2", "34,568"],
-        ["lstm.seed7", "14.2", "34,569"],
-        ["gru", "15.2", "34,570"],
+        ["lstm.seed1", "12.2", "34,567", "cpu0", "engine0", "float0"],
+        ["lstm.seed2", "13.2", "34,568", "cpu1", "engine1", "float1"],
+        ["lstm.seed7", "14.2", "34,569", "cpu2", "engine2", "float2"],
+        ["gru", "15.2", "34,570", "cpu3", "engine3", "float3"],
     ]
 
 

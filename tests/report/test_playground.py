@@ -221,7 +221,7 @@ def test_the_counts_that_fit_are_kept_and_their_cost_is_measured(
     pruned = embed(folders, results / "tokens", "test")
     assert not pruned.too_large
     assert room / 2 < len(pruned.counts[0]["data"]) <= room
-    tokens = TokenSplit.load(results / "tokens", "test").tokens
+    tokens = TokenSplit.load(results / "tokens", "test", VOCABULARY).tokens
     for each in pruned.fidelity:
         assert each.share is not None
         assert 0.1 < each.share < 0.9

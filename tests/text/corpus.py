@@ -109,4 +109,5 @@ def encoded(folder: Path, one_stream: bool | None = False) -> dict[str, TokenSpl
     """Encode the corpus in a folder with its vocabulary; return the splits."""
     places = (folder / name for name in ("corpus.parquet", "vocabulary.json", "tokens"))
     encode(*places, one_stream=one_stream)
-    return {name: TokenSplit.load(folder / "tokens", name) for name in NAMES}
+    vocabulary = Vocabulary.load(folder / "vocabulary.json")
+    return {name: TokenSplit.load(folder / "tokens", name, vocabulary) for name in NAMES}

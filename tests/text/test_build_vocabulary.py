@@ -1,6 +1,7 @@
 """The symbols of a corpus, in order and counted."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -42,7 +43,7 @@ def test_symbols_come_in_the_order_of_the_notebook(
 def test_the_content_of_the_file(tmp_path: Path) -> None:
     write_corpus(tmp_path, [(0, "train", "abca"), (1, "validation", "z"), (2, "train", "é")])
     build(tmp_path)
-    assert read_json(tmp_path / "vocabulary.json") == {
+    assert read_json(tmp_path / "vocabulary.json", dict[str, Any]) == {
         "unit": "character",
         "symbols": ["a", "b", "c", "é", "<unknown>", "<end_of_document>"],
         "counts": [2, 1, 1, 1, 0, 2],

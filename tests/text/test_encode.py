@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -95,7 +96,7 @@ def test_the_summary_counts_a_document_that_is_cut_once(tmp_path: Path) -> None:
     write_corpus(tmp_path, rows, row_group_size=2)
     build(tmp_path, unit="byte")
     encoded(tmp_path)
-    assert read_json(tmp_path / "tokens/summary.json") == {
+    assert read_json(tmp_path / "tokens/summary.json", dict[str, Any]) == {
         "one_stream": False,
         "sizes": {
             "train": {"documents": 2, "characters": 5},

@@ -7,6 +7,7 @@ import pytest
 
 from charlm.errors import CharlmError
 from charlm.text.tokens import TokenSplit
+from charlm.text.vocabulary import Vocabulary
 from tests.text.corpus import build, encoded, write_corpus
 
 
@@ -48,6 +49,7 @@ def test_missing_or_damaged_tokens_are_an_error(tmp_path: Path, name: str, kept:
     write_corpus(tmp_path, [(0, "train", "a text of several letters")])
     build(tmp_path)
     encoded(tmp_path)
+    vocabulary = Vocabulary.load(tmp_path / "vocabulary.json")
     file = tmp_path / "tokens" / name
     if kept:
         file.write_bytes(file.read_bytes()[:kept])
@@ -55,4 +57,13 @@ def test_missing_or_damaged_tokens_are_an_error(tmp_path: Path, name: str, kept:
         file.unlink()
     what = "is damaged" if kept else "there is no such file"
     with pytest.raises(CharlmError, match=rf"{name}: {what}; make it again: --forcerun encode$"):
-        TokenSplit.load(tmp_path / "tokens", "train")
+        TokenSplit.load(tmp_path / "tokens", "train", vocabulary)
+
+
+def test_ids_outside_the_vocabulary_are_an_error(tmp_path: Path) -> None:
+    write_corpus(tmp_path, [(0, "train", "abc")])
+    build(tmp_path)
+    encoded(tmp_path)  # the ids are 0 to 2 for the letters, and 4 for the end of a document
+    small = Vocabulary(["a", "b"], [1, 1], {"unknown": None, "end_of_document": None})
+    with pytest.raises(CharlmError, match=r"another vocabulary: id 4 is not one of its 2 symbols"):
+        TokenSplit.load(tmp_path / "tokens", "train", small)

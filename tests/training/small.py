@@ -112,10 +112,11 @@ def run(
 def new_trainer(folder: Path, arguments: Arguments) -> Trainer:
     """Return a trainer on the corpus in `folder`, before its first step."""
     device = torch.device("cpu")
+    vocabulary = Vocabulary.load(folder / "vocabulary.json")
     return make_trainer(
-        Vocabulary.load(folder / "vocabulary.json"),
-        TokenSplit.load(folder / "tokens", "train"),
-        TokenSplit.load(folder / "tokens", "validation"),
+        vocabulary,
+        TokenSplit.load(folder / "tokens", "train", vocabulary),
+        TokenSplit.load(folder / "tokens", "validation", vocabulary),
         architecture=arguments["architecture"],
         training=arguments["training"],
         device=device,

@@ -40,10 +40,11 @@ def never(work: Callable[[], None]) -> Callable[[], object]:
 
 
 def new_trainer(folder: Path, arguments: Arguments, device: str = "cpu") -> Trainer:
+    vocabulary = Vocabulary.load(folder / "vocabulary.json")
     return make_trainer(
-        Vocabulary.load(folder / "vocabulary.json"),
-        TokenSplit.load(folder / "tokens", "train"),
-        TokenSplit.load(folder / "tokens", "validation"),
+        vocabulary,
+        TokenSplit.load(folder / "tokens", "train", vocabulary),
+        TokenSplit.load(folder / "tokens", "validation", vocabulary),
         architecture=arguments["architecture"],
         training=arguments["training"],
         device=torch.device(device),

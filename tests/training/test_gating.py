@@ -36,7 +36,7 @@ def write_splits(folder: Path, train: Integers, validation: int, test: int) -> N
         names = ("start", "tokens", "characters", "unknown_characters")
         table = pa.table({column: [0] for column in names})
         pq.write_table(table, folder / f"{name}.documents.parquet")
-    (folder / "summary.json").write_text('{"one_stream": false}')
+    (folder / "summary.json").write_text('{"one_stream": false, "sizes": {}}')
 
 
 def documents(lengths: list[int]) -> Integers:
@@ -47,7 +47,7 @@ def documents(lengths: list[int]) -> Integers:
 def test_the_gate_learns_on_the_validation_split_beside_a_test_split(tmp_path: Path) -> None:
     train = documents([10] * 50)
     write_splits(tmp_path, train, validation=LEAST, test=20)
-    text = split_gate_text(tmp_path, END)
+    text = split_gate_text(tmp_path, VOCABULARY)
     assert text.source == "validation"
     assert text.counted.tolist() == train.tolist()
     assert text.gate.tolist() == [3] * LEAST
@@ -60,7 +60,9 @@ def test_otherwise_it_learns_on_the_beginning_of_the_training_split(
 ) -> None:
     train = documents([8] * 9000)
     write_splits(tmp_path, train, validation, test)
-    text = split_gate_text(tmp_path, end_of_document)
+    special = {"unknown": None, "end_of_document": end_of_document}
+    vocabulary = Vocabulary(VOCABULARY.symbols, VOCABULARY.counts, special)
+    text = split_gate_text(tmp_path, vocabulary)
     assert text.source == "train_head"
     assert [*text.gate, *text.counted] == train.tolist()
     assert len(text.gate) == pytest.approx(HEAD * len(train), abs=8)
@@ -73,7 +75,7 @@ def test_otherwise_it_learns_on_the_beginning_of_the_training_split(
 )
 def test_the_beginning_of_a_short_text_is_longer(tmp_path: Path, length: int, head: int) -> None:
     write_splits(tmp_path, np.zeros(length, np.uint8), validation=0, test=0)
-    text = split_gate_text(tmp_path, END)
+    text = split_gate_text(tmp_path, VOCABULARY)
     assert (len(text.counted), len(text.gate)) == (length - head, head)
 
 

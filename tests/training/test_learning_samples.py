@@ -8,7 +8,7 @@ import torch
 from charlm.checksums import read_json
 from charlm.errors import CharlmError
 from charlm.text.symbols import Unit
-from charlm.training.learning_samples import draw_learning_samples
+from charlm.training.learning_samples import LearningSamples, draw_learning_samples
 from tests.training.small import new_trainer, outputs, run, settings, stop_after, write_corpus
 
 DROPOUTS = {"output_dropout": 0.2, "weight_dropout": 0.2, "average": 0.9, "learning_rate": 0.05}
@@ -18,7 +18,7 @@ DROPOUTS = {"output_dropout": 0.2, "weight_dropout": 0.2, "average": 0.9, "learn
 def test_each_validation_draws_the_same_three_temperatures(tmp_path: Path, unit: Unit) -> None:
     write_corpus(tmp_path, unit=unit)
     model = run(tmp_path, "m", settings(steps=60, learning_rate=0.05, sample_while_training=30))
-    samples = read_json(model / "learning_samples.json")["samples"]
+    samples = read_json(model / "learning_samples.json", LearningSamples)["samples"]
     assert [sample["step"] for sample in samples[::3]] == list(range(6, 61, 6))
     assert [sample["temperature"] for sample in samples] == [0.5, 0.8, 1.0] * 10
     assert all(0 < len(sample["text"]) <= 30 for sample in samples)
@@ -33,7 +33,7 @@ def test_samples_do_not_disturb_the_training(tmp_path: Path) -> None:
     )
     for name in ("model.safetensors", "history.csv"):
         assert with_samples[name] == without[name], name
-    assert read_json(tmp_path / "0/learning_samples.json") == {"samples": []}
+    assert read_json(tmp_path / "0/learning_samples.json", LearningSamples) == {"samples": []}
 
 
 def test_random_numbers_weights_and_mode_stay_as_they_are(tmp_path: Path) -> None:
@@ -57,7 +57,7 @@ def test_a_resumed_training_has_the_samples_from_before(tmp_path: Path) -> None:
     stop_after(tmp_path, "m", settings(steps=40), steps=23)
     resumed = run(tmp_path, "m", settings(steps=40))
     assert outputs(resumed) == outputs(whole)
-    assert len(read_json(resumed / "learning_samples.json")["samples"]) == 3 * 10
+    assert len(read_json(resumed / "learning_samples.json", LearningSamples)["samples"]) == 3 * 10
 
 
 def test_nothing_is_drawn_from_weights_that_are_not_finite(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import torch
 
 from charlm.model.mixture import Mixture
 from charlm.model.scoring import validation_loss
-from charlm.model.store import load_model, read_architecture
+from charlm.model.store import load_model, read_description
 from charlm.settings import MixtureSettings
 from charlm.training.mix_model import mix_model
 from tests.training.small import TEXT, outputs, run, settings, write_corpus
@@ -52,7 +52,7 @@ def test_a_mixture_predicts_better_than_its_network(tmp_path: Path, source: str)
     description = json.loads((first / "model.json").read_text())
     assert description["training"].pop("gate_learned_on") == source
     assert description["training"] == json.loads((network / "model.json").read_text())["training"]
-    assert read_architecture(first)[0].mixture == SETTINGS
+    assert read_description(first).architecture.mixture == SETTINGS
 
 
 def test_the_experts_have_counted_all_of_the_training_text(tmp_path: Path) -> None:
@@ -71,7 +71,7 @@ def test_without_a_mixture_the_network_is_the_model(tmp_path: Path) -> None:
     network = run(tmp_path, "network", settings())
     model = mixed(tmp_path, network, "m", None)
     assert outputs(model)["model.safetensors"] == outputs(network)["model.safetensors"]
-    assert read_architecture(model)[0] == read_architecture(network)[0]
+    assert read_description(model).architecture == read_description(network).architecture
     assert json.loads((model / "model.json").read_text())["training"]["gate_learned_on"] is None
 
 

@@ -77,8 +77,8 @@ def test_the_network_of_a_mixture_does_not_read_what_its_gate_learns_on(tmp_path
     train = np.load(tmp_path / "tokens/train.npy")
     mixed = outputs(run(tmp_path, "mixed", settings(steps=70), mixed=True))
     assert mixed != outputs(run(tmp_path, "alone", settings(steps=70)))
-    end = Vocabulary.load(tmp_path / "vocabulary.json").end_of_document
-    seen = len(split_gate_text(tmp_path / "tokens", end).counted)
+    vocabulary = Vocabulary.load(tmp_path / "vocabulary.json")
+    seen = len(split_gate_text(tmp_path / "tokens", vocabulary).counted)
     train[seen:-1] = train[seen:-1][::-1]
     write_tokens(tmp_path, "train", train)
     assert outputs(run(tmp_path, "reversed", settings(steps=70), mixed=True)) == mixed

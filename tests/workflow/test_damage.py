@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from charlm.checksums import read_json
 from charlm.errors import CharlmError
 from charlm.evaluation.baseline import baseline
 from charlm.evaluation.compare import compare
@@ -21,6 +22,7 @@ from charlm.settings import MixtureSettings
 from charlm.text.build_vocabulary import build_vocabulary
 from charlm.text.encode import encode
 from charlm.text.tokens import TokenSplit
+from charlm.text.vocabulary import Vocabulary
 from charlm.training.mix_model import mix_model
 from tests.conftest import digests
 from tests.text.corpus import clean_documents
@@ -58,7 +60,8 @@ def read_baseline(results: Path, output: Path) -> None:
 
 def read_train(results: Path, output: Path) -> None:
     """Read what training reads."""
-    train = TokenSplit.load(results / "tokens", "train")
+    vocabulary = Vocabulary.load(results / "vocabulary.json")
+    train = TokenSplit.load(results / "tokens", "train", vocabulary)
     (output / "tokens").write_bytes(train.tokens.tobytes())
 
 
@@ -147,7 +150,7 @@ def flipped(place: float) -> Callable[[bytes], bytes]:
     return flip
 
 
-DAMAGES = {
+DAMAGES: dict[str, Callable[[bytes], bytes]] = {
     **{f"flip at {place}": flipped(place) for place in (0.1, 0.35, 0.6, 0.85, 1)},
     "cut": lambda data: data[: len(data) // 2],
     "empty": lambda data: b"",
@@ -170,7 +173,8 @@ def test_no_damage_is_silent(results: Path, tmp_path: Path, reader: Reader, name
     path, whole = results / name, (results / name).read_bytes()
     (tmp_path / "whole").mkdir()
     reader(results, tmp_path / "whole")
-    for damage, harm in DAMAGES.items():
+    foreign = {"foreign JSON": lambda data: b"{}"} if name.endswith(".json") else {}
+    for damage, harm in (DAMAGES | foreign).items():
         if damage == "empty" and not whole:
             continue
         output = tmp_path / damage
@@ -188,3 +192,30 @@ def test_no_damage_is_silent(results: Path, tmp_path: Path, reader: Reader, name
                 assert digests(output) == digests(tmp_path / "whole"), f"{damage} is silent"
         finally:
             path.write_bytes(whole)
+
+
+@pytest.mark.parametrize("name", ["history.csv", "timing.json", "metrics.json", "diagnostics.json"])
+def test_a_foreign_file_beside_a_model_is_called_that(
+    results: Path, tmp_path: Path, name: str
+) -> None:
+    """Without a checksum, the content shows it."""
+    folder = results / MODEL
+    whole = {path: path.read_bytes() for path in (folder / "timing.json", folder / name)}
+    record = '{"seconds": "5", "test": {"loss": 1}}'
+    foreign = "step,loss\n1,2.5\n" if name == "history.csv" else record
+    try:
+        (folder / "timing.json").write_text('{"seconds": 1.5, "characters_per_second": 20}')
+        (folder / name).write_text(foreign)
+        with pytest.raises(CharlmError, match=rf"{name}: is not what charlm writes there; make it"):
+            read_report(results, tmp_path)
+    finally:
+        for path, data in whole.items():
+            path.write_bytes(data)
+
+
+def test_the_last_value_of_a_foreign_file_may_look_like_a_checksum(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text('{"sha": "0123abcd"}')
+    assert read_json(tmp_path / "a.json", dict[str, str]) == {"sha": "0123abcd"}
+    (tmp_path / "a.json").write_text('{"chdcksum": "0123abcd"}')
+    with pytest.raises(CharlmError, match="is damaged"):
+        read_json(tmp_path / "a.json", dict[str, str])

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -15,6 +16,7 @@ import pytest
 
 import charlm
 from charlm.checksums import read_json
+from charlm.evaluation.audit import Audit
 from tests.conftest import TINY, Checkout
 
 CONFIG = ("--configfile", TINY)
@@ -93,7 +95,7 @@ def test_the_tables_have_the_promised_columns(results: Path) -> None:
 @pytest.mark.parametrize("model", MODELS)
 def test_scores_are_the_mean_over_all_characters(results: Path, model: str) -> None:
     metrics = json.loads((results / f"models/{model}/metrics.json").read_text())
-    baselines = read_json(results / "baselines.json")
+    baselines = read_json(results / "baselines.json", dict[str, Any])
     corpus = pq.read_table(results / "corpus.parquet").to_pandas()
     loaded = charlm.load(results / f"models/{model}")
     assert metrics["parameters"] == sum(p.numel() for p in loaded.model.parameters())
@@ -259,7 +261,8 @@ def test_an_audit_reaches_the_card_and_the_report(tiny_copy: Checkout) -> None:
     assert tiny_copy.planned(*CONFIG) == {"model_card", "report", "all"}
     done = tiny_copy.snakemake(*CONFIG)
     assert done.returncode == 0, done.stderr
-    extracted = read_json(model / "audit.json")["extraction"]["training"]["model"]["extracted"]
+    audit = read_json(model / "audit.json", Audit)
+    extracted = audit["extraction"]["training"]["model"]["extracted"]
     assert f"continues {extracted} of\n200 passages" in (model / "README.md").read_text("utf-8")
     assert "Measured" not in (model / "../lstm/README.md").read_text("utf-8")
     assert 'href="#audit"' in (tiny_copy.folder / "results/tiny/report.html").read_text("utf-8")

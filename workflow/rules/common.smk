@@ -7,6 +7,7 @@ from snakemake.io import contains_wildcard
 
 from charlm.pipeline.config import resolve
 from charlm.errors import CharlmError
+from charlm.escaping import error_line, terminal_text
 from charlm.pipeline.model_dependencies import FILES, KEYS, ModelDependencies
 from charlm.code_digest import code_digest
 from charlm.text.cleaning.profiles import rules_of
@@ -28,7 +29,7 @@ try:
     config = resolve(config, CONFIG_FILES)
     rules_of(**config["cleaning"])
 except CharlmError as error:
-    raise WorkflowError(str(error)) from None
+    raise WorkflowError(terminal_text(error)) from None
 
 
 # The prefix of all paths if another workflow uses this one as a module.
@@ -51,7 +52,7 @@ except CharlmError as error:
     sources = recorded_sources(f"{PREFIX}{RESULTS}/documents.parquet", INGESTED)
     sources_missing = True
     if not sources:
-        raise WorkflowError(str(error)) from None
+        raise WorkflowError(error_line(error)) from None
 
 
 def user_files(files):
@@ -89,7 +90,7 @@ if workflow.is_main_process:
         if not sources_missing:
             check_columns(**config["corpus"])
     except CharlmError as error:
-        raise WorkflowError(str(error)) from None
+        raise WorkflowError(error_line(error)) from None
     for source in SOURCES:
         file = source.flags.get("storage_object")
         if file is not None and not exists_in_store(file):
@@ -108,7 +109,7 @@ if workflow.is_main_process:
     try:
         DEPENDENCIES.check(CONFIG_FILES)
     except CharlmError as error:
-        raise WorkflowError(str(error)) from None
+        raise WorkflowError(error_line(error)) from None
 ENVIRONMENT = "../envs/charlm.yaml"
 CACHED = workflow.workflow_settings.cache is not None  # --cache
 

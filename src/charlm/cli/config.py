@@ -7,6 +7,7 @@ import click
 
 from charlm.cli.output import write
 from charlm.errors import CharlmError
+from charlm.escaping import json_text
 from charlm.pipeline.json_object import JsonObject
 
 
@@ -17,7 +18,7 @@ def command(file: str) -> None:
 
     `charlm train` takes that JSON on a machine without pydantic and YAML.
     """
-    write(json.dumps(resolved(file), indent=1, ensure_ascii=False) + "\n")
+    write(json_text(resolved(file), indent=1) + "\n")
 
 
 def resolved(file: str) -> JsonObject:

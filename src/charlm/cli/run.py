@@ -30,11 +30,12 @@ def command(words: Sequence[str], cores: str, dry_run: bool, verbose: bool) -> N
     from charlm.pipeline.project import check_installed
 
     check_installed("run")
-    from charlm.pipeline.run import python_command, snakemake_command
+    from charlm.pipeline.run import environment, python_command, snakemake_command
 
     flags = {"--dry-run": dry_run, "--verbose": verbose}
     options = [flag for flag, given in flags.items() if given]
     snakemake = snakemake_command(words, cores=cores, options=options)
     write(f"{shlex.join(snakemake)}\n")
     started = python_command(snakemake)
-    os.execv(started[0], started)  # so that Ctrl-C and the exit status are Snakemake's
+    # The exit status and the reaction to Ctrl-C are then those of Snakemake.
+    os.execve(started[0], started, environment())

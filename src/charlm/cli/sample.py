@@ -1,6 +1,5 @@
 """`charlm sample`: sample text from a model."""
 
-import json
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +11,7 @@ import click
 from charlm.cli.model_options import best_model, check_model, device_option
 from charlm.cli.output import for_terminal, write
 from charlm.errors import CharlmError
+from charlm.escaping import json_text
 
 if TYPE_CHECKING:
     from charlm.model.sampling import OnUnknown
@@ -130,7 +130,7 @@ def command(
     again, drawn = tee(each for first in firsts for each in first.repeated(num_samples))
     for request, sample in zip(again, trained.samples(drawn), strict=True):
         if as_json:
-            write(json.dumps(sample_record(request, sample), ensure_ascii=False) + "\n")
+            write(json_text(sample_record(request, sample)) + "\n")
         else:
             write(show(f"{request.prompt}{sample.text}") + "\n\n")
 

@@ -115,7 +115,7 @@ def audit(
     canaries = read_canaries(corpus)
     texts = _texts_by_kind(corpus, canaries)
     folder = Path(results) / "tokens"
-    train = TokenSplit.load(folder, "train").check(len(trained.vocabulary), folder)
+    train = TokenSplit.load(folder, "train", trained.vocabulary)
     ngram = TrainedModel(
         NgramModel.counted(trained.vocabulary, np.asarray(train.tokens), ORDER).eval(),
         trained.vocabulary,

@@ -8,7 +8,7 @@ import logging
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 from pathlib import Path
-from typing import NotRequired, TypedDict
+from typing import NotRequired
 
 import numpy as np
 import numpy.typing as npt
@@ -20,7 +20,7 @@ from charlm.evaluation.ngrams import Smoothing, ngram_costs
 from charlm.evaluation.scores import (
     HELD_OUT,
     HeldOut,
-    Score,
+    Scores,
     document_nats,
     document_score_table,
     score_of_split,
@@ -41,13 +41,11 @@ PPMD_ORDERS = range(4, 11)
 HIGHEST_NGRAM_ORDER = 10
 
 
-class BaselineScores(TypedDict):
-    """The scores of a baseline in `baselines.json`; that of an empty split is None."""
+class BaselineScores(Scores):
+    """The scores of a baseline in `baselines.json`."""
 
     order: NotRequired[int]
     """The order of an n-gram model, or the longest context of PPMd."""
-    validation: Score | None
-    test: Score | None
 
 
 def baseline(
@@ -69,8 +67,8 @@ def baseline(
             bits_per_character.
     """
     symbols = Vocabulary.load(vocabulary)
-    train = TokenSplit.load(tokens, "train")
-    held_out = {name: TokenSplit.load(tokens, name) for name in HELD_OUT}
+    train = TokenSplit.load(tokens, "train", symbols)
+    held_out = {name: TokenSplit.load(tokens, name, symbols) for name in HELD_OUT}
     orders: dict[str, int] = {"ngram": NGRAM_ORDER}
     costs, orders["kneser_ney"] = _ngram_nats(symbols, train, held_out)
     compressor_costs, orders["ppmd"] = _compressor_nats(symbols, train, held_out)

@@ -2,7 +2,6 @@
 
 import logging
 from pathlib import Path
-from typing import TypedDict
 
 import pyarrow as pa
 
@@ -12,6 +11,7 @@ from charlm.evaluation.scores import (
     HELD_OUT,
     HeldOut,
     Score,
+    Scores,
     by_document,
     document_nats,
     document_score_table,
@@ -19,7 +19,7 @@ from charlm.evaluation.scores import (
 )
 from charlm.model.devices import choose_device
 from charlm.model.scoring import predictions
-from charlm.model.store import load_model, read_description
+from charlm.model.store import load_model, read_training
 from charlm.settings import GateSplit
 from charlm.text.tables import write_table
 from charlm.text.tokens import TokenSplit
@@ -27,11 +27,9 @@ from charlm.text.tokens import TokenSplit
 log = logging.getLogger(__name__)
 
 
-class Metrics(TypedDict):
-    """The content of `metrics.json`; the score of an empty split is None."""
+class Metrics(Scores):
+    """The content of `metrics.json`."""
 
-    validation: Score | None
-    test: Score | None
     parameters: int
     steps: int
     device: str
@@ -66,12 +64,12 @@ def evaluate(
     """
     chosen = choose_device(device, "training.device")
     model, vocabulary = load_model(model_folder, device=chosen)
-    training = read_description(model_folder)["training"]
+    training = read_training(model_folder)
     scores: dict[HeldOut, Score | None] = {}
     details: dict[HeldOut, Diagnostics | None] = {}
     tables = []
     for name in HELD_OUT:
-        split = TokenSplit.load(tokens, name)
+        split = TokenSplit.load(tokens, name, vocabulary)
         found = predictions(model, split.texts, vocabulary.end_of_document)
         nats = document_nats([each["nats"] for each in found], split, vocabulary.unknown_nats)
         score = scores[name] = score_of_split(nats, split)

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from operator import attrgetter
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 from charlm.checksums import read_json
 from charlm.evaluation.scores import HELD_OUT, HeldOut
@@ -37,6 +37,19 @@ class Leaders:
         )
 
 
+class Score(TypedDict):
+    """What is read of a score."""
+
+    bits_per_character: float
+
+
+class Scores(TypedDict):
+    """What is read of the scores of a model or a baseline; that of an empty split is None."""
+
+    validation: Score | None
+    test: Score | None
+
+
 def model_folders(results: str | Path) -> dict[str, Path]:
     """Return the folders of the trained models in a folder `results/{corpus}`, by name."""
     found = sorted(Path(results, "models").glob("*/model.safetensors"))
@@ -49,13 +62,12 @@ def leaders(results: str | Path) -> Leaders | None:
     Args:
         results: The folder `results/{corpus}`.
     """
-    metrics = {
-        name: _read(folder / "metrics.json") for name, folder in model_folders(results).items()
-    }
-    baselines = {
-        baseline_label(name, scores): scores
-        for name, scores in _read(Path(results, "baselines.json")).items()
-    }
+    files = {name: folder / "metrics.json" for name, folder in model_folders(results).items()}
+    metrics = {name: read_json(file, Scores) for name, file in files.items() if file.exists()}
+    baselines: dict[str, Scores] = {}
+    if (file := Path(results, "baselines.json")).exists():
+        for name, scores in read_json(file, dict[str, Scores]).items():
+            baselines[baseline_label(name, scores)] = scores
     for split in reversed(HELD_OUT):
         models, others = list(_scored(metrics, split)), list(_scored(baselines, split))
         if models and others:
@@ -64,13 +76,8 @@ def leaders(results: str | Path) -> Leaders | None:
     return None
 
 
-def _read(file: Path) -> dict[str, Any]:
-    """Return the JSON object in a file, empty if there is no such file."""
-    return dict(read_json(file)) if file.exists() else {}
-
-
-def _scored(scores: Mapping[str, Mapping[str, Any]], split: HeldOut) -> Iterator[Leader]:
+def _scored(scores: Mapping[str, Scores], split: HeldOut) -> Iterator[Leader]:
     """Yield the systems that have a score on a split."""
     for name, each in scores.items():
-        if each.get(split):
-            yield Leader(name, each[split]["bits_per_character"])
+        if score := each[split]:
+            yield Leader(name, score["bits_per_character"])

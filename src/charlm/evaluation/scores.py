@@ -30,6 +30,13 @@ class Score(TypedDict):
     characters: int
 
 
+class Scores(TypedDict):
+    """The scores of a model or a baseline; that of an empty split is None."""
+
+    validation: Score | None
+    test: Score | None
+
+
 Scalar = TypeVar("Scalar", bound=np.generic)
 
 

@@ -18,4 +18,4 @@ def baseline_label(name: str, record: Mapping[str, object]) -> str:
     >>> baseline_label("kneser_ney", {"order": 8})
     'Kneser-Ney, order 8'
     """
-    return BASELINE_LABELS[name].format_map(record)
+    return BASELINE_LABELS.get(name, name).format_map({"order": "?", **record})

@@ -13,7 +13,7 @@ from charlm.model.contexts import WORDS
 from charlm.model.ensemble import member_prefixes
 from charlm.model.experts import expert_list
 from charlm.model.plain_weights import identifier, plain_weights
-from charlm.model.store import load_model, make_contexts, read_architecture
+from charlm.model.store import load_model, make_contexts, read_description
 from charlm.settings import Architecture, Cell
 
 MAX_BYTES = 2_000_000_000
@@ -78,7 +78,8 @@ def export_onnx(model_folder: str | Path, output: str | Path) -> None:
         ) from None
     from charlm.model.onnx_mixture import add_mixture
 
-    architecture, vocabulary = read_architecture(model_folder)
+    description = read_description(model_folder)
+    architecture, vocabulary = description.architecture, description.vocabulary
     weights = plain_weights(model_folder)
     if sum(array.nbytes for array in weights.values()) > MAX_BYTES:
         raise CharlmError(

@@ -9,7 +9,7 @@ import yaml
 from charlm.checksums import read_json
 from charlm.files import write_text
 from charlm.model.baseline_labels import baseline_label
-from charlm.model.store import read_architecture
+from charlm.model.store import read_description
 from charlm.settings import Architecture, Cell, GateSplit
 
 IN_SAMPLE = """
@@ -161,9 +161,10 @@ def write_model_card(
     """
     name = Path(model_folder).name
     audit = Path(model_folder) / "audit.json"
-    architecture, vocabulary = read_architecture(model_folder)
-    scores: Metrics = read_json(metrics)
-    others: dict[str, Scores] = read_json(baselines)
+    model = read_description(model_folder)
+    architecture, vocabulary = model.architecture, model.vocabulary
+    scores = read_json(metrics, Metrics)
+    others = read_json(baselines, dict[str, Scores])
     rows: dict[str, Scores] = {name: scores}
     rows |= {baseline_label(key, record): record for key, record in others.items()}
     header = _header(name, dataset or corpus, architecture.cell, scores)
@@ -193,7 +194,7 @@ def write_model_card(
         strongest=_describe_strongest(scores, others),
         footnote=IN_SAMPLE if scores["gate_learned_on"] == "validation" else "",
         cell_name=architecture.cell.upper(),
-        audit=_describe_audit(read_json(audit)) if audit.exists() else "",
+        audit=_describe_audit(read_json(audit, Audit)) if audit.exists() else "",
     )
     write_text(card, text)
 

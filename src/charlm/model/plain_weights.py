@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from charlm.model.ensemble import member_prefixes
-from charlm.model.store import load_weights, read_architecture
+from charlm.model.store import load_weights, read_description
 
 Weights = dict[str, npt.NDArray[np.generic]]
 
@@ -20,7 +20,8 @@ def plain_weights(model_folder: str | Path) -> Weights:
     Raises:
         CharlmError: A file is missing, damaged or foreign.
     """
-    architecture, vocabulary = read_architecture(model_folder)
+    description = read_description(model_folder)
+    architecture, vocabulary = description.architecture, description.vocabulary
     weights: Weights = {name: tensor.numpy() for name, tensor in load_weights(model_folder).items()}
     for prefix in member_prefixes(architecture.members):
         if architecture.one_hot:

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Literal, NotRequired, TypedDict, cast
 
@@ -13,6 +13,7 @@ from torch import Tensor
 
 from charlm.errors import CharlmError
 from charlm.files import atomic, write_text
+from charlm.json_types import fits
 from charlm.model.base import LanguageModel
 from charlm.model.computation import TrainingDescription, how_to_compute
 from charlm.model.contexts import Contexts, word_letters
@@ -26,21 +27,39 @@ from charlm.settings import Architecture, EngineName, MixtureSettings
 from charlm.text.vocabulary import Vocabulary
 
 
-class ModelDescription(TypedDict):
+class Content(TypedDict):
     """The content of `model.json`."""
 
     format: Literal[1]
-    architecture: Mapping[str, object]
+    architecture: dict[str, object]
     """The fields of `charlm.settings.Architecture`."""
-    training: TrainingDescription
-    vocabulary: Mapping[str, object]
+    training: dict[str, object]
+    """The fields of `TrainingDescription`, without which a model can be sampled."""
+    vocabulary: dict[str, object]
     """The content of `vocabulary.json`."""
-    digests: NotRequired[Mapping[str, str]]
+    digests: NotRequired[dict[str, str]]
     """SHA-256 of `model.safetensors`, and of all of the above as JSON; models that were saved by
     early versions have none."""
 
 
-KEYS = frozenset(ModelDescription.__annotations__)
+@dataclass(frozen=True)
+class ModelDescription:
+    """What `model.json` says.
+
+    Attributes:
+        architecture: The architecture of the model.
+        vocabulary: Its vocabulary.
+        training: How it was trained.
+        weights_digest: The SHA-256 of its weights; None if an early version saved it.
+    """
+
+    architecture: Architecture
+    vocabulary: Vocabulary
+    training: TrainingDescription
+    weights_digest: str | None
+
+
+KEYS = frozenset(Content.__annotations__)
 
 MAX_DESCRIPTION = 1 << 26
 """Bytes of the largest `model.json` that is read."""
@@ -113,7 +132,7 @@ def read_description(folder: str | Path) -> ModelDescription:
     """Read a trained model's `model.json`.
 
     Raises:
-        CharlmError: The file is missing or does not describe a model.
+        CharlmError: The file is missing or damaged, or does not describe a model.
     """
     path = Path(folder) / "model.json"
     try:
@@ -121,8 +140,8 @@ def read_description(folder: str | Path) -> ModelDescription:
             data = file.read(MAX_DESCRIPTION + 1)
         if len(data) > MAX_DESCRIPTION:
             raise ValueError("too large")
-        description = json.loads(data)
-        digest = _digest(description) if isinstance(description, dict) else None
+        content = json.loads(data)
+        digest = _digest(content) if isinstance(content, dict) else None
     except FileNotFoundError:
         raise CharlmError(
             f"{path}: there is no such file; name the folder of a trained model"
@@ -131,36 +150,35 @@ def read_description(folder: str | Path) -> ModelDescription:
         raise CharlmError(f"{path}: {error.strerror}; name the folder of a trained model") from None
     except (ValueError, RecursionError) as error:
         raise CharlmError(f"{path}: not JSON ({error}); train the model again") from None
-    if not isinstance(description, dict) or description.get("format") != 1:
+    if not isinstance(content, dict) or content.get("format") != 1:
         raise CharlmError(f"{path}: not a model of this version of charlm; train it again")
-    digests = description.get("digests", {"description": digest})
-    if (
-        not KEYS >= description.keys() >= KEYS - {"digests"}
-        or not isinstance(description["training"], dict)
-        or not isinstance(digests, dict)
-        or digests.get("description") != digest
-    ):
-        raise damaged_description(path)
-    return cast(ModelDescription, description)
+    try:
+        digests = content.get("digests", {"description": digest})
+        if not content.keys() <= KEYS or not fits(content, Content):
+            raise ValueError("other keys or types")
+        if digests["description"] != digest:
+            raise ValueError("changed")
+        return ModelDescription(
+            Architecture.from_mapping(content["architecture"], "architecture"),
+            Vocabulary.from_dict(content["vocabulary"]),
+            cast(TrainingDescription, content["training"]),
+            digests.get("weights"),
+        )
+    except (CharlmError, AttributeError, LookupError, TypeError, ValueError):
+        raise CharlmError(f"{path}: damaged; train the model again") from None
 
 
-def damaged_description(path: Path) -> CharlmError:
-    """Return the error of a `model.json` that differs from what charlm wrote."""
-    return CharlmError(f"{path}: damaged; train the model again")
-
-
-def read_architecture(folder: str | Path) -> tuple[Architecture, Vocabulary]:
-    """Read a trained model's architecture and vocabulary from its `model.json`.
+def read_training(folder: str | Path) -> TrainingDescription:
+    """Read from a trained model's `model.json` how it was trained.
 
     Raises:
-        CharlmError: The file is missing or damaged.
+        CharlmError: The file is missing or damaged, or does not say it.
     """
-    description = read_description(folder)
-    try:
-        architecture = Architecture.from_mapping(description["architecture"], "architecture")
-        return architecture, Vocabulary.from_dict(description["vocabulary"])
-    except (CharlmError, AttributeError, LookupError, TypeError, ValueError):
-        raise damaged_description(Path(folder) / "model.json") from None
+    training = read_description(folder).training
+    if not fits(training, TrainingDescription):
+        path = Path(folder) / "model.json"
+        raise CharlmError(f"{path}: does not say how it was trained; train the model again")
+    return training
 
 
 def load_weights(folder: str | Path) -> dict[str, Tensor]:
@@ -169,10 +187,16 @@ def load_weights(folder: str | Path) -> dict[str, Tensor]:
     Raises:
         CharlmError: A file is missing, damaged or foreign.
     """
-    architecture, vocabulary = read_architecture(folder)
-    digest = read_description(folder).get("digests", {}).get("weights")
-    path = Path(folder) / "model.safetensors"
-    return read_weights(path, architecture, len(vocabulary), digest)
+    return _load_weights(folder, read_description(folder))
+
+
+def _load_weights(folder: str | Path, description: ModelDescription) -> dict[str, Tensor]:
+    return read_weights(
+        Path(folder) / "model.safetensors",
+        description.architecture,
+        len(description.vocabulary),
+        description.weights_digest,
+    )
 
 
 def load_model(
@@ -189,10 +213,11 @@ def load_model(
     Raises:
         CharlmError: A file is missing, damaged or foreign.
     """
-    architecture, vocabulary = read_architecture(folder)
-    weights = load_weights(folder)
+    description = read_description(folder)
+    architecture, vocabulary = description.architecture, description.vocabulary
+    weights = _load_weights(folder, description)
     try:
-        computation = how_to_compute(read_description(folder)["training"], torch.device(device))
+        computation = how_to_compute(description.training, torch.device(device))
         engine, precision = engine or computation.engine, precision or computation.precision
         network = make_model(len(vocabulary), architecture, engine=engine, precision=precision)
         experts = _split_off(weights, TABLES)

@@ -94,6 +94,8 @@ class Csv(Section):
     header shows instead"""
     quoting: Literal["minimal", "none"] = "minimal"
     """`none` if quotation marks are characters like any other; pandas' 0 and 3 mean the same"""
+    quotechar: Text = '"'
+    """quotation mark; `"'"` if the file quotes with single quotes"""
     escapechar: Text | None = None
     """character that makes the next one an ordinary character: the backslash in files of Spark and
     MySQL"""
@@ -119,6 +121,13 @@ class Csv(Section):
             )
         return value
 
+    @field_validator("quotechar")
+    @classmethod
+    def _one_mark(cls, value: str) -> str:
+        if len(value) != 1 or value.isalnum() or not value.isascii() or value in "\r\n":
+            raise ValueError(f"{value!r} should be one ASCII mark; change it, or convert the file")
+        return value
+
     @field_validator("quoting", mode="before")
     @classmethod
     def _read_number(cls, value: object) -> object:
@@ -129,9 +138,12 @@ class Csv(Section):
 
     @model_validator(mode="after")
     def _differ(self) -> Self:
-        given = [each for each in (self.delimiter, self.escapechar, self.comment) if each]
+        settings = (self.delimiter, self.quotechar, self.escapechar, self.comment)
+        given = [each for each in settings if each]
         if len(set(given)) < len(given):
-            raise ValueError("'delimiter', 'escapechar' and 'comment' must differ; change one")
+            raise ValueError(
+                "'delimiter', 'quotechar', 'escapechar' and 'comment' must differ; change one"
+            )
         return self
 
 

@@ -3,9 +3,9 @@
 from collections.abc import Iterable
 from pathlib import Path
 
-from charlm.checksums import read_json
 from charlm.errors import CharlmError
-from charlm.model.store import read_architecture
+from charlm.model.store import read_description
+from charlm.text.vocabulary import Vocabulary
 
 
 def match_vocabulary(vocabulary: str | Path, descriptions: Iterable[str | Path]) -> None:
@@ -18,10 +18,9 @@ def match_vocabulary(vocabulary: str | Path, descriptions: Iterable[str | Path])
     Raises:
         CharlmError: A model has another vocabulary.
     """
-    symbols = read_json(vocabulary)["symbols"]
+    symbols = Vocabulary.load(vocabulary).symbols
     for description in descriptions:
-        _, known_vocabulary = read_architecture(Path(description).parent)
-        other = known_vocabulary.symbols
+        other = read_description(Path(description).parent).vocabulary.symbols
         if other != symbols:
             known = set(other)
             missing = [symbol for symbol in symbols if symbol not in known][:5]

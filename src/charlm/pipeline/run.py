@@ -1,5 +1,6 @@
 """The Snakemake command of `charlm run`."""
 
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -59,3 +60,18 @@ def _config(configs: Sequence[str], top: Path) -> str:
 def python_command(command: Sequence[str]) -> list[str]:
     """Return a command of Snakemake that runs it in this Python; the folder's modules stay out."""
     return [sys.executable, "-P", "-m", *command]
+
+
+def environment() -> dict[str, str]:
+    """Return the environment for Snakemake, which needs a folder for its cache.
+
+    It is within this folder if the user's own cannot be written.
+    """
+    cache = os.path.abspath(
+        os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
+    )
+    while not os.path.exists(cache):
+        cache = os.path.dirname(cache)
+    if os.access(cache, os.W_OK | os.X_OK):
+        return dict(os.environ)
+    return os.environ | {"XDG_CACHE_HOME": os.path.abspath(".snakemake/cache")}

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from charlm.errors import CharlmError
-from charlm.escaping import terminal_text
+from charlm.escaping import error_line
 from charlm.files import describe_os_error
 from charlm.pipeline.run_lock import hold_job_lock
 
@@ -60,5 +60,5 @@ def stage(log_file: str | Path) -> Iterator[None]:
 
 
 def _end(line: str) -> None:
-    logging.error("error: %s", terminal_text(line))
+    logging.error("error: %s", error_line(line))
     raise SystemExit(1)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from charlm.errors import CharlmError
 from charlm.job_benchmarks import benchmark_of, number, read_benchmark
-from charlm.pipeline.run import python_command, snakemake_command
+from charlm.pipeline.run import environment, python_command, snakemake_command
 from charlm.progress import duration
 
 
@@ -38,7 +38,12 @@ def status(results: str | Path, config: str | None = None) -> list[StageStatus]:
     """
     command = snakemake_command([config] if config else [], options=["--summary"])
     done = subprocess.run(
-        python_command(command), capture_output=True, text=True, encoding="utf-8", check=False
+        python_command(command),
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        env=environment(),
+        check=False,
     )
     if done.returncode:
         *_, last = [line for line in done.stderr.splitlines() if line.strip()] or [""]

@@ -189,4 +189,7 @@ def _error(log: str) -> str:
         return last.removeprefix("error: ")
     if last and "a defect in charlm" in Path(log).read_text("utf-8", "replace"):
         return f"a defect in charlm; please report it with {log}"
-    return f"it was killed or could not start; see {log}, or run again with --verbose"
+    return (
+        f"it was killed, perhaps for lack of memory, or could not start; see {log}, or run again "
+        "with --verbose"
+    )

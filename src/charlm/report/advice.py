@@ -3,9 +3,9 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from charlm.report.corpus import Size
 from charlm.report.ranking import RankedSystem
 from charlm.report.results import Configuration, ModelResults
+from charlm.text.tokens import Size
 
 FEW_STEPS = 1000
 """A model that was updated less often than this has hardly begun to learn."""

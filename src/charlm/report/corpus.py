@@ -3,27 +3,19 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TypedDict
+from typing import Self, TypedDict
 
 from charlm.checksums import read_json
 from charlm.report.results import grouped, read_rows
-from charlm.text.cleaning.examples import Example
+from charlm.text.cleaning.examples import Example, ExamplesFile
 from charlm.text.cleaning.left_over import PREFIX
 from charlm.text.tables import open_table
-from charlm.text.tokens import SUMMARY
-
-
-class Size(TypedDict):
-    """The size of a text."""
-
-    documents: int
-    characters: int
+from charlm.text.tokens import SUMMARY, Size, Summary
 
 
 def read_sizes(tokens: Path) -> dict[str, Size]:
     """Read the size of each split and, as `all`, of the whole corpus, from the tokens folder."""
-    sizes: dict[str, Size] = read_json(tokens / SUMMARY)["sizes"]
-    return sizes
+    return read_json(tokens / SUMMARY, Summary)["sizes"]
 
 
 @dataclass(frozen=True)
@@ -53,6 +45,16 @@ class CleaningRow:
     characters_removed: int
     documents: int
 
+    @classmethod
+    def from_row(cls, row: Mapping[str, str]) -> Self:
+        """Return the record of a row of `cleaning.tsv`."""
+        return cls(
+            rule=row["rule"],
+            matches=int(row["matches"]),
+            characters_removed=int(row["characters_removed"]),
+            documents=int(row["documents"]),
+        )
+
 
 @dataclass(frozen=True)
 class CleaningSummary:
@@ -69,15 +71,7 @@ class CleaningSummary:
 
 def read_cleaning(path: Path, checksum: str | None = None) -> CleaningSummary:
     """Read `cleaning.tsv`, whose checksum `read_examples` returns."""
-    rows = [
-        CleaningRow(
-            rule=row["rule"],
-            matches=int(row["matches"]),
-            characters_removed=int(row["characters_removed"]),
-            documents=int(row["documents"]),
-        )
-        for row in read_rows(path, "\t", checksum)
-    ]
+    rows = read_rows(path, "\t", checksum, CleaningRow.from_row)
     left_over = [
         replace(row, rule=row.rule.removeprefix(PREFIX))
         for row in rows
@@ -94,9 +88,9 @@ def read_cleaning(path: Path, checksum: str | None = None) -> CleaningSummary:
 
 def read_examples(path: Path) -> tuple[dict[str, list[Example]], str | None]:
     """Read `cleaning_examples.json`; return the examples by rule, and `cleaning.tsv`'s checksum."""
-    content = read_json(path)
-    examples: list[Example] = content["examples"]
-    return grouped((example["rule"], example) for example in examples), content.get("cleaning.tsv")
+    content = read_json(path, ExamplesFile)
+    examples = grouped((example["rule"], example) for example in content["examples"])
+    return examples, content.get("cleaning.tsv")
 
 
 class RejectedRow(TypedDict):

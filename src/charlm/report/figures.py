@@ -5,6 +5,7 @@ page shows the label of the mark under the pointer; see `templates/charts.js`.
 """
 
 import math
+import resource
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -16,12 +17,17 @@ import numpy.typing as npt
 import vl_convert
 from markupsafe import Markup
 
+from charlm.errors import CharlmError
+
 VEGA_LITE = ".".join(alt.SCHEMA_VERSION.removeprefix("v").split(".")[:2])
 WIDTHS = (720, 340)
 """Widths of a chart in a wide and in a narrow window, in pixels."""
 
 SERIES_COLORS = 8
 """Number of colours for models in the page's style sheet, `--series-0` and so on."""
+
+ADDRESS_SPACE = 66 << 30
+"""Bytes of address space, of which little is used, without which the renderer ends the process."""
 
 STYLE = {
     "font": "system-ui, sans-serif",
@@ -323,8 +329,23 @@ def _figure(chart: alt.TopLevelMixin, description: str, height: int) -> Figure:
         "autosize": {"type": "fit-x", "contains": "padding"},
         "config": STYLE,
     }
+    _check_address_space()
     wide, narrow = (
         Markup(vl_convert.vegalite_to_svg(specification | {"width": width}, vl_version=VEGA_LITE))
         for width in WIDTHS
     )
     return Figure(description, wide, narrow)
+
+
+def _check_address_space() -> None:
+    """Check that the renderer can start.
+
+    Raises:
+        CharlmError: `ulimit -v` leaves it too little address space.
+    """
+    limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+    if limit != resource.RLIM_INFINITY and limit < ADDRESS_SPACE:
+        raise CharlmError(
+            f"the charts cannot be drawn with `ulimit -v {limit >> 10}`; run "
+            "`ulimit -v unlimited` first, or limit the memory with a cgroup"
+        )

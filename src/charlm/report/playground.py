@@ -25,7 +25,7 @@ from charlm.model.experts import Experts, pruned
 from charlm.model.kneser_ney import CountTable, Integers
 from charlm.model.mixture import Mixture
 from charlm.model.scoring import predictions
-from charlm.model.store import load_model, load_weights, read_architecture
+from charlm.model.store import load_model, load_weights, read_description
 from charlm.settings import Architecture
 from charlm.text.tokens import TokenSplit
 from charlm.text.vocabulary import Vocabulary
@@ -113,7 +113,6 @@ def embed(folders: Sequence[str | Path], tokens: str | Path, split: HeldOut | No
         tokens: The folder of the encoded splits.
         split: The held-out text to measure them on; None if there is none.
     """
-    text = _beginning(TokenSplit.load(tokens, split).texts) if split else []
     models: list[EmbeddedModel] = []
     loaded: list[tuple[LanguageModel, Vocabulary]] = []
     too_large = []
@@ -126,9 +125,13 @@ def embed(folders: Sequence[str | Path], tokens: str | Path, split: HeldOut | No
             continue
         room -= len(weights["data"])
         loaded.append(load_model(folder))
-        architecture, vocabulary = read_architecture(folder)
+        description = read_description(folder)
+        architecture, vocabulary = description.architecture, description.vocabulary
         models.append(_describe(folder.name, architecture, vocabulary, weights))
 
+    text = []
+    if split and loaded:
+        text = _beginning(TokenSplit.load(tokens, split, loaded[0][1]).texts)
     whole = [_bits(model, text, vocabulary) for model, vocabulary in loaded]
     digests = {
         index: _digest(model.experts)

@@ -2,12 +2,12 @@
 
 import csv
 import io
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NotRequired, TypeAlias, TypedDict, TypeVar
+from typing import Any, Self, TypeAlias, TypeVar
 
-from charlm.checksums import damaged, read_json, read_text
+from charlm.checksums import FOREIGN, damaged, read_json, read_text
 from charlm.evaluation.audit import Audit
 from charlm.evaluation.baseline import BaselineScores
 from charlm.evaluation.compare import Comparison
@@ -17,10 +17,11 @@ from charlm.evaluation.memorization import Memorization, Overlap, read_samples
 from charlm.evaluation.scores import HELD_OUT, HeldOut
 from charlm.model.baseline_labels import baseline_label
 from charlm.model.sample_model import SampleRecord
-from charlm.model.store import read_architecture
+from charlm.model.store import read_description
 from charlm.report.figures import series
 from charlm.settings import Architecture
-from charlm.training.learning_samples import LearningSample
+from charlm.training.learning_samples import LearningSample, LearningSamples
+from charlm.training.timing import Timing
 
 Key = TypeVar("Key")
 Value = TypeVar("Value")
@@ -42,6 +43,18 @@ class HistoryRow:
     validation_bits: str
     """Empty if there was no validation."""
 
+    @classmethod
+    def from_row(cls, row: Mapping[str, str]) -> Self:
+        """Return the record of a row of `history.csv`."""
+        return cls(
+            step=int(row["step"]),
+            epoch=row["epoch"],
+            characters=int(row["characters"]),
+            learning_rate=row["learning_rate"],
+            training_bits=row["train_bits_per_character"],
+            validation_bits=row["validation_bits_per_character"],
+        )
+
 
 @dataclass(frozen=True)
 class Sample:
@@ -55,14 +68,6 @@ class Sample:
     finish_reason: str
     """Why it ends; see `charlm.model.trained_model.Continuation`."""
     overlap: Overlap
-
-
-class Timing(TypedDict):
-    """The content of `timing.json`."""
-
-    seconds: float
-    characters_per_second: int
-    threads: NotRequired[int]
 
 
 @dataclass(frozen=True)
@@ -131,8 +136,8 @@ def read_results(folder: Path, models: Sequence[str], config: Configuration) -> 
     """
     names = list(dict.fromkeys(label.split(".")[0] for label in models))
     colors = {name: series(index) for index, name in enumerate(names)}
-    memorization: Memorization = read_json(folder / "memorization.json")
-    baselines: dict[str, BaselineScores] = read_json(folder / "baselines.json")
+    memorization = read_json(folder / "memorization.json", Memorization)
+    baselines = read_json(folder / "baselines.json", dict[str, BaselineScores])
     return Results(
         folder=folder,
         config=config,
@@ -149,7 +154,7 @@ def read_results(folder: Path, models: Sequence[str], config: Configuration) -> 
             Baseline(name, baseline_label(name, scores), scores)
             for name, scores in baselines.items()
         ],
-        comparison=read_json(folder / "comparison.json"),
+        comparison=read_json(folder / "comparison.json", Comparison),
         memorization=memorization,
     )
 
@@ -157,7 +162,9 @@ def read_results(folder: Path, models: Sequence[str], config: Configuration) -> 
 def _read_model(
     folder: Path, *, settings: Configuration, color: str, overlaps: Sequence[Overlap]
 ) -> ModelResults:
-    timing = read_json(folder / "timing.json")
+    timing = read_json(folder / "timing.json", Timing)
+    learning_samples = read_json(folder / "network/learning_samples.json", LearningSamples)
+    audit = folder / "audit.json"
     samples = read_samples(folder / "samples.jsonl", SampleRecord.__annotations__)
     if len(samples) != len(overlaps):
         raise damaged(folder / "samples.jsonl")
@@ -165,22 +172,14 @@ def _read_model(
         label=folder.name,
         name=folder.name.split(".")[0],
         color=color,
-        architecture=read_architecture(folder)[0],
+        architecture=read_description(folder).architecture,
         seed=settings["training"]["seed"],
-        metrics=read_json(folder / "metrics.json"),
-        diagnostics=read_json(folder / "diagnostics.json"),
-        history=[
-            HistoryRow(
-                step=int(row["step"]),
-                epoch=row["epoch"],
-                characters=int(row["characters"]),
-                learning_rate=row["learning_rate"],
-                training_bits=row["train_bits_per_character"],
-                validation_bits=row["validation_bits_per_character"],
-            )
-            for row in read_rows(folder / "history.csv", ",", timing.get("history.csv"))
-        ],
-        learning_samples=read_json(folder / "network" / "learning_samples.json")["samples"],
+        metrics=read_json(folder / "metrics.json", Metrics),
+        diagnostics=read_json(folder / "diagnostics.json", dict[HeldOut, Diagnostics | None]),
+        history=read_rows(
+            folder / "history.csv", ",", timing.get("history.csv"), HistoryRow.from_row
+        ),
+        learning_samples=learning_samples["samples"],
         samples=[
             Sample(
                 prompt=sample["prompt"],
@@ -194,14 +193,29 @@ def _read_model(
             for sample, overlap in zip(samples, overlaps, strict=True)
         ],
         timing=timing,
-        audit=read_json(folder / "audit.json") if (folder / "audit.json").exists() else None,
+        audit=read_json(audit, Audit) if audit.exists() else None,
     )
 
 
-def read_rows(path: Path, delimiter: str, checksum: str | None) -> list[dict[str, str]]:
-    """Return the rows of a text table with a header; see `charlm.checksums.read_text`."""
+def read_rows(
+    path: Path, delimiter: str, checksum: str | None, kind: Callable[[Mapping[str, str]], Value]
+) -> list[Value]:
+    """Return the rows of a text table with a header.
+
+    Args:
+        path: The file.
+        delimiter: The character between its fields.
+        checksum: As for `charlm.checksums.read_text`.
+        kind: Makes a record of a row, whose fields it gets by the names of their columns.
+
+    Raises:
+        CharlmError: The file is missing or damaged, or a row has other fields.
+    """
     text = io.StringIO(read_text(path, checksum), newline="")
-    return list(csv.DictReader(text, delimiter=delimiter))
+    try:
+        return [kind(row) for row in csv.DictReader(text, delimiter=delimiter)]
+    except (KeyError, TypeError, ValueError, csv.Error):
+        raise damaged(path, FOREIGN) from None
 
 
 def grouped(pairs: Iterable[tuple[Key, Value]]) -> dict[Key, list[Value]]:

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from charlm.checksums import read_json
 from charlm.report.html import character_name
+from charlm.text.vocabulary import Vocabulary
 
 KINDS = {
     "L": "letters",
@@ -53,16 +53,16 @@ class VocabularySummary:
 
 def read_vocabulary(path: Path) -> VocabularySummary:
     """Read `vocabulary.json`."""
-    vocabulary = read_json(path)
-    special = set(vocabulary["special"].values())
+    vocabulary = Vocabulary.load(path)
+    special = set(vocabulary.special.values())
     symbols = [
         SymbolRow(symbol, count, describe(symbol, special=index in special))
         for index, (symbol, count) in enumerate(
-            zip(vocabulary["symbols"], vocabulary["counts"], strict=True)
+            zip(vocabulary.symbols, vocabulary.counts, strict=True)
         )
     ]
     return VocabularySummary(
-        unit=vocabulary["unit"],
+        unit=vocabulary.unit,
         symbols=sorted(symbols, key=lambda row: -row.count),
         kinds=Counter(row.description.kind for row in symbols).most_common(),
     )

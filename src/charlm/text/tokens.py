@@ -1,9 +1,10 @@
 """The encoded splits: one memory-mapped array of token ids each."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Self, TypeVar
+from typing import Self, TypedDict, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -11,6 +12,7 @@ import numpy.typing as npt
 from charlm.checksums import checksum_of, damaged, read_json
 from charlm.text.symbols import UnsignedArray
 from charlm.text.tables import open_table
+from charlm.text.vocabulary import Vocabulary
 
 SUMMARY = "summary.json"
 """The file in the tokens folder that says how to read the splits, and their sizes."""
@@ -22,6 +24,21 @@ PIECE = 1 << 24
 """Tokens that are checked at a time."""
 
 Scalar = TypeVar("Scalar", bound=np.generic)
+
+
+class Size(TypedDict):
+    """The size of a text."""
+
+    documents: int
+    characters: int
+
+
+class Summary(TypedDict):
+    """The content of `summary.json`."""
+
+    one_stream: bool
+    sizes: dict[str, Size]
+    """The size of each split and, as `all`, of the whole corpus."""
 
 
 @dataclass(frozen=True)
@@ -41,17 +58,17 @@ class TokenSplit:
     one_stream: bool = False
 
     @classmethod
-    def load(cls, folder: str | Path, split: str) -> "TokenSplit":
-        """Open a split that `encode` wrote.
+    def load(cls, folder: str | Path, split: str, vocabulary: Vocabulary) -> "TokenSplit":
+        """Open a split that `encode` wrote with a vocabulary.
 
         Raises:
-            CharlmError: One of its files is missing or damaged.
+            CharlmError: One of its files is missing or damaged, or an id is not in the vocabulary.
         """
         path = Path(folder) / f"{split}.npy"
         with open_table(path.with_suffix(".documents.parquet")) as file:
             table = file.read()
             checksum = (file.metadata.metadata or {}).get(CHECKSUM.encode(), b"").decode()
-        summary = read_json(path.with_name(SUMMARY))
+        summary = read_json(path.with_name(SUMMARY), Summary)
         try:
             tokens = np.load(path, mmap_mode="r")
         except FileNotFoundError:
@@ -65,24 +82,14 @@ class TokenSplit:
         columns = {name: table[name].to_numpy() for name in table.column_names}
         if not {"start", "tokens", "characters", "unknown_characters"} <= columns.keys():
             raise damaged(path.with_suffix(".documents.parquet"))
-        if not isinstance(summary, dict) or "one_stream" not in summary:
-            raise damaged(path.with_name(SUMMARY))
+        largest = max((int(piece.max()) for piece in _pieces(tokens)), default=0)
+        if largest >= len(vocabulary):
+            raise damaged(
+                path.with_name(SUMMARY),
+                f"encoded with another vocabulary: id {largest} is not one of its "
+                f"{len(vocabulary)} symbols",
+            )
         return cls(tokens, columns, summary["one_stream"])
-
-    def check(self, vocabulary_size: int, folder: str | Path) -> Self:
-        """Return this split, after checking that its ids are in a vocabulary.
-
-        Raises:
-            CharlmError: An id is too large: the tokens were encoded with another vocabulary.
-        """
-        for start in range(0, len(self.tokens), PIECE):
-            if (largest := int(self.tokens[start : start + PIECE].max())) >= vocabulary_size:
-                raise damaged(
-                    Path(folder) / SUMMARY,
-                    f"encoded with another vocabulary: id {largest} is not one of its "
-                    f"{vocabulary_size} symbols",
-                )
-        return self
 
     def by_document(self, values: npt.NDArray[Scalar]) -> list[npt.NDArray[Scalar]]:
         """Return the values of each document's tokens, from those of all tokens of the split."""
@@ -141,6 +148,11 @@ def start_of_checksum(dtype: np.dtype[np.unsignedinteger]) -> str:
 def checksum_of_tokens(tokens: UnsignedArray) -> str:
     """Return the checksum of a split's tokens, as `encode` computes it."""
     checksum = start_of_checksum(tokens.dtype)
-    for start in range(0, len(tokens), PIECE):
-        checksum = checksum_of(np.ascontiguousarray(tokens[start : start + PIECE]).data, checksum)
+    for piece in _pieces(tokens):
+        checksum = checksum_of(np.ascontiguousarray(piece).data, checksum)
     return checksum
+
+
+def _pieces(tokens: UnsignedArray) -> Iterator[UnsignedArray]:
+    """Yield the tokens of a memory-mapped split, of which only a part need be in memory."""
+    return (tokens[start : start + PIECE] for start in range(0, len(tokens), PIECE))

@@ -56,7 +56,7 @@ class Vocabulary:
         """
         try:
             Path(path).stat()  # a machine that only trains gets the file from another one
-            return cls.from_dict(read_json(path))
+            return cls.from_dict(read_json(path, dict[str, object]))
         except OSError as error:
             raise CharlmError(
                 f"{path}: {error.strerror}; run `snakemake --cores all encode` first"

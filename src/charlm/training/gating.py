@@ -13,6 +13,7 @@ from charlm.model.kneser_ney import Integers
 from charlm.model.mixture import Mixture
 from charlm.settings import GateSplit
 from charlm.text.tokens import TokenSplit
+from charlm.text.vocabulary import Vocabulary
 from charlm.training.optimization import Optimizer
 
 STREAMS = 32
@@ -48,17 +49,19 @@ class GateText:
     """How a mixture's text is divided.
 
     Attributes:
-        counted: The text that the network and the experts learn from.
+        train: The training split.
+        counted: The part of it that the network and the experts learn from.
         gate: The text that the gate learns on.
         source: Where that text is from.
     """
 
+    train: Integers
     counted: Integers
     gate: Integers
     source: GateSplit
 
 
-def split_gate_text(tokens: str | Path, end_of_document: int | None) -> GateText:
+def split_gate_text(tokens: str | Path, vocabulary: Vocabulary) -> GateText:
     """Return the text that a mixture's gate learns on, and the text that it must not have seen.
 
     A gate that is trained on text which the experts have counted believes them, and fails on any
@@ -69,19 +72,20 @@ def split_gate_text(tokens: str | Path, end_of_document: int | None) -> GateText
 
     Args:
         tokens: The folder of the encoded splits.
-        end_of_document: The symbol that ends a document, if any; the cut is made after one.
+        vocabulary: Their vocabulary. If it has a symbol that ends a document, the cut is made after
+            one.
     """
     train, validation, test = (
-        TokenSplit.load(tokens, name).tokens for name in ("train", "validation", "test")
+        TokenSplit.load(tokens, name, vocabulary).tokens for name in ("train", "validation", "test")
     )
     if len(validation) >= LEAST and len(test):
-        return GateText(train, validation, "validation")
+        return GateText(train, train, validation, "validation")
     head = max(HEAD, min(LEAST / max(1, len(train)), 0.2))
     cut = round(len(train) * head)
-    if end_of_document is not None and cut:
-        ends = np.flatnonzero(train[cut - 1 : 2 * cut] == end_of_document)
+    if vocabulary.end_of_document is not None and cut:
+        ends = np.flatnonzero(train[cut - 1 : 2 * cut] == vocabulary.end_of_document)
         cut += int(ends[0]) if len(ends) else 0
-    return GateText(train[cut:], train[:cut], "train_head")
+    return GateText(train, train[cut:], train[:cut], "train_head")
 
 
 def train_gate(mixture: Mixture, tokens: Integers, *, seed: int) -> None:

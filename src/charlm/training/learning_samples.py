@@ -19,6 +19,12 @@ class LearningSample(TypedDict):
     text: str
 
 
+class LearningSamples(TypedDict):
+    """The content of `learning_samples.json`, besides its checksum."""
+
+    samples: list[LearningSample]
+
+
 def draw_learning_samples(
     model: Network, vocabulary: Vocabulary, *, step: int, length: int
 ) -> list[LearningSample]:

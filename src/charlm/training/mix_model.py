@@ -12,19 +12,18 @@ from charlm.files import write_text
 from charlm.model.devices import choose_device
 from charlm.model.ensemble import Network
 from charlm.model.experts import count_experts, expert_list
-from charlm.model.kneser_ney import Integers
 from charlm.model.mixture import Mixture
 from charlm.model.store import (
     load_model,
     make_contexts,
-    read_architecture,
     read_description,
+    read_training,
     save_model,
 )
 from charlm.settings import GateSplit, MixtureSettings
-from charlm.text.tokens import TokenSplit
 from charlm.text.vocabulary import Vocabulary
 from charlm.training.gating import GateText, split_gate_text, train_gate
+from charlm.training.timing import Timing
 
 log = logging.getLogger(__name__)
 
@@ -56,7 +55,7 @@ def mix_model(
     """
     network_folder, folder = Path(network_folder), Path(folder)
     started = time.perf_counter()
-    training = read_description(network_folder)["training"]
+    training = read_training(network_folder)
     # Another engine rounds differently, and the gate's weights with it.
     network, vocabulary = load_model(
         network_folder,
@@ -67,14 +66,13 @@ def mix_model(
     model: Network | Mixture = network
     gate_learned_on: GateSplit | None = None
     if mixture:
-        text = split_gate_text(tokens, vocabulary.end_of_document)
+        text = split_gate_text(tokens, vocabulary)
         gate_learned_on = text.source if len(text.gate) > 1 else None
-        train = TokenSplit.load(tokens, "train").tokens
-        model = mix(network, vocabulary, text, train, mixture, seed=seed)
-    timing = read_json(network_folder / "timing.json")
+        model = mix(network, vocabulary, text, mixture, seed=seed)
+    timing = read_json(network_folder / "timing.json", Timing)
     curve = read_text(network_folder / "history.csv", timing.get("history.csv"))
     timing["seconds"] = round(timing["seconds"] + time.perf_counter() - started, 3)
-    architecture, _ = read_architecture(network_folder)
+    architecture = read_description(network_folder).architecture
     folder.mkdir(parents=True, exist_ok=True)
     write_text(folder / "history.csv", curve)
     write_json(folder / "timing.json", timing)
@@ -91,7 +89,6 @@ def mix(
     network: Network,
     vocabulary: Vocabulary,
     text: GateText,
-    train: Integers,
     settings: MixtureSettings,
     *,
     seed: int,
@@ -102,7 +99,7 @@ def mix(
         network: The network, which has learned `text.counted`.
         vocabulary: Its vocabulary.
         text: The text that the gate learns on, and the text that network and experts learn from.
-        train: All of the training text, in which the experts are counted in the end.
+            The experts are counted in all of the training text in the end.
         settings: The experts.
         seed: Seed of the gate's initial weights and of the order in which it reads.
     """
@@ -113,7 +110,7 @@ def mix(
     mixture = Mixture(network, count_experts(contexts, experts, text.counted, budget))
     mixture.to(network.device)
     train_gate(mixture, text.gate, seed=seed)
-    if len(text.counted) < len(train):
-        mixture.experts = count_experts(contexts, experts, train, budget).to(network.device)
+    if len(text.counted) < len(text.train):
+        mixture.experts = count_experts(contexts, experts, text.train, budget).to(network.device)
     log.info("%d experts of %.1f MB", len(experts), mixture.experts.bytes / 1e6)
     return mixture.eval()

@@ -16,7 +16,7 @@ from charlm.code_digest import code_digest
 from charlm.errors import CharlmError
 from charlm.files import write_text
 from charlm.model.devices import choose_device, choose_precision, widest_float
-from charlm.model.store import read_architecture, save_model
+from charlm.model.store import read_description, save_model
 from charlm.recurrent import Precision
 from charlm.settings import Architecture, TrainingSettings
 from charlm.text.tokens import TokenSplit
@@ -28,6 +28,7 @@ from charlm.training.gating import split_gate_text
 from charlm.training.history import LiveCurve, as_csv
 from charlm.training.job import TrainingJob
 from charlm.training.launch import launch
+from charlm.training.learning_samples import LearningSamples
 from charlm.training.memory import estimate_memory, log_memory_estimate
 from charlm.training.mlflow_run import MlflowRun
 from charlm.training.networks import initial_network, load_teacher
@@ -37,6 +38,7 @@ from charlm.training.schedule import Schedule
 from charlm.training.settings import decisive_settings
 from charlm.training.state import TrainingState
 from charlm.training.streams import Streams
+from charlm.training.timing import Timing
 from charlm.training.trainer import Trainer
 
 log = logging.getLogger(__name__)
@@ -100,11 +102,11 @@ def run_job(job: TrainingJob) -> None:
     device = choose_device(training.device, "training.device")
     precision = choose_precision(training.precision, device)
     vocabulary = Vocabulary.load(job.vocabulary)
-    text = TokenSplit.load(job.tokens, "train").check(len(vocabulary), job.tokens)
+    text = TokenSplit.load(job.tokens, "train", vocabulary)
     if job.mixed:
-        text = text.tail(len(split_gate_text(job.tokens, vocabulary.end_of_document).counted))
-    validation_text = TokenSplit.load(job.tokens, "validation").check(len(vocabulary), job.tokens)
-    origin = read_architecture(training.init_from)[0] if training.init_from else None
+        text = text.tail(len(split_gate_text(job.tokens, vocabulary).counted))
+    validation_text = TokenSplit.load(job.tokens, "validation", vocabulary)
+    origin = read_description(training.init_from).architecture if training.init_from else None
     job = replace(
         job,
         architecture=automatic_architecture(job.architecture, len(text.tokens), origin),
@@ -232,17 +234,18 @@ def _fingerprint(job: TrainingJob, device: torch.device, precision: Precision) -
 def _write_results(job: TrainingJob, trainer: Trainer, precision: Precision) -> None:
     """Write the files of a training that has ended."""
     state, seconds = trainer.state, trainer.state.seconds
-    timing = {
+    curve = as_csv(state.history)
+    timing: Timing = {
         "seconds": round(seconds, 3),
         "characters_per_second": round(trainer.characters / seconds),
         "threads": torch.get_num_threads() * job.training.processes,
+        "history.csv": checksum_of(curve.encode()),
     }
     state.use_final_weights()
-    curve = as_csv(state.history)
     write_text(job.folder / "history.csv", curve)
-    samples = {"samples": state.learning_samples}
+    samples: LearningSamples = {"samples": state.learning_samples}
     write_json(job.folder / "learning_samples.json", samples, ascii=False)
-    write_json(job.folder / "timing.json", timing | {"history.csv": checksum_of(curve.encode())})
+    write_json(job.folder / "timing.json", timing)
     save_model(
         job.folder,
         state.model,

@@ -109,6 +109,18 @@ def test_the_text_of_generated_tag_soup_is_the_parsers(text: str) -> None:
 @pytest.mark.parametrize(
     "text",
     [
+        "<font color=red<b>bold</b> tail",
+        "<font size=2 color='red'<b>bold</b> tail",
+        "see <a href=x<i>it</i> now",
+    ],
+)
+def test_a_tag_that_another_one_interrupts_is_the_parsers(text: str) -> None:
+    assert words([text]) == [parsed(text)]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
         "We study walks with step size $a<b$ on the lattice. The bound holds whenever $c>d$.",
         *("For $0<x<1$ and $y>2$ it converges.", "Bra-ket <psi|H|psi>, <p|q>", "if x<s || y>t: z"),
         *(

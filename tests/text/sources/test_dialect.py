@@ -49,6 +49,12 @@ READ: dict[str, tuple[str, bytes, dict[str, Any], list[str | None]]] = {
         {"csv": {"quoting": "none", "escapechar": "\\", "na_values": ["\\N"]}},
         ["a\tb\nc", None],
     ),
+    "single quotes": (
+        "a.csv",
+        b"'n','text'\n'1','it''s, \"so\"'\n2,'two\r\nlines'\n",
+        {"csv": {"quotechar": "'"}},
+        ['it\'s, "so"', "two\r\nlines"],
+    ),
     "a named delimiter": ("a.csv", b"n|text\n1|a,b\n", {"csv": {"delimiter": "|"}}, ["a,b"]),
     "semicolons": ("a.csv", b"n;text\n1;a, b\n", {}, ["a, b"]),
     "semicolons, and a comma in the header": ("a.csv", b"n, m;text\n1;a\n", {}, ["a"]),
@@ -162,6 +168,25 @@ SAID: dict[str, tuple[str, bytes, dict[str, Any], str]] = {
         b'n,text\n0,"he left\n' + b"1,a\n" * 20 + b'2,and so did she"\n3,b\n',
         {},
         "row 1: several lines within one pair of quotes, and they look like records",
+    ),
+    "a few records within quotes": (
+        "a.csv",
+        b'n,text\n8,a text that is longer than those\n9,"he left\n10,a\n11,and so did she"\n',
+        {},
+        "row 2: several lines within one pair of quotes, and they look like records",
+    ),
+    "single quotes": (
+        "a.csv",
+        b"n,text\n1,'a'\n2,'b'\n3,c\n",
+        {},
+        'a.csv: most texts begin and end with a single quote; set corpus.csv.quotechar to "\'" if',
+    ),
+    "single quotes around a delimiter": (
+        "a.csv",
+        b"n,text\n1,'a, b'\n2,b\n",
+        {},
+        "row 1: 3 fields, not 2; 1 of 2 records cannot be used (50.00%), see rejected.parquet; set "
+        'corpus.csv.quotechar to "\'" if',
     ),
     "two records within quotes": (
         "a.tsv",

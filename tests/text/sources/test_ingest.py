@@ -2,7 +2,9 @@
 
 import os
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -10,8 +12,10 @@ import pyarrow as pa
 import pytest
 
 from charlm.errors import CharlmError
+from charlm.text.sources.formats import read_file
 from charlm.text.sources.ingest import check_columns
 from charlm.text.sources.locations import resolve_source
+from charlm.text.sources.records import Records
 from tests.text.sources.reading import parquet, read, read_in_blocks_of, rejected, write_csv
 
 
@@ -198,3 +202,20 @@ def test_a_rejected_line_of_json_counts_by_its_length(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_text("\n".join([*lines, '{"text": "' + "lost " * 9000]))
     with pytest.raises(CharlmError, match=r"1 of 301 records .* and 9\d\.\d\d% of the characters"):
         read(tmp_path, str(tmp_path / "a.jsonl"), max_rejected_fraction=0.01)
+
+
+def test_a_source_that_changes_while_it_is_read_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("text\nold\n")
+
+    def read_and_change(*arguments: Any) -> Iterator[Records]:
+        yield from read_file(*arguments)
+        with path.open("a") as file:
+            file.write("new\n")
+
+    monkeypatch.setattr("charlm.text.sources.ingest.read_file", read_and_change)
+    with pytest.raises(CharlmError, match=r"^a.csv: it changed while it was read; run again when"):
+        read(tmp_path, str(path))
+    assert not (tmp_path / "documents.parquet").exists()

@@ -140,3 +140,26 @@ def test_json_lines_that_cannot_be_used_are_rejected(tmp_path: Path) -> None:
     reasons = [row["reason"] for row in rejected(tmp_path)]
     assert len(reasons) == 4
     assert reasons[1] == "no JSON object: a list instead"
+
+
+def test_a_comma_after_an_object_is_named(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text('{"text": "a"},\n{"text": "b"}\n')
+    assert read(tmp_path, str(tmp_path / "a.jsonl"))["text"].to_pylist() == ["b"]
+    assert rejected(tmp_path)[0]["reason"] == "a comma after the object; remove it"
+
+
+def test_a_key_that_occurs_twice_rejects_the_object(tmp_path: Path) -> None:
+    lines = [
+        '{"text": "a", "text": "b"}',
+        '{"text": "c", "meta": {"text": "d"}}',
+        '{"name": 1, "name": 2, "text": "the \\"text\\" of \\"text\\""}',
+        '{"kept é": 1, "kept \\u00e9": 2, "text": "e"}',
+    ]
+    (tmp_path / "a.jsonl").write_text("\n".join(lines), encoding="utf-8")
+    source = str(tmp_path / "a.jsonl")
+    table = read(tmp_path, source, keep_columns=["kept é"])
+    assert table["text"].to_pylist() == ["c", 'the "text" of "text"']
+    assert [(row["row"], row["reason"]) for row in rejected(tmp_path)] == [
+        (1, "the key 'text' occurs twice in the object"),
+        (4, "the key 'kept é' occurs twice in the object"),
+    ]

@@ -12,7 +12,7 @@ from charlm.errors import CharlmError
 from charlm.files import atomic, write_text
 from charlm.model.hub.tokenizer import tokenizer_files
 from charlm.model.plain_weights import Weights, plain_weights
-from charlm.model.store import make_contexts, read_architecture
+from charlm.model.store import make_contexts, read_description
 from charlm.model.weights import GATE, TABLES
 from charlm.settings import Architecture, MixtureSettings
 from charlm.text.vocabulary import Vocabulary
@@ -67,7 +67,8 @@ def export_hub(model_folder: str | Path, destination: str | Path) -> None:
         raise CharlmError(f"{destination}: the model's own folder; name another")
     weights = plain_weights(model_folder)
     card = _card(model_folder / "README.md")
-    architecture, vocabulary = read_architecture(model_folder)
+    description = read_description(model_folder)
+    architecture, vocabulary = description.architecture, description.vocabulary
     arrays = {_name_in_hub(name): array for name, array in weights.items()}
     if architecture.mixture:
         letters = make_contexts(vocabulary, architecture.mixture).letters

@@ -1,6 +1,6 @@
 """Examples of what each rule changes."""
 
-from typing import TypedDict
+from typing import NotRequired, TypedDict
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -18,6 +18,12 @@ class Example(TypedDict):
     rule: str
     before: str
     after: str
+
+
+ExamplesFile = TypedDict(
+    "ExamplesFile", {"examples": list[Example], "cleaning.tsv": NotRequired[str]}
+)
+"""The content of `cleaning_examples.json`, with the checksum of `cleaning.tsv`."""
 
 
 def rule_examples(rule: str, texts: pa.Array, changed: pa.Array, mark: str = "") -> list[Example]:

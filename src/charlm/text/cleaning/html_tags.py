@@ -48,9 +48,13 @@ BOOLEAN = (
 MARKS = "\x01\x02\x03\x04\x05\x06\x07\x08"
 """Characters that may stand for removed text while rules are applied in one pass."""
 
-# A quoted value may contain ">". One that contains "<" costs another scan, so there are few.
+# A quoted value may contain ">". One that contains "<" costs another scan, so there are few. If
+# another tag begins before the ">", it is part of the value or of a name.
 _VALUE = r"""=\s*"[^"<]*"|=\s*'[^'<]*'"""
-_VALUE_WITH_TAGS = r"""=\s*"[^"<]*(?:<[^"<]*){1,8}"|=\s*'[^'<]*(?:<[^'<]*){1,8}'"""
+_VALUE_WITH_TAGS = (
+    r"""=\s*"[^"<]*(?:<[^"<]*){1,8}"|=\s*'[^'<]*(?:<[^'<]*){1,8}'"""
+    r"""|=\s*(?:"[^"<]*"|'[^'<]*'|[^\s"'<>=]+)<[a-z][a-z0-9]*"""
+)
 _MORE = rf"""(?:{_VALUE}|[^<>\x01-\x08])*"""
 _FIRST = rf"""[^\s<>"'=/\x01-\x08]+\s*(?:{_VALUE}|{_VALUE_WITH_TAGS}|=)"""
 _ATTRIBUTES = (

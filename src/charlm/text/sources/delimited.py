@@ -184,13 +184,14 @@ class _Parser:
         lines, escaped, commented, before = 0, False, False, b"\n"
         comment = (self.dialect.comment or "").encode()
         escapes = self.dialect.quotes and not self.dialect.escapechar
+        escaped_quote = b"\\" + self.dialect.quotechar.encode()
         with block.open() as file:
             # Memory that is used again is much faster than new memory.
             while chunk := file.read(SCAN_BYTES):
                 joined = before + chunk
                 lines += count_lines(joined) - count_lines(before)
                 # Python finds a single byte fastest.
-                escaped = escaped or (escapes and b"\\" in joined and b'\\"' in joined)
+                escaped = escaped or (escapes and b"\\" in joined and escaped_quote in joined)
                 if comment and not commented:
                     commented = any(end + comment in joined for end in LINE_ENDS)
                 before = chunk[-1:]
@@ -199,17 +200,20 @@ class _Parser:
     def _records_of(self, parts: list[list[pa.Array]], size: int, lines: int) -> list[Records]:
         """Join the text columns of the batches that Arrow read from a block."""
         result = [self.request.collect(0, [], [], missing=self.missing)]
+        total = sum(len(part[0]) for part in parts)
         for part in parts:
             count = len(part[0])
             records = self.request.records(count, np.arange(count), part, missing=self.missing)
-            records.notes += self._notes_of(part, range(count))
+            records.notes += self._notes_of(part, range(count), lines > total)
             result.append(records)
         result[-1].size, result[-1].lines = size, lines
         return result[len(result) > 1 :]
 
-    def _notes_of(self, columns: list[pa.Array], places: Sequence[int]) -> Iterator[Note]:
+    def _notes_of(
+        self, columns: list[pa.Array], places: Sequence[int], line_ends: bool = True
+    ) -> Iterator[Note]:
         """Yield what the user should know about these columns of records at these places."""
-        for index, doubt in doubt_of_longest(columns, self.dialect.mark, self.width):
+        for index, doubt in doubt_of_longest(columns, self.dialect.mark, self.width, line_ends):
             yield Note(places[index], doubt)
         known = r"\N" in self.dialect.na_values
         texts = [] if known else columns[: len(self.request.text_columns)]

@@ -29,6 +29,7 @@ class Dialect:
     Attributes:
         delimiter: The character between fields; None for the one of the format.
         quoting: `none` if quotation marks are characters like any other.
+        quotechar: The quotation mark.
         escapechar: The character that makes the next one an ordinary character.
         header: The number of records before the header; None if there is no header.
         comment: The character that begins a line to skip.
@@ -37,6 +38,7 @@ class Dialect:
 
     delimiter: str | None = None
     quoting: Literal["minimal", "none"] = "minimal"
+    quotechar: str = '"'
     escapechar: str | None = None
     header: int | None = 0
     comment: str | None = None
@@ -57,7 +59,7 @@ class Dialect:
         """Return the options with which Arrow reads this dialect."""
         return pcsv.ParseOptions(
             delimiter=self.mark,
-            quote_char='"' if self.quotes else False,
+            quote_char=self.quotechar if self.quotes else False,
             escape_char=self.escapechar or False,
             newlines_in_values=self.quotes or self.escapechar is not None,
         )
@@ -83,6 +85,7 @@ class Dialect:
         reader = csv.reader(
             lines(),
             delimiter=self.mark,
+            quotechar=self.quotechar,
             quoting=csv.QUOTE_MINIMAL if self.quotes else csv.QUOTE_NONE,
             escapechar=self.escapechar,
         )
@@ -104,30 +107,31 @@ class Dialect:
     def patterns(self, width: int) -> "Patterns":
         """Return what regular records of `width` fields look like."""
         mark = re.escape(self.mark)
-        escape = re.escape(self.escapechar or "")
+        quote, escape = re.escape(self.quotechar), re.escape(self.escapechar or "")
         escaped = f"|{escape}(?s:.)" if escape else ""
-        body = rf'(?:[^"{escape}]++|""{escaped})*+'
-        plain = rf'(?:[^"\r\n{mark}{escape}]++{escaped})*+'
-        stray = rf'(?!")(?:[^\r\n{mark}{escape}]++{escaped})*+'
+        body = rf"(?:[^{quote}{escape}]++|{quote}{quote}{escaped})*+"
+        plain = rf"(?:[^{quote}\r\n{mark}{escape}]++{escaped})*+"
+        stray = rf"(?!{quote})(?:[^\r\n{mark}{escape}]++{escaped})*+"
         comments = rf"(?:{re.escape(self.comment)}[^\r\n]*+[\r\n]++)*+" if self.comment else ""
         if self.quotes:
-            field = rf'(?:"{body}"|{plain})'
+            field = rf"(?:{quote}{body}{quote}|{plain})"
             record = rf"{comments}{field}(?:{mark}{field}){{{width - 1}}}+[\r\n]++"
-            rest = rf'(?:{field}{mark}){{0,{width - 1}}}+(?:"{body}"?+|{plain})'
-            records = rf'(?:(?:{record})++{comments}{rest}|"{body}\Z)'
+            rest = rf"(?:{field}{mark}){{0,{width - 1}}}+(?:{quote}{body}{quote}?+|{plain})"
+            records = rf"(?:(?:{record})++{comments}{rest}|{quote}{body}\Z)"
         else:
             line = rf"(?:[^\r\n{escape}]++{escaped})*+"
             field = rf"(?:[^\r\n{mark}{escape}]++{escaped})*+"
             records = rf"(?:{line}[\r\n]++)++{line}"
-        one = rf'(?:"{body}"|{stray})' if self.quotes else field
-        # Within quotes opened by the first one, a single quote must end the field.
-        first = rf'(?:[^{mark}"\r\n{escape}]{escaped})'
-        broken = rf'"(?<![^{mark}\r\n]"){first}{body}"[^{mark}"\r\n]'
+        one = rf"(?:{quote}{body}{quote}|{stray})" if self.quotes else field
+        # Within quotes opened by the first one, a quote alone must end the field.
+        first = rf"(?:[^{mark}{quote}\r\n{escape}]{escaped})"
+        broken = rf"{quote}(?<![^{mark}\r\n]{quote}){first}{body}{quote}[^{mark}{quote}\r\n]"
         return Patterns(
             re.compile(records.encode()),
             re.compile((rf"(?<!{escape})" if escape else "").encode() + rb"[\r\n]+"),
             re.compile(rf"{one}(?:{mark}{one})*+[\r\n]*".encode()),
             re.compile(broken.encode()) if self.quotes else None,
+            self.quotechar.encode(),
         )
 
 
@@ -142,6 +146,8 @@ class Patterns(NamedTuple):
     """A record of any number of fields whose quotes begin and end fields."""
     broken: re.Pattern[bytes] | None
     """A quoted field that goes on after its closing quote."""
+    quote: bytes
+    """The quotation mark."""
 
 
 def open_row(last: Row) -> Row | None:

@@ -78,8 +78,8 @@ def ingest(
         paths: Local copies of the source's files, if they are remote.
 
     Raises:
-        CharlmError: The source cannot be read, lacks a column, or has no text or too many
-            unusable records.
+        CharlmError: The source cannot be read, changes meanwhile, lacks a column, or has no text or
+            too many unusable records.
     """
     files = named_files(source)
     if paths is not None:
@@ -91,6 +91,7 @@ def ingest(
         (path, Request(name, *columns, separator, encoding, dialect, document))
         for name, path in files
     ]
+    before = [_state(path) for path, _ in requests]
     types = common_types(requests, format)
     chosen = None
     if max_documents is not None:
@@ -126,10 +127,21 @@ def ingest(
                         f"{part.name}: its columns differ from the first file's: "
                         f"{one_line(error)}; convert them to the same types"
                     ) from None
+        for (path, request), state in zip(requests, before, strict=True):
+            if _state(path) != state:
+                raise request.error(
+                    "it changed while it was read; run again when no program writes to it"
+                )
         where = _names(requests)
         keys.check(replace(requests[0][1], name=where))
         keys.warn(requests[0][1].text_columns)
         counts.check(where, columns[0], max_rejected_fraction)
+
+
+def _state(path: Path) -> tuple[int, ...]:
+    """Return what changes when a program writes to a file."""
+    status = path.stat()
+    return status.st_size, status.st_mtime_ns, status.st_ino
 
 
 def dialect_of(csv: Mapping[str, Any] | None) -> Dialect:

@@ -24,12 +24,17 @@ SCAN_BYTES = 1 << 18
 MANY_LINES = 12
 """Number of line ends from which a text may be several records."""
 
+LONGEST = 4
+"""Number of the longest texts in which a line may be a numbered record."""
+
 FAR_LONGER = 100
 """Ratio to the mean length from which a text of many lines may be several records."""
 
 NO_QUOTES = "set corpus.csv.quoting to none if the file does not quote"
 UNCLOSED = f"close the quote, or {NO_QUOTES}"
 ESCAPES = r"set corpus.csv.escapechar to '\'"
+
+SINGLE_QUOTES = """set corpus.csv.quotechar to "'" if the file quotes with single quotes"""
 
 AFTER_QUOTE = f"a field goes on after its closing quote, and has lost its quotes; {NO_QUOTES}"
 LIKE_RECORDS = (
@@ -105,9 +110,10 @@ def problem_of(row: Row, raw: str, dialect: Dialect, patterns: Patterns) -> Prob
     line = row.line + _count_lines(raw[: len(data[:start].decode("utf-8", "ignore"))])
     # The pattern includes the character after the closing quote.
     taken = data[start : end - 1].decode("utf-8", "replace")
-    mark = re.escape(dialect.mark)
-    if not dialect.escapechar and re.search(rf'\\"(?:"")*+(?!["{mark}\r\n])', raw):
-        return Problem(r"\" within quotes in line {line}", line, ESCAPES)
+    mark, quote = re.escape(dialect.mark), re.escape(dialect.quotechar)
+    escaped = rf"\\{quote}(?:{quote}{quote})*+(?![{quote}{mark}\r\n])"
+    if not dialect.escapechar and re.search(escaped, raw):
+        return Problem(f"\\{dialect.quotechar} within quotes in line {{line}}", line, ESCAPES)
     if row.lines > 1:
         lines = _count_lines(taken) + 1
         return Problem(
@@ -132,7 +138,18 @@ def advice_for_fields(row: Row, raw: str, before: str, dialect: Dialect, width: 
     escaped = f"\\{dialect.mark}" in raw or before.rstrip("\r\n").endswith("\\")
     if escaped and not dialect.escapechar:
         return ESCAPES
-    if dialect.quotes and dialect.mark == "\t" and len(row.values) < width and '"' in raw:
+    mark = re.escape(dialect.mark)
+    start = raw[:300]  # few characters, since a search can take quadratic time
+    if re.search(rf"(?:^|{mark})'[^']*{mark}[^']*'(?:{mark}|[\r\n]|$)", start):
+        return SINGLE_QUOTES
+    if re.search(rf'{mark} +"', start):
+        return "remove the spaces before the quotes"
+    if (
+        dialect.quotes
+        and dialect.mark == "\t"
+        and len(row.values) < width
+        and dialect.quotechar in raw
+    ):
         return NO_QUOTES
     return ""
 
@@ -153,14 +170,14 @@ def may_be_irregular(data: Block | FileBlock, dialect: Dialect, patterns: Patter
     if dialect.escapechar:
         return bool(patterns.broken.search(data.data))
     allowed = np.zeros(256, bool)
-    allowed[list(f'{dialect.mark}\r\n"'.encode())] = True
+    allowed[list(f"{dialect.mark}\r\n{dialect.quotechar}".encode())] = True
     count, before = 0, b"\n"
     with data.open() as file:
         # Memory that is used again is much faster than new memory.
         while chunk := file.read(SCAN_BYTES):
             codes = np.frombuffer(before + chunk, np.uint8)
             before = (before + chunk)[-2:]
-            quotes = np.flatnonzero(codes[1:-1] == ord('"')) + 1
+            quotes = np.flatnonzero(codes[1:-1] == ord(dialect.quotechar)) + 1
             first, second = quotes[count % 2 :: 2], quotes[1 - count % 2 :: 2]
             if not (allowed[codes[first - 1]].all() and allowed[codes[second + 1]].all()):
                 return True
@@ -169,11 +186,17 @@ def may_be_irregular(data: Block | FileBlock, dialect: Dialect, patterns: Patter
 
 
 def doubt_of_longest(
-    columns: Sequence[pa.Array], delimiter: str, width: int
+    columns: Sequence[pa.Array], delimiter: str, width: int, line_ends: bool = True
 ) -> Iterator[tuple[int, str]]:
-    """Yield a row and why its text may be several records, for the longest text of each column.
+    """Yield a row and why its text may be several records, for the longest texts of each column.
 
     In tab-separated files, texts seldom have tabs, so each text with a tab is looked at.
+
+    Args:
+        columns: The columns.
+        delimiter: The delimiter of the file.
+        width: Number of fields of a record.
+        line_ends: Whether some texts have line ends.
     """
     for texts in columns:
         ends, data = utf8_buffer(texts)
@@ -183,9 +206,12 @@ def doubt_of_longest(
         rows = [int(sizes.argmax())]
         if delimiter == "\t":
             rows = np.flatnonzero(pc.match_substring(texts, delimiter)).tolist() or rows
+        elif line_ends and width > 1:
+            numbered = re.compile(rb"\n\d+" + re.escape(delimiter.encode()))
+            for row in np.argsort(sizes)[-LONGEST:-1].tolist():
+                if numbered.search(data, ends[row], ends[row + 1]):
+                    rows.append(row)
         for row in rows:
-            if sizes[row] < MANY_LINES and delimiter != "\t":
-                continue
             text = bytes(data[ends[row] : ends[row + 1]])
             doubt = doubt_of(text, int(sizes.sum()), len(sizes), delimiter, width)
             if doubt:
@@ -216,14 +242,18 @@ def doubt_of(text: bytes, total: int, count: int, delimiter: str, width: int) ->
         delimiter: The delimiter of the file.
         width: Number of fields of a record.
     """
-    lines = text.splitlines()
+    lines, mark = text.splitlines(), delimiter.encode()
     tabs = delimiter == "\t" and width > 1
-    if tabs and any(line.count(b"\t") == width - 1 for line in lines[1:]):
+    if tabs and any(line.count(mark) == width - 1 for line in lines[1:]):
         return LIKE_RECORDS
+    if 2 < len(lines) <= MANY_LINES and width > 1:
+        numbered = re.compile(rb"\d+" + re.escape(mark))
+        if all(numbered.match(line) and line.count(mark) == width - 1 for line in lines[1:]):
+            return LIKE_RECORDS
     if len(lines) <= MANY_LINES:
         return None
     inner = lines[1:-1]
-    alike = sum(line.count(delimiter.encode()) == width - 1 for line in inner)
+    alike = sum(line.count(mark) == width - 1 for line in inner)
     if width > 1 and 2 * alike > len(inner):
         return LIKE_RECORDS
     if count > MANY_LINES and len(text) * (count - 1) > FAR_LONGER * (total - len(text)):

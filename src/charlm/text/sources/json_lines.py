@@ -32,7 +32,7 @@ def read_json_lines(path: Path, codec: str | None, request: Request) -> Iterator
     """Yield the records of a file of JSON objects, one per line.
 
     A key may be missing from any record. In text columns, a list of strings is joined by the
-    separator, and other lists and objects are rejected.
+    separator, and other lists and objects are rejected, like objects that have a key twice.
     """
     if not request.text_columns:
         request.indices([])
@@ -93,10 +93,13 @@ def _parse_json_lines(block: Block, *, request: Request) -> Records:
     keys = Keys()
     replaced = 0
     lines = [line for line in block.data.split(b"\n") if line.strip()]
+    names = _quoted(request.columns)
     for place, line in enumerate(lines):
         try:
             record = _parse_line(line)
             found = keys.find(request.columns, record)
+            if any(line.count(one) + line.count(other) > 1 for one, other in names):
+                _check_unique(line, request.columns)
             values = [
                 value if isinstance(value, str) else _as_text(value, name, request.separator)
                 for name, value in zip(request.text_columns, found, strict=False)
@@ -135,10 +138,36 @@ def _parse_line(line: bytes) -> dict[str, object]:
         what = undecodable(line[error.start :][:6].decode("utf-8", "surrogateescape"), 0)
         raise _UnusableError(f"{what} at offset {error.start}") from None
     except (ValueError, RecursionError) as error:
+        if line.rstrip().endswith(b"},"):
+            raise _UnusableError("a comma after the object; remove it") from None
         raise _UnusableError(f"no JSON object: {one_line(error)}") from None
     if not isinstance(record, dict):
         raise _UnusableError(f"no JSON object: a {type(record).__name__} instead")
     return record
+
+
+def _quoted(columns: Sequence[str]) -> list[tuple[bytes, bytes]]:
+    """Return each column as a key in JSON: in ASCII, and in UTF-8 if that differs."""
+    forms = ((json.dumps(name), json.dumps(name, ensure_ascii=False)) for name in columns)
+    return [(one.encode(), other.encode() if other != one else b"\0") for one, other in forms]
+
+
+def _check_unique(line: bytes, columns: Sequence[str]) -> None:
+    """Check that none of the columns is twice a key of the object of a line.
+
+    Python's `json` takes the last value, other programs the first.
+    """
+    pairs: list[tuple[str, object]] = []
+
+    def keep(found: list[tuple[str, object]]) -> None:
+        nonlocal pairs
+        pairs = found  # those of the outermost object, which ends last
+
+    json.loads(line.removeprefix(codecs.BOM_UTF8), object_pairs_hook=keep)
+    keys = [key for key, _ in pairs]
+    for name in columns:
+        if keys.count(name) > 1:
+            raise _UnusableError(f"the key {name!r} occurs twice in the object")
 
 
 def _as_text(value: object, column: str, separator: str) -> str | None:

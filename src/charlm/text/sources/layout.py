@@ -4,6 +4,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from charlm.text.sources import record_boundaries
 from charlm.text.sources.blocks import Block, join_blocks
 from charlm.text.sources.decoding import utf8_chunks
 from charlm.text.sources.dialect import SEPARATOR_LINE, Dialect, Patterns
-from charlm.text.sources.irregular import may_be_irregular
+from charlm.text.sources.irregular import SINGLE_QUOTES, may_be_irregular
 from charlm.text.sources.records import Request
 
 DELIMITERS = ",;\t|"
@@ -91,6 +92,8 @@ def read_layout(path: Path, codec: str | None, request: Request, delimiter: str)
             f"it is read as a single column; if {other!r} is its delimiter, set "
             f"corpus.csv.delimiter to {other!r}"
         )
+    if dialect.quotechar == '"' and _single_quotes(sample[start:], indices, dialect):
+        notes.append(f"most texts begin and end with a single quote; {SINGLE_QUOTES}")
     if dialect.escapechar == "\\" and LETTER_ESCAPE.search(sample):
         notes.append(LOST_ESCAPES)
     irregular = may_be_irregular(Block(sample), dialect, dialect.patterns(len(names)))
@@ -128,6 +131,8 @@ def _hint(names: Sequence[str], head: bytes, dialect: Dialect, request: Request)
     """Return what to do if a column is missing; an empty string if there is no special advice."""
     if dialect.header is None:
         return f"number the columns from 0 to {len(names) - 1}"
+    if any(len(name) > 2 and name[0] == name[-1] == "'" for name in names):
+        return SINGLE_QUOTES
     for other in DELIMITERS:
         if len(names) == 1 and other in names[0]:
             return f"if {other!r} is its delimiter, set corpus.csv.delimiter to {other!r}"
@@ -138,6 +143,13 @@ def _hint(names: Sequence[str], head: bytes, dialect: Dialect, request: Request)
             f"corpus.text_columns to [{longest}]"
         )
     return ""
+
+
+def _single_quotes(sample: bytes, indices: Sequence[int], dialect: Dialect) -> bool:
+    """Return whether most texts among the first records are within single quotes."""
+    rows = islice(dialect.rows(sample.decode("latin-1")), 100)
+    texts = [row.values[indices[0]] for row in rows if len(row.values) > indices[0]]
+    return 2 * sum(len(text) > 1 and text[0] == text[-1] == "'" for text in texts) > len(texts)
 
 
 def _consistent(sample: bytes, dialect: Dialect) -> str | None:

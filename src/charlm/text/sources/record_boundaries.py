@@ -60,7 +60,7 @@ def likely_start(text: bytes, patterns: Patterns) -> int:
         if found and found.end() == len(text):
             return place
         # If this is within quotes, no record starts before the next quote.
-        place = max(place, found.end() if found else text.find(b'"', place))
+        place = max(place, found.end() if found else text.find(patterns.quote, place))
     return 0
 
 
