@@ -227,8 +227,12 @@ def write_comparison(folder: Path) -> None:
     write_json(
         folder / "comparison.json",
         {
-            "validation": {"differences": validation, "seeds": [{**seeds, "name": "gru"}]},
-            "test": {"differences": differences, "seeds": [seeds]},
+            "validation": {
+                "documents": 5,
+                "differences": validation,
+                "seeds": [{**seeds, "name": "gru"}],
+            },
+            "test": {"documents": 6, "differences": differences, "seeds": [seeds]},
         },
     )
 
@@ -449,7 +453,8 @@ def test_the_plot_of_differences_includes_zero(folder: Path, tmp_path: Path) -> 
     copy = tmp_path / "tiny"
     shutil.copytree(folder, copy)
     row = {"better": "gru", "worse": "ngram", "bits_per_character": 0.3, "interval": [0.2, 0.4]}
-    write_json(copy / "comparison.json", {"test": {"differences": [row], "seeds": []}})
+    test = {"documents": 2, "differences": [row], "seeds": []}
+    write_json(copy / "comparison.json", {"validation": None, "test": test})
     page = report_of(copy, models=MODELS)
     assert re.findall(r'class="zero" x1="(.*?)"', page) == ["0.00%"]
     assert re.findall(r'<circle cx="(.*?)"', page) == ["75.00%"]
