@@ -144,6 +144,14 @@ def test_counts_fit_their_budget(contexts: Contexts) -> None:
     )
 
 
+def test_the_sizes_of_pruned_tables_are_known_before(contexts: Contexts) -> None:
+    experts = count_experts(contexts, expert_list(NAMES, ORDER), text(2000, 0), 1e9)
+    for name in experts.experts:
+        table = experts.table(name)
+        times, sizes = table.pruned_sizes()
+        assert [table.pruned(least).bytes for least in (*times, times[-1] + 1)] == sizes.tolist()
+
+
 def test_a_budget_below_all_counts_leaves_a_uniform_distribution(contexts: Contexts) -> None:
     experts = count_experts(contexts, expert_list(NAMES, ORDER), text(200, 0), budget=1)
     reading, _ = contexts.read(torch.tensor([[3], [1]]), contexts.initial_state(1))

@@ -218,15 +218,21 @@ def pruned(tables: Mapping[str, CountTable], budget: float) -> dict[str, CountTa
 
     They are left out in the largest tables first.
     """
-    kept = dict(tables)
-    least = dict.fromkeys(kept, 1)
-    while sum(table.bytes for table in kept.values()) > budget and any(
-        len(table.contexts) for table in kept.values()
-    ):
-        largest = max(kept, key=lambda name: kept[name].bytes)
-        least[largest] += 1
-        kept[largest] = kept[largest].pruned(least[largest])
-    return kept
+    sizes = {name: table.pruned_sizes() for name, table in tables.items()}
+    steps = dict.fromkeys(tables, 0)
+
+    def size(name: str) -> int:
+        return int(sizes[name][1][steps[name]])
+
+    while sum(map(size, tables)) > budget:
+        growable = [name for name in tables if steps[name] < len(sizes[name][0])]
+        if not growable:
+            break
+        steps[max(growable, key=size)] += 1
+    return {
+        name: table.pruned(int(sizes[name][0][steps[name] - 1]) + 1) if steps[name] else table
+        for name, table in tables.items()
+    }
 
 
 def _contexts_before_each(

@@ -109,10 +109,8 @@ class CountTable(nn.Module):
 
     def pruned(self, least: int) -> "CountTable":
         """Return the table without the contexts that the text has fewer than `least` times."""
-        owner = torch.repeat_interleave(self.distinct.long())
-        total = torch.zeros(len(self.contexts), dtype=torch.int64)
-        kept = total.index_add(0, owner, self.counts.long()) >= least
-        grams = kept[owner]
+        kept = self._totals() >= least
+        grams = kept[torch.repeat_interleave(self.distinct.long())]
         return CountTable(
             self.contexts[kept],
             self.distinct[kept],
@@ -120,6 +118,26 @@ class CountTable(nn.Module):
             self.counts[grams],
             self.discounts,
         )
+
+    def pruned_sizes(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """Return how many bytes are left without rare contexts.
+
+        Returns:
+            The different numbers of times that the text has a context, in ascending order, N of
+            them, and the bytes of `pruned(n)` for each, followed by those of an empty table.
+        """
+        times, index = np.unique(self._totals().numpy(), return_inverse=True)
+        of_context = self.contexts.itemsize + self.distinct.itemsize
+        of_gram = self.symbols.itemsize + self.counts.itemsize
+        sizes = np.zeros(len(times) + 1, np.int64)
+        np.add.at(sizes, index, of_context + of_gram * self.distinct.numpy().astype(np.int64))
+        return times, sizes[::-1].cumsum()[::-1] + self.discounts.nbytes
+
+    def _totals(self) -> Tensor:
+        """Return how often the text has each context, int64."""
+        owner = torch.repeat_interleave(self.distinct.long())
+        total = torch.zeros(len(self.contexts), dtype=torch.int64)
+        return total.index_add(0, owner, self.counts.long())
 
     @staticmethod
     def check_sizes(
