@@ -18,6 +18,9 @@ def score(bits: float, interval: list[float] | None = None) -> Score:
     return {"bits_per_character": bits, "bits_per_character_interval": interval}
 
 
+BASELINES = {"ngram": {"order": 5, "validation": None, "test": score(2.5)}}
+
+
 def write_card(
     folder: Path,
     architecture: Architecture,
@@ -136,7 +139,9 @@ def test_the_card_shows_all_numbers(tmp_path: Path) -> None:
 def test_the_card_states_what_the_configuration_states(tmp_path: Path) -> None:
     scores = {"validation": None, "test": score(2.2), "parameters": 1, "steps": 2}
     metrics: Any = scores | {"device": "cpu", "precision": "float32", "gate_learned_on": None}
-    header, text = write_card(tmp_path / "gru", Architecture(), [*"abc"], "character", metrics, {})
+    header, text = write_card(
+        tmp_path / "gru", Architecture(), [*"abc"], "character", metrics, BASELINES
+    )
     assert not {"license", "language", "datasets", "widget"} & set(header)
     write_model_card(
         tmp_path / "gru",
@@ -165,7 +170,7 @@ def test_the_card_says_what_an_audit_found(tmp_path: Path) -> None:
     scores = {"validation": None, "test": score(2.2), "parameters": 1, "steps": 2}
     metrics: Any = scores | {"device": "cpu", "precision": "float32", "gate_learned_on": None}
     folder = tmp_path / "gru"
-    _, text = write_card(folder, Architecture(), [*"abc"], "character", metrics, {})
+    _, text = write_card(folder, Architecture(), [*"abc"], "character", metrics, BASELINES)
     assert "Measured" not in text
     kinds = {"training": 13, "held_out": 7}
     audit = {

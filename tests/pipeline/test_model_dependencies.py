@@ -214,7 +214,7 @@ def test_a_vocabulary_that_must_differ_is_an_error_before_it_is_built(
 def test_vocabularies_match_symbol_by_symbol(here: Path) -> None:
     write_model(here / "old", **SMALL)
     path = here / "vocabulary.json"
-    path.write_text(json.dumps({"symbols": LETTERS}))
+    path.write_text(json.dumps(json.loads((here / "old/model.json").read_text())["vocabulary"]))
     match_vocabulary(path, ["old/model.json"])
     write_model(here / "other", [*"abd", *LETTERS[3:]], **SMALL)
     with pytest.raises(CharlmError, match=r"^other: .* another vocabulary, which lacks 'c'; name"):

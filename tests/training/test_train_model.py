@@ -78,11 +78,11 @@ def test_the_network_of_a_mixture_does_not_read_what_its_gate_learns_on(tmp_path
     mixed = outputs(run(tmp_path, "mixed", settings(steps=70), mixed=True))
     assert mixed != outputs(run(tmp_path, "alone", settings(steps=70)))
     vocabulary = Vocabulary.load(tmp_path / "vocabulary.json")
-    seen = len(split_gate_text(tmp_path / "tokens", vocabulary).counted)
-    train[seen:-1] = train[seen:-1][::-1]
+    unseen = len(split_gate_text(tmp_path / "tokens", vocabulary).gate)
+    train[: unseen - 1] = train[: unseen - 1][::-1]
     write_tokens(tmp_path, "train", train)
     assert outputs(run(tmp_path, "reversed", settings(steps=70), mixed=True)) == mixed
-    train[seen - 200 : seen - 190] = train[0]
+    train[unseen + 190 : unseen + 200] = train[0]
     write_tokens(tmp_path, "train", train)
     assert outputs(run(tmp_path, "changed", settings(steps=70), mixed=True)) != mixed
 

@@ -165,7 +165,7 @@ def test_a_degenerate_text_gets_a_report(
         (
             SHORT,
             {"models": {"m": {"hidden_size": 200_000}}},
-            "(hidden_size 200000) needs at least 2,560,",
+            "(hidden_size 200000) needs at least 1,920,",
         ),
         (
             SHORT,

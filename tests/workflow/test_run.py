@@ -139,7 +139,7 @@ def test_a_touch_reruns_nothing(tiny_copy: Checkout) -> None:
 @pytest.mark.parametrize(
     ("file", "stages"),
     [
-        ("src/charlm/model/sampling.py", {"sample_model", *AFTER_SAMPLING}),
+        ("src/charlm/model/sample_model.py", {"sample_model", *AFTER_SAMPLING}),
         ("workflow/scripts/sample_model.py", {"sample_model", *AFTER_SAMPLING}),
         ("src/charlm/report/page.py", {"report", "all"}),
         ("src/charlm/report/templates/page.css", {"report", "all"}),

@@ -247,6 +247,11 @@ def reliability(rows: Sequence[ReliabilityPoint]) -> Figure:
     )
 
 
+def _two_places(number: float) -> str:
+    """Return a rounded number; zero without a sign."""
+    return f"{round(float(number), 2) + 0.0:.2f}"
+
+
 def document_histogram(bits: npt.NDArray[np.float64], color: str) -> Figure:
     """Draw a histogram of the documents' bits per character.
 
@@ -265,7 +270,8 @@ def document_histogram(bits: npt.NDArray[np.float64], color: str) -> Figure:
             "from": round(float(start), 4),
             "to": round(float(stop), 4),
             "documents": int(count),
-            "label": f"{start:.2f} to {stop:.2f} bits per character: {count:,} documents",
+            "label": f"{_two_places(start)} to {_two_places(stop)} bits per character: "
+            f"{count:,} documents",
         }
         for (start, stop), count in zip(pairwise(edges), counts, strict=True)
     ]
