@@ -303,5 +303,6 @@ def _bits(model: LanguageModel, texts: Sequence[Integers], vocabulary: Vocabular
     """Return the bits per symbol of texts; None without a text."""
     if not texts:
         return None
-    found = predictions(model, texts, vocabulary.end_of_document)
+    # More columns than texts would be computed for nothing.
+    found = predictions(model, texts, vocabulary.end_of_document, min(64, len(texts)))
     return float(np.concatenate(found)["nats"].mean(dtype=np.float64)) / math.log(2)
